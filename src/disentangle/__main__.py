@@ -1,0 +1,5 @@
+"""`python -m disentangle`."""
+
+from .cli import main
+
+main()

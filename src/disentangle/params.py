@@ -1,0 +1,106 @@
+"""Every default and range, in one place; the command line and the reports read them from here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .errors import DisentangleError
+
+DEFAULT_DATASET = "wordnet-hypernyms"
+
+# Figures are reported for k = 1..MAX_K, as in the paper.
+MAX_K = 10
+
+
+def _at_least(name: str, value: int, minimum: int) -> None:
+    if value < minimum:
+        raise DisentangleError(f"{name} must be at least {minimum}, got {value}")
+
+
+@dataclass(frozen=True)
+class TreeParams:
+    """The label tree: PIFA label features, balanced spherical k-means.
+
+    Attributes
+    ----------
+    nr_splits : int
+        Children per inner node; 32 in the paper's scripts.
+    max_leaf_size : int
+        Most labels per leaf cluster before overlapping; 100 is PECOS's default.
+    seed : int
+        Seed of k-means, 0 to 2**32 - 1.
+    """
+
+    nr_splits: int = 32
+    max_leaf_size: int = 100
+    seed: int = 0
+
+    def validate(self) -> None:
+        _at_least("nr_splits", self.nr_splits, 2)
+        # With one label per leaf PECOS cannot balance a tree over a label count that is no power of two.
+        _at_least("max_leaf_size", self.max_leaf_size, 2)
+        if not 0 <= self.seed < 2**32:
+            raise DisentangleError(f"seed must be in 0..{2**32 - 1}, got {self.seed}")
+
+
+@dataclass(frozen=True)
+class PredictParams:
+    """Beam search and output size, the same for matching, evaluation and the saved models.
+
+    Attributes
+    ----------
+    beam_size : int
+        Clusters kept per level and instance.
+    top_k : int
+        Labels (copies counted) that a model returns per instance, before copies are merged.
+    """
+
+    beam_size: int = 10
+    top_k: int = 160
+
+    def validate(self) -> None:
+        _at_least("beam_size", self.beam_size, 1)
+        _at_least("top_k", self.top_k, MAX_K)
+
+
+@dataclass(frozen=True)
+class OverlapParams:
+    """How labels are duplicated.
+
+    Attributes
+    ----------
+    n_copies : int
+        The paper's lambda: most clusters a label may be in, the first included; 1 means no overlap.
+    rounds : int
+        How often match, assign and retrain are run, each round on the last round's model.
+    """
+
+    n_copies: int = 2
+    rounds: int = 1
+
+    def validate(self) -> None:
+        _at_least("n_copies", self.n_copies, 1)
+        _at_least("rounds", self.rounds, 1)
+
+
+# A preset is a named setting of everything that makes one overlap variant.
+PRESETS = {"paper": OverlapParams()}
+
+
+@dataclass(frozen=True)
+class Propensity:
+    """Constants of the label propensities in PSP@k (Jain, Prabhu and Varma, KDD 2016, section 4.3)."""
+
+    A: float = 0.55
+    B: float = 1.5
+
+
+# The two families for which Jain et al. fitted other constants; every other dataset uses the default.
+_WIKIPEDIA = Propensity(A=0.5, B=0.4)
+_AMAZON = Propensity(A=0.6, B=2.6)
+PROPENSITIES = {"wiki-500k": _WIKIPEDIA, "amazon-670k": _AMAZON, "amazon-3m": _AMAZON}
+
+
+def propensity_of(dataset: str) -> Propensity:
+    """Propensity constants of a dataset by its name."""
+    return PROPENSITIES.get(dataset, Propensity())

@@ -1,0 +1,230 @@
+"""Resumable stages: each leaves a folder, made whole or not at all, that is reused while it is valid."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib
+import json
+import logging
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from . import __version__, progress
+from .errors import DisentangleError
+
+logger = logging.getLogger(__name__)
+
+RECORD = "stage.json"
+_TEMPORARY = ".tmp-"
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that results depend on."""
+    packages = ("libpecos", "numpy", "scipy", "numba", "scikit-learn")
+    found = {name: metadata.version(name) for name in packages}
+    return {"disentangle": __version__, "python": platform.python_version()} | found
+
+
+def machine() -> dict[str, Any]:
+    """What a reader needs to judge the seconds by."""
+    model = next(
+        (
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": model,
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(memory / 2**30, 1),
+    }
+
+
+def code_of(*modules: str) -> str:
+    """Sha256 of the package's named modules: a changed rule makes the results it gave stale."""
+    sha = hashlib.sha256()
+    for module in modules:
+        sha.update(Path(__file__).with_name(f"{module}.py").read_bytes())
+    return sha.hexdigest()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON to a temporary name beside `path`, then rename it."""
+    temporary = path.with_name(f"{_TEMPORARY}{path.name}")
+    try:
+        temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise DisentangleError(f"cannot write {path}: {error.strerror}") from error
+
+
+@contextmanager
+def workspace(folder: Path) -> Iterator[None]:
+    """Hold a results folder for one run at a time, and clear what a killed run left half-written.
+
+    Raises
+    ------
+    DisentangleError
+        If the folder cannot be made or another run holds it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    except OSError as error:
+        raise DisentangleError(f"cannot write to {folder}: {error.strerror}") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DisentangleError(f"another run is at work in {folder}: wait for it or stop it") from error
+        for left in folder.glob(f"{_TEMPORARY}*"):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        yield
+
+
+class Stage:
+    """One step of a job, whose results lie in a folder of their own.
+
+    Parameters
+    ----------
+    name : str
+        What its seconds are booked under.
+    folder : Path
+        Where its results go, beside `stage.json`: the key, inputs, seconds, peak memory, results.
+    inputs : dict
+        Whatever the results depend on besides `needs`, versions and code, as JSON.
+    modules : tuple of str
+        Modules of this package whose code makes the results; imported before the clock starts.
+    build : callable
+        Takes an empty folder, writes the stage's files to it and returns its results as JSON; a
+        result named "seconds" splits the stage's time by name.
+    needs : tuple of Stage
+        Stages whose results `build` reads. They are made only when this one has to be.
+    force : bool
+        Make it anew, once, even when it is valid.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        inputs: dict[str, Any],
+        modules: tuple[str, ...],
+        build: Callable[[Path], dict[str, Any]],
+        needs: tuple[Stage, ...] = (),
+        force: bool = False,
+    ) -> None:
+        self.name = name
+        self.folder = folder
+        self.needs = needs
+        self._build = build
+        self._force = force
+        self._modules = modules
+        self._inputs = inputs | versions() | {"code": code_of(*modules)}
+        self._inputs |= {need.folder.name: need.key for need in needs}
+        self.key = hashlib.sha256(json.dumps(self._inputs, sort_keys=True).encode()).hexdigest()
+
+    def record(self) -> dict[str, Any] | None:
+        """What `stage.json` says, or None if the stage is not done, not whole, or out of date."""
+        record = self._on_disk()
+        if self._force or record is None or record["key"] != self.key:
+            return None
+        for file, size in record["files"].items():
+            path = self.folder / file
+            if not path.is_file() or path.stat().st_size != size:
+                return None
+        return record
+
+    def _on_disk(self) -> dict[str, Any] | None:
+        try:
+            return json.loads((self.folder / RECORD).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+
+    def ensure(self) -> dict[str, Any]:
+        """Make the stage, and before it what it needs, unless it is done; return its record."""
+        if (record := self.record()) is not None:
+            return record
+        for need in self.needs:
+            need.ensure()
+        self._say_why()
+        with progress.stage(self.folder.name):
+            record = self._make()
+        self._force = False
+        return record
+
+    def _say_why(self) -> None:
+        if (old := self._on_disk()) is None:
+            return
+        before = old["inputs"]
+        changed = sorted(name for name, value in self._inputs.items() if before.get(name) != value)
+        why = f"changed {', '.join(changed)}" if changed else "--force" if self._force else "damaged files"
+        logger.info("%s is redone: %s", self.folder.name, why)
+
+    def _make(self) -> dict[str, Any]:
+        temporary = self.folder.with_name(f"{_TEMPORARY}{self.folder.name}")
+        try:
+            temporary.mkdir()
+            for module in self._modules:
+                importlib.import_module(f"{__package__}.{module}")
+            _reset_peak_rss()
+            start = time.perf_counter()
+            results = self._build(temporary)
+            seconds = results.pop("seconds", {self.name: time.perf_counter() - start})
+            files = [path for path in sorted(temporary.rglob("*")) if path.is_file()]
+            record = {
+                "key": self.key,
+                "inputs": self._inputs,
+                "results": results,
+                "seconds": {name: round(value, 3) for name, value in seconds.items()},
+                "peak_rss_mib": _peak_rss_mib(),
+                "files": {str(path.relative_to(temporary)): path.stat().st_size for path in files},
+            }
+            (temporary / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+            _replace(self.folder, temporary)
+            return record
+        except OSError as error:
+            raise DisentangleError(
+                f"cannot write {error.filename or self.folder}: {error.strerror}"
+            ) from error
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace(folder: Path, new: Path) -> None:
+    """Put `new` where `folder` is; a kill in between costs the old, outdated results only."""
+    if folder.exists():
+        old = folder.with_name(f"{_TEMPORARY}old-{folder.name}")
+        folder.rename(old)
+        new.rename(folder)
+        shutil.rmtree(old)
+    else:
+        new.rename(folder)
+
+
+def _reset_peak_rss() -> None:
+    """Let the kernel count the peak from now on; where it is forbidden the peak is an upper bound."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        logger.debug("the peak memory of single stages cannot be told apart here")
+
+
+def _peak_rss_mib() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) // 1024
+    return 0

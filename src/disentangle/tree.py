@@ -1,0 +1,81 @@
+"""The label tree: build its chain with PECOS, read it back from a model, replace its leaf level."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+from pecos.utils.cluster_util import ClusterChain
+from pecos.xmc import Indexer, LabelEmbeddingFactory
+from pecos.xmc.base import HierarchicalKMeans
+
+from .errors import DisentangleError
+from .interrupt import interruptible
+from .params import TreeParams
+
+
+def build_chain(X: sp.csr_matrix, Y: sp.csc_matrix, params: TreeParams, threads: int) -> ClusterChain:
+    """Cluster the labels by their PIFA features with balanced spherical k-means.
+
+    Parameters
+    ----------
+    X : csr_matrix of shape (n_instances, n_features), float32
+    Y : csc_matrix of shape (n_instances, n_labels), float32
+    params : TreeParams
+    threads : int
+
+    Returns
+    -------
+    ClusterChain
+        Top to leaf; the last matrix is C, of shape (n_labels, n_clusters), one 1 per row.
+
+    Raises
+    ------
+    DisentangleError
+        If there are so few labels that the tree would be one single cluster.
+    """
+    n_labels = Y.shape[1]
+    if n_labels <= params.max_leaf_size:
+        raise DisentangleError(
+            f"too few labels for a tree: expected more than max_leaf_size ({params.max_leaf_size}), "
+            f"got {n_labels}; a smaller --max-leaf-size gives more clusters"
+        )
+    kmeans = HierarchicalKMeans.TrainParams(
+        nr_splits=params.nr_splits,
+        max_leaf_size=params.max_leaf_size,
+        seed=params.seed,
+        spherical=True,
+        threads=threads,
+    )
+
+    def cluster() -> ClusterChain:
+        label_features = LabelEmbeddingFactory.create(Y, X, method="pifa", threads=threads)
+        return Indexer.gen(label_features, train_params=kmeans)
+
+    return interruptible(cluster)
+
+
+def load_chain(model_folder: Path) -> ClusterChain:
+    """The chain of a saved XR-Linear model, top to leaf."""
+    # Layers are counted, not listed: as text, 10.model sorts before 2.model.
+    ranker = model_folder / "ranker"
+    depth = sum(1 for _ in ranker.glob("*.model"))
+    return ClusterChain([sp.load_npz(ranker / f"{d}.model" / "C.npz").tocsc() for d in range(depth)])
+
+
+def replace_leaf_level(chain: ClusterChain, C: sp.csc_matrix) -> ClusterChain:
+    """The same tree with other labels in its leaf clusters.
+
+    Parameters
+    ----------
+    chain : ClusterChain
+    C : csc_matrix of shape (n_labels, n_clusters), float32
+        One 1 per row; `n_labels` may differ from the chain's, copies counted.
+    """
+    return ClusterChain([*chain[:-1], C])
+
+
+def leaf_clusters(chain: ClusterChain) -> np.ndarray:
+    """Cluster of each label: int32 of shape (n_labels,)."""
+    return chain[-1].tocsr().indices.astype(np.int32)

@@ -1,0 +1,340 @@
+"""The main job as a user runs it: figures, resumption, interruption, and one mistake after the other."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from conftest import ROOT, SHARED, Command
+from pecos.xmc.xlinear import XLinearModel
+
+from disentangle.metrics import precision, rank
+from disentangle.overlap import Overlap
+from disentangle.pseudo import merge_scores
+
+SMALL_TREE = ("--nr-splits", "8", "--max-leaf-size", "10")
+STAGES = [
+    "load",
+    "xr-linear",
+    "xr-linear-evaluation",
+    "matching",
+    "assignment",
+    "overlap",
+    "overlap-evaluation",
+]
+
+
+def stages_run(result: subprocess.CompletedProcess) -> list[str]:
+    """Folders of the stages that a run worked on, from its log."""
+    return [line.split()[1] for line in result.stderr.splitlines() if line.endswith(" ...")]
+
+
+def figures(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """A report's runs without what differs from run to run."""
+    return [{k: v for k, v in run.items() if k not in ("seconds", "peak_rss_mib")} for run in report["runs"]]
+
+
+@pytest.fixture(scope="module")
+def finished(verbs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder with the finished base run of `verbs`."""
+    model_dir = tmp_path_factory.mktemp("finished")
+    env = {**os.environ, "XMC_DATA": str(verbs), "XMC_MODEL": str(model_dir)}
+    subprocess.run(
+        ["bash", ROOT / "run_base.sh", "verbs", *SMALL_TREE], env=env, check=True, capture_output=True
+    )
+    return model_dir
+
+
+@pytest.fixture
+def base(disentangle: Command, verbs: Path):
+    """Run the base job on `verbs` with a small tree."""
+
+    def run(*args: str | Path, **kwargs: Any) -> subprocess.CompletedProcess:
+        return disentangle("base", "verbs", "--data-dir", verbs, *SMALL_TREE, *args, **kwargs)
+
+    return run
+
+
+def test_golden_figures_of_the_driver(finished: Path):
+    report = json.loads((finished / "verbs" / "base" / "report.json").read_text())
+    xr_linear, overlap = report["runs"]
+    assert (xr_linear["method"], xr_linear["preset"], xr_linear["n_copies"]) == ("xr-linear", None, 1)
+    assert (overlap["method"], overlap["preset"], overlap["n_copies"]) == ("overlap", "paper", 2)
+    golden = json.loads((Path(__file__).parent / "golden_base.json").read_text())
+    for run, expected in zip(report["runs"], golden, strict=True):
+        for name in ("precision", "recall", "ndcg", "psp"):
+            # Training is float arithmetic: another processor may round otherwise.
+            assert run[name] == pytest.approx(expected[name], abs=0.3)
+        assert run["candidates_per_instance"] == pytest.approx(expected["candidates_per_instance"], rel=0.01)
+        for name in ("n_pseudo_labels", "n_unmatched_labels"):
+            assert run[name] == expected[name]
+
+
+def test_the_report_says_what_was_run(finished: Path):
+    report = json.loads((finished / "verbs" / "base" / "report.json").read_text())
+    assert (report["job"], report["dataset"], report["seed"]) == ("base", "verbs", 0)
+    assert report["params"]["max_leaf_size"] == 10
+    assert report["params"]["beam_size"] == 10
+    assert set(report["versions"]) >= {"python", "libpecos", "numpy", "scipy", "numba", "scikit-learn"}
+    assert report["machine"]["cores"] >= 1
+    xr_linear, overlap = report["runs"]
+    assert set(xr_linear["seconds"]) == {"load", "train", "predict", "evaluate"}
+    assert set(overlap["seconds"]) == {*xr_linear["seconds"], "match", "assign", "expand", "retrain"}
+    for run in report["runs"]:
+        assert all(len(run[name]) == 10 for name in ("precision", "recall", "ndcg", "psp"))
+        assert 50 < run["peak_rss_mib"] < 5000
+    assert xr_linear["n_pseudo_labels"] == 0
+
+
+def test_the_saved_models_predict_the_reported_figures_with_pecos_alone(finished: Path, verbs: Path):
+    folder = finished / "verbs" / "base"
+    X = sp.load_npz(verbs / "verbs" / "tfidf-attnxml" / "X.tst.npz")
+    Y_true = sp.load_npz(verbs / "verbs" / "Y.tst.npz")
+    labelled = np.flatnonzero(np.diff(Y_true.indptr))
+    X, Y_true = X[labelled], Y_true[labelled]
+    xr_linear, overlap = json.loads((folder / "report.json").read_text())["runs"]
+    scores = XLinearModel.load(str(folder / xr_linear["model"])).predict(X)
+    assert precision(Y_true, rank(scores, 10)).tolist() == pytest.approx(xr_linear["precision"], abs=1e-3)
+    copies = Overlap.load(folder / overlap["model"] / "overlap.npz")
+    scores = XLinearModel.load(str(folder / overlap["model"])).predict(X)
+    assert scores.shape[1] == copies.n_labels + copies.n_pseudo_labels
+    merged = merge_scores(scores, copies.original, copies.n_labels)
+    assert precision(Y_true, rank(merged, 10)).tolist() == pytest.approx(overlap["precision"], abs=1e-3)
+
+
+def test_a_second_run_prints_the_table_and_does_nothing_else(base: Command, finished: Path, tmp_path: Path):
+    model_dir = tmp_path / "copy"
+    shutil.copytree(finished, model_dir)
+    before = {path: path.stat().st_mtime_ns for path in (model_dir / "verbs").rglob("stage.json")}
+    result = base("--model-dir", model_dir)
+    assert result.returncode == 0
+    assert stages_run(result) == []
+    assert "XR-Linear" in result.stdout
+    assert "difference" in result.stdout
+    assert before == {path: path.stat().st_mtime_ns for path in (model_dir / "verbs").rglob("stage.json")}
+
+
+@pytest.mark.parametrize(
+    ("option", "redone"),
+    [
+        (("--threads", "1"), []),
+        (("--n-copies", "3"), STAGES[4:]),
+        (("--beam-size", "4"), STAGES[1:]),
+        (("--seed", "1"), STAGES[1:]),
+        (("--force",), STAGES),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else None,
+)
+def test_changed_parameters_redo_exactly_the_stages_they_affect(
+    base: Command, finished: Path, tmp_path: Path, option: tuple[str, ...], redone: list[str]
+):
+    model_dir = tmp_path / "copy"
+    shutil.copytree(finished, model_dir)
+    result = base("--model-dir", model_dir, *option)
+    assert result.returncode == 0, result.stderr
+    assert stages_run(result) == redone
+
+
+def test_more_rounds_go_on_from_the_first(base: Command, finished: Path, tmp_path: Path):
+    model_dir = tmp_path / "copy"
+    shutil.copytree(finished, model_dir)
+    result = base("--model-dir", model_dir, "--rounds", "2")
+    assert result.returncode == 0, result.stderr
+    assert stages_run(result) == [
+        "matching-round-2",
+        "assignment-round-2",
+        "overlap-round-2",
+        "overlap-round-2-evaluation",
+    ]
+    report = json.loads((model_dir / "verbs" / "base" / "report.json").read_text())
+    assert report["params"]["rounds"] == 2
+    assert report["runs"][1]["model"] == "overlap-round-2"
+
+
+def test_changed_data_redo_everything(base: Command, verbs: Path, finished: Path, tmp_path: Path):
+    model_dir, data_dir = tmp_path / "copy", tmp_path / "data"
+    shutil.copytree(finished, model_dir)
+    shutil.copytree(verbs, data_dir)
+    Y = sp.load_npz(data_dir / "verbs" / "Y.trn.npz")
+    Y.data[0] = 0
+    sp.save_npz(data_dir / "verbs" / "Y.trn.npz", Y)
+    result = base("--model-dir", model_dir, "--data-dir", data_dir)
+    assert stages_run(result) == STAGES
+
+
+def test_a_forced_run_gives_the_same_bytes_with_any_number_of_threads(
+    base: Command, finished: Path, tmp_path: Path
+):
+    assert base("--threads", "1").returncode == 0
+    report = json.loads((tmp_path / "model" / "verbs" / "base" / "report.json").read_text())
+    assert figures(report) == figures(json.loads((finished / "verbs" / "base" / "report.json").read_text()))
+    for ours in sorted((tmp_path / "model").rglob("*.npz")):
+        assert ours.read_bytes() == (finished / ours.relative_to(tmp_path / "model")).read_bytes(), ours
+
+
+def start(tmp_path: Path, verbs: Path) -> subprocess.Popen:
+    command = [sys.executable, "-m", "disentangle", "base", "verbs", "--data-dir", str(verbs), *SMALL_TREE]
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "XMC_MODEL": str(tmp_path / "model")}
+    return subprocess.Popen(command, env=env, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
+)
+def test_a_stopped_run_continues_at_the_stage_it_was_in(
+    base: Command, tmp_path: Path, verbs: Path, number: int, status: int
+):
+    process = start(tmp_path, verbs)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.endswith("overlap ...\n"):
+            break
+    time.sleep(0.2)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == status
+    if number != signal.SIGKILL:
+        assert stderr.splitlines()[-1] == "stopped; finished stages are kept, the same command continues"
+        assert not list((tmp_path / "model").rglob(".tmp-*"))
+    assert "Traceback" not in stderr
+    result = base()
+    assert result.returncode == 0
+    assert stages_run(result) == STAGES[5:]
+    assert not list((tmp_path / "model").rglob(".tmp-*"))
+
+
+def test_a_full_disk_is_one_sentence_and_the_next_run_continues(base: Command, tmp_path: Path):
+    # No file may grow beyond a size that the label assignment fits in, but no model.
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    result = base(preexec_fn=limit)
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1].startswith("error: cannot write ")
+    assert "Traceback" not in result.stderr
+    assert not list((tmp_path / "model").rglob(".tmp-*"))
+    result = base()
+    assert result.returncode == 0
+    assert stages_run(result) == STAGES[1:]
+
+
+MISTAKES = [
+    (("base", "vebrs"), "no dataset 'vebrs' in .*: it holds verbs"),
+    (("base", "../verbs"), "must be the name of a folder in"),
+    (("base", "verbs", "--data-dir", "nowhere"), "no dataset folder at nowhere"),
+    (("base", "verbs", "--n-copies", "0"), "n_copies must be at least 1, got 0"),
+    (("base", "verbs", "--rounds", "0"), "rounds must be at least 1, got 0"),
+    (("base", "verbs", "--beam-size", "0"), "beam_size must be at least 1, got 0"),
+    (("base", "verbs", "--top-k", "9"), "top_k must be at least 10, got 9"),
+    (("base", "verbs", "--threads", "0"), "threads must be at least 1, got 0"),
+    (("base", "verbs", "--nr-splits", "1"), "nr_splits must be at least 2, got 1"),
+    (("base", "verbs", "--max-leaf-size", "1"), "max_leaf_size must be at least 2, got 1"),
+    (("base", "verbs", "--seed", "-1"), "seed must be in 0..4294967295, got -1"),
+    (("base", "verbs", "--max-leaf-size", "99999"), "too few labels for a tree: expected more than"),
+    (("base", "verbs", "--n-copies", "two"), "argument --n-copies: invalid int value: 'two'"),
+    (("base", "verbs", "--preset", "best"), "argument --preset: invalid choice: 'best'"),
+    (("base", "verbs", "--copies", "2"), "unrecognized arguments: --copies"),
+    (("bass",), "invalid choice: 'bass'"),
+]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"), MISTAKES, ids=[" ".join(args[1:]) or args[0] for args, _ in MISTAKES]
+)
+def test_mistakes_are_one_sentence_and_status_2(
+    disentangle: Command, verbs: Path, tmp_path: Path, args: tuple[str, ...], message: str
+):
+    data = () if "--data-dir" in args or args[0] == "bass" else ("--data-dir", verbs)
+    result = disentangle(*args, *data)
+    assert result.returncode == 2
+    assert re.search(message, result.stderr.splitlines()[-1]), result.stderr
+    assert "Traceback" not in result.stderr
+    assert not list(tmp_path.rglob("*.npz"))
+
+
+def test_a_damaged_file_is_refused_before_anything_is_written(
+    disentangle: Command, verbs: Path, tmp_path: Path
+):
+    shutil.copytree(verbs, tmp_path / "data")
+    file = tmp_path / "data" / "verbs" / "Y.trn.npz"
+    file.write_bytes(file.read_bytes()[:-40])
+    result = disentangle("base", "verbs", "--data-dir", "data")
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1].startswith("error: data/verbs/Y.trn.npz is damaged")
+    assert [path.name for path in (tmp_path / "model").rglob("*") if path.is_file()] == [".lock"]
+
+
+def test_two_runs_at_once_do_not_meet(base: Command, tmp_path: Path):
+    folder = tmp_path / "model" / "verbs" / "base"
+    folder.mkdir(parents=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        result = base()
+    assert result.returncode == 2
+    assert "another run is at work in" in result.stderr
+
+
+def test_a_results_folder_that_cannot_be_written(base: Command, tmp_path: Path):
+    (tmp_path / "model").write_text("a file")
+    result = base()
+    assert result.returncode == 2
+    assert "error: cannot write to model/verbs/base: Not a directory" in result.stderr
+
+
+def test_more_copies_and_beam_than_clusters_still_run(base: Command):
+    result = base("--n-copies", "500", "--beam-size", "500", "--max-leaf-size", "300")
+    assert result.returncode == 0, result.stderr
+
+
+def test_help_needs_no_heavy_import(disentangle: Command):
+    result = disentangle("base", "--help")
+    assert result.returncode == 0
+    assert "--n-copies" in result.stdout
+    code = "import sys, disentangle.cli; print([m for m in ('numpy', 'rich', 'pecos') if m in sys.modules])"
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    imported = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
+    )
+    assert imported.stdout.strip() == "[]"
+
+
+def test_a_reader_that_stops_early_is_no_error(finished: Path, verbs: Path):
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "XMC_DATA": str(verbs), "XMC_MODEL": str(finished)}
+    command = f"set -o pipefail; {sys.executable} -m disentangle base verbs {' '.join(SMALL_TREE)} | true"
+    result = subprocess.run(["bash", "-c", command], env=env, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("dataset", "tolerance"),
+    [("vullib", 0.6), pytest.param("eurlex-57k", 0.3), pytest.param("tibkat-all", 0.3)],
+)
+def test_figures_match_the_paper_authors_scripts(
+    disentangle: Command, tmp_path: Path, dataset: str, tolerance: float
+):
+    if not SHARED.is_dir():
+        pytest.skip("the development data are not beside this checkout")
+    reference = json.loads((SHARED / "reference" / "original-scripts.json").read_text())["datasets"][dataset]
+    result = disentangle("base", dataset, "--data-dir", SHARED / "data" / "xmc-base")
+    assert result.returncode == 0, result.stderr
+    xr_linear, overlap = json.loads((tmp_path / "model" / dataset / "base" / "report.json").read_text())[
+        "runs"
+    ]
+    for run, name, within in ((xr_linear, "base/xr-linear", 0.05), (overlap, "base/overlap", tolerance)):
+        assert run["precision"] == pytest.approx(reference[name]["precision_at_1_to_10"], abs=within)
+        assert run["recall"] == pytest.approx(reference[name]["recall_at_1_to_10"], abs=within)
+    assert overlap["n_pseudo_labels"] == reference["base/reorganise"]["n_pseudo_labels"]

@@ -1,0 +1,52 @@
+"""Duplicating labels and merging the scores of copies."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
+
+from disentangle.pseudo import expand_labels, merge_scores
+
+
+def test_a_copy_repeats_all_positives_of_its_label():
+    Y = sp.csc_matrix(np.array([[1, 0], [1, 1]], dtype=np.float32))
+    expanded = expand_labels(Y, np.array([0, 1, 0]))
+    assert expanded.toarray().tolist() == [[1, 0, 1], [1, 1, 1]]
+    assert sp.isspmatrix_csc(expanded)
+
+
+def test_merged_score_is_the_mean_of_the_copies_retrieved():
+    # Columns 0, 2 and 3 are label 0, column 1 is label 1.
+    scores = sp.csr_matrix(np.array([[0.5, 0.25, 1, 0], [0, 0, 0, 0.75], [0, 0, 0, 0]], dtype=np.float32))
+    merged = merge_scores(scores, np.array([0, 1, 0, 0], dtype=np.int32), 2)
+    # Row 0: copy 3 was not retrieved and does not count.
+    assert merged.toarray().tolist() == [[0.75, 0.25], [0.75, 0], [0, 0]]
+
+
+def test_original_must_name_each_column():
+    with pytest.raises(ValueError, match="one entry per column"):
+        merge_scores(sp.csr_matrix((1, 3), dtype=np.float32), np.array([0, 1], dtype=np.int32), 2)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_expanding_and_merging_without_copies_changes_nothing(seed: int):
+    rng = np.random.default_rng(seed)
+    dense = (rng.random((4, 7)) * (rng.random((4, 7)) < 0.5)).astype(np.float32)
+    identity = np.arange(7, dtype=np.int32)
+    assert (expand_labels(sp.csc_matrix(dense), identity) != sp.csc_matrix(dense)).nnz == 0
+    assert np.array_equal(merge_scores(sp.csr_matrix(dense), identity, 7).toarray(), dense)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_merging_equals_its_slow_twin(seed: int):
+    rng = np.random.default_rng(seed)
+    original = np.concatenate([np.arange(5), rng.integers(0, 5, 4)]).astype(np.int32)
+    dense = (rng.random((6, 9)) * (rng.random((6, 9)) < 0.5)).astype(np.float32)
+    merged = merge_scores(sp.csr_matrix(dense), original, 5).toarray()
+    for row in range(6):
+        for label in range(5):
+            found = [v for v, o in zip(dense[row], original, strict=True) if o == label and v > 0]
+            assert merged[row, label] == pytest.approx(np.mean(found) if found else 0)

@@ -1,0 +1,143 @@
+"""Stages: made whole or not at all, reused while valid, redone exactly when something changes."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from disentangle import stages
+from disentangle.errors import DisentangleError
+from disentangle.stages import Stage, workspace
+
+
+class Kitchen:
+    """Two stages, bread from dough, that write down what was made."""
+
+    def __init__(self, folder: Path, flour: str = "rye", heat: int = 200, force: bool = False) -> None:
+        self.made: list[str] = []
+        self.dough = Stage("knead", folder / "dough", {"flour": flour}, ("errors",), self._knead, (), force)
+        self.bread = Stage(
+            "bake", folder / "bread", {"heat": heat}, ("errors",), self._bake, (self.dough,), force
+        )
+
+    def _knead(self, out: Path) -> dict[str, Any]:
+        self.made.append("dough")
+        (out / "dough.txt").write_text("dough")
+        return {"weight": 1}
+
+    def _bake(self, out: Path) -> dict[str, Any]:
+        self.made.append("bread")
+        (out / "bread.txt").write_text((self.dough.folder / "dough.txt").read_text() + " baked")
+        return {"seconds": {"heat": 1.0, "bake": 2.0}}
+
+
+def make(folder: Path, **changes: Any) -> list[str]:
+    kitchen = Kitchen(folder, **changes)
+    kitchen.bread.ensure()
+    return kitchen.made
+
+
+def test_a_stage_makes_what_it_needs_and_leaves_a_record(tmp_path: Path):
+    kitchen = Kitchen(tmp_path)
+    record = kitchen.bread.ensure()
+    assert kitchen.made == ["dough", "bread"]
+    assert (tmp_path / "bread" / "bread.txt").read_text() == "dough baked"
+    assert record == json.loads((tmp_path / "bread" / "stage.json").read_text())
+    assert record["seconds"] == {"heat": 1.0, "bake": 2.0}
+    assert record["peak_rss_mib"] > 0
+    dough = kitchen.dough.ensure()
+    assert dough["results"] == {"weight": 1}
+    assert list(dough["seconds"]) == ["knead"]
+
+
+def test_a_finished_stage_is_reused_and_its_needs_are_not_even_looked_at(tmp_path: Path):
+    make(tmp_path)
+    assert make(tmp_path) == []
+    (tmp_path / "dough" / "stage.json").unlink()
+    assert make(tmp_path) == []
+
+
+def test_changes_redo_exactly_what_they_affect(tmp_path: Path):
+    make(tmp_path)
+    assert make(tmp_path, heat=180) == ["bread"]
+    assert make(tmp_path, heat=180, flour="spelt") == ["dough", "bread"]
+    assert make(tmp_path, heat=180, flour="spelt", force=True) == ["dough", "bread"]
+
+
+def test_other_versions_and_other_code_redo_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    make(tmp_path)
+    real = stages.versions()
+    monkeypatch.setattr(stages, "versions", lambda: real | {"libpecos": "0.0"})
+    assert make(tmp_path) == ["dough", "bread"]
+    monkeypatch.setattr(stages, "code_of", lambda *modules: "edited")
+    assert make(tmp_path) == ["dough", "bread"]
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_text("do")], ids=["deleted", "cut"])
+def test_a_damaged_result_is_made_again(tmp_path: Path, damage: Any):
+    make(tmp_path)
+    damage(tmp_path / "bread" / "bread.txt")
+    assert make(tmp_path) == ["bread"]
+    (tmp_path / "bread" / "stage.json").write_text("{")
+    assert make(tmp_path) == ["bread"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_stage_that_fails_leaves_the_old_result(
+    tmp_path: Path, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+):
+    make(tmp_path)
+    kitchen = Kitchen(tmp_path, heat=900)
+
+    def burn(out: Path) -> dict[str, Any]:
+        (out / "bread.txt").write_text("bur")
+        raise error
+
+    monkeypatch.setattr(kitchen.bread, "_build", burn)
+    with pytest.raises(error):
+        kitchen.bread.ensure()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bread", "dough"]
+    assert make(tmp_path) == []
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    kitchen = Kitchen(tmp_path)
+
+    def fill(out: Path) -> dict[str, Any]:
+        (out / "dough.txt").write_text("do")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(kitchen.dough, "_build", fill)
+    with pytest.raises(DisentangleError, match=r"cannot write .*dough: No space left on device"):
+        kitchen.bread.ensure()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_workspace_is_for_one_run_and_clears_what_a_killed_one_left(tmp_path: Path):
+    (tmp_path / ".tmp-bread").mkdir()
+    (tmp_path / ".tmp-bread" / "bread.txt").write_text("half")
+    (tmp_path / ".tmp-report.json").write_text("half")
+    with workspace(tmp_path):
+        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+        with pytest.raises(DisentangleError, match="another run is at work"), workspace(tmp_path):
+            pass
+    with (tmp_path / ".lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # free again
+
+
+def test_a_workspace_that_cannot_be_made_is_one_sentence(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(DisentangleError, match=r"cannot write to .*file/base"),
+        workspace(tmp_path / "file" / "base"),
+    ):
+        pass
+
+
+def test_code_of_follows_the_named_modules():
+    assert stages.code_of("errors") == stages.code_of("errors")
+    assert stages.code_of("errors") != stages.code_of("params")

@@ -1,0 +1,97 @@
+"""The door to PECOS: the fast matcher equals the slow one, threads do not matter, models are PECOS's own."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from pecos.xmc.xlinear import XLinearModel
+
+from disentangle import tree, xlinear
+from disentangle.data import Dataset, load_dataset
+from disentangle.errors import DisentangleError
+from disentangle.params import PredictParams, TreeParams
+
+TREE = TreeParams(nr_splits=4, max_leaf_size=8)
+
+
+def train(dataset: Dataset, folder: Path, threads: int) -> Path:
+    Y = dataset.Y_trn.tocsc()
+    chain = tree.build_chain(dataset.X_trn, Y, TREE, threads)
+    xlinear.save(xlinear.train(dataset.X_trn, Y, chain, PredictParams(), threads), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def dataset(verbs: Path) -> Dataset:
+    return load_dataset(verbs, "verbs")
+
+
+@pytest.fixture(scope="module")
+def model(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(dataset, tmp_path_factory.mktemp("model") / "xr-linear", threads=2)
+
+
+def test_matching_equals_pecos_layer_by_layer(dataset: Dataset, model: Path):
+    fast = sp.vstack(list(xlinear.match(model, dataset.X_trn, 5, threads=2)))
+    whole = XLinearModel.load(str(model)).model
+    matcher = type(whole)(whole.model_chain[:-1], whole.pred_params[:-1])
+    slow = matcher.predict(dataset.X_trn, beam_size=5, only_topk=5, post_processor="l3-hinge", threads=1)
+    assert fast.shape == (4000, tree.load_chain(model)[-1].shape[1])
+    assert np.diff(fast.indptr).max() == 5
+    assert (fast != slow).nnz == 0
+
+
+def test_predicting_equals_pecos_layer_by_layer(
+    dataset: Dataset, model: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(xlinear, "BATCH_SIZE", 300)  # several batches, the last one smaller
+    fast = sp.vstack(list(xlinear.predict(model, dataset.X_tst, PredictParams(), threads=2)))
+    # Without parameters: the saved model itself knows beam and top_k.
+    slow = XLinearModel.load(str(model)).predict(dataset.X_tst, threads=1)
+    assert (fast != slow).nnz == 0
+
+
+def test_threads_do_not_change_a_byte_of_the_model(dataset: Dataset, model: Path, tmp_path: Path):
+    def digests(folder: Path) -> dict[str, str]:
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        return {str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+
+    assert digests(train(dataset, tmp_path / "again", threads=1)) == digests(model)
+
+
+def test_a_saved_models_chain_is_the_tree_it_was_trained_on(dataset: Dataset, model: Path):
+    built = tree.build_chain(dataset.X_trn, dataset.Y_trn.tocsc(), TREE, threads=1)
+    assert len(built) > 3
+    assert tree.load_chain(model) == built
+
+
+def test_a_tree_of_more_than_ten_levels_keeps_their_order(dataset: Dataset, tmp_path: Path):
+    # As text, layer 10 would come before layer 2.
+    Y = dataset.Y_trn.tocsc()
+    chain = tree.build_chain(dataset.X_trn, Y, TreeParams(nr_splits=2, max_leaf_size=2), threads=2)
+    assert len(chain) > 10
+    xlinear.save(xlinear.train(dataset.X_trn, Y, chain, PredictParams(), threads=2), tmp_path)
+    assert tree.load_chain(tmp_path) == chain
+    fast = sp.vstack(list(xlinear.predict(tmp_path, dataset.X_tst, PredictParams(), threads=2)))
+    assert (fast != XLinearModel.load(str(tmp_path)).predict(dataset.X_tst, threads=2)).nnz == 0
+
+
+def test_replacing_the_leaf_level_keeps_the_rest(model: Path):
+    chain = tree.load_chain(model)
+    C = sp.csc_matrix(np.ones((3, 1), np.float32) @ np.eye(1, chain[-1].shape[1], dtype=np.float32))
+    replaced = tree.replace_leaf_level(chain, C)
+    assert len(replaced) == len(chain)
+    assert all((a != b).nnz == 0 for a, b in zip(replaced[:-1], chain[:-1], strict=True))
+    assert tree.leaf_clusters(replaced).tolist() == [0, 0, 0]
+
+
+def test_too_few_labels_for_a_tree(dataset: Dataset):
+    n_labels = dataset.Y_trn.shape[1]
+    with pytest.raises(
+        DisentangleError, match=rf"expected more than max_leaf_size \({n_labels}\), got {n_labels}"
+    ):
+        tree.build_chain(dataset.X_trn, dataset.Y_trn.tocsc(), TreeParams(max_leaf_size=n_labels), threads=1)
