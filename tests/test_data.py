@@ -68,11 +68,11 @@ def test_empty_rows_and_columns_are_noted_and_kept_but_for_test_instances_withou
     assert dataset.X_tst.shape == (1, 3)
     assert dataset.Y_tst.toarray().tolist() == [[0, 1]]
     assert [note.split(";")[0] for note in dataset.notes] == [
-        "1 instances of X.trn have no features",
-        "1 instances of X.tst have no features",
-        "1 instances of Y.trn have no label",
-        "1 labels have no training instance",
-        "1 instances of Y.tst have no label",
+        "instances without features in X.trn: 1",
+        "instances without features in X.tst: 1",
+        "instances without labels in Y.trn: 1",
+        "labels without training instances: 1",
+        "instances without labels in Y.tst: 1",
     ]
 
 

@@ -220,15 +220,13 @@ def load_dataset(data_dir: Path, name: str) -> Dataset:
     notes = []
     for part in ("trn", "tst"):
         if empty := _count_empty(read[f"X_{part}"]):
-            notes.append(f"{empty} instances of X.{part} have no features; they are kept")
+            notes.append(f"instances without features in X.{part}: {empty:,}; they are kept")
     if empty := _count_empty(read["Y_trn"]):
-        notes.append(f"{empty} instances of Y.trn have no label; they are kept")
+        notes.append(f"instances without labels in Y.trn: {empty:,}; they are kept")
     if empty := _count_empty(read["Y_trn"].T.tocsr()):
-        notes.append(
-            f"{empty} labels have no training instance; they stay in the tree and are never duplicated"
-        )
+        notes.append(f"labels without training instances: {empty:,}; they keep their cluster, uncopied")
     if empty := _count_empty(read["Y_tst"]):
-        notes.append(f"{empty} instances of Y.tst have no label; they cannot be scored and are left out")
+        notes.append(f"instances without labels in Y.tst: {empty:,}; they cannot be scored and are left out")
         scored = np.flatnonzero(np.diff(read["Y_tst"].indptr))
         read["X_tst"], read["Y_tst"] = read["X_tst"][scored], read["Y_tst"][scored]
     return Dataset(name, **read, notes=tuple(notes))

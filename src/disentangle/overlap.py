@@ -60,8 +60,8 @@ class Overlap:
     def load(cls, path: Path) -> Overlap:
         """Read what `save` wrote."""
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in ("clusters", "original")}
-            return cls(**arrays, **{name: int(file[name]) for name in file.files if name not in arrays})
+            numbers = [int(file[name]) for name in ("n_labels", "n_clusters", "n_unmatched_labels")]
+            return cls(file["clusters"], file["original"], *numbers)
 
 
 def without_copies(clusters: np.ndarray, n_clusters: int) -> Overlap:
@@ -74,7 +74,7 @@ def assign(Y: sp.csc_matrix, M: sp.csr_matrix, own: np.ndarray, n_copies: int, t
     """Put each label into the clusters that its instances match most often.
 
     With counts = Y^T M (M read as 0/1), a label takes its `n_copies` clusters of highest count
-    (Liu, Chang, Yu, Hsieh and Dhillon, NeurIPS 2021, section 3.2); there is no limit to a cluster's
+    (Liu, Chang, Yu, Hsieh and Dhillon, NeurIPS 2021, section 3); there is no limit to a cluster's
     size. Ties go to the cluster nearest to the label's own one in the tree, itself first.
 
     Parameters

@@ -75,9 +75,13 @@ def print_base(report: dict[str, Any]) -> None:
     ratios = [f"x {b / a:.2f}" if a else "" for a, b in zip(xr_costs, overlap_costs, strict=True)]
     table.add_section()
     table.add_row("difference", *_cells(difference, "+"), *ratios)
-    console.print(table)
+    tables = [table]
     if rows_elsewhere := published(report["dataset"]):
-        console.print(_published_table(report["dataset"], rows_elsewhere))
+        tables.append(_published_table(report["dataset"], rows_elsewhere))
+    # Captured, because a console that finds its pipe closed ends the process by itself.
+    with console.capture() as capture:
+        console.print(*tables, sep="\n")
+    print(capture.get(), end="")
 
 
 def _costs(costs: list[float]) -> list[str]:

@@ -135,7 +135,7 @@ class Stage:
         self._modules = modules
         self._inputs = inputs | versions() | {"code": code_of(*modules)}
         self._inputs |= {need.folder.name: need.key for need in needs}
-        self.key = hashlib.sha256(json.dumps(self._inputs, sort_keys=True).encode()).hexdigest()
+        self.key: str = hashlib.sha256(json.dumps(self._inputs, sort_keys=True).encode()).hexdigest()
 
     def record(self) -> dict[str, Any] | None:
         """What `stage.json` says, or None if the stage is not done, not whole, or out of date."""

@@ -79,3 +79,31 @@ def replace_leaf_level(chain: ClusterChain, C: sp.csc_matrix) -> ClusterChain:
 def leaf_clusters(chain: ClusterChain) -> np.ndarray:
     """Cluster of each label: int32 of shape (n_labels,)."""
     return chain[-1].tocsr().indices.astype(np.int32)
+
+
+def clusters_at_level(chain: ClusterChain, level_from_leaf: int) -> np.ndarray:
+    """Cluster of each label at a level of the tree.
+
+    Parameters
+    ----------
+    chain : ClusterChain
+    level_from_leaf : int
+        0 for the leaf clusters, 1 for their parents, and so on up to the root.
+
+    Returns
+    -------
+    ndarray of shape (n_labels,), int32
+
+    Raises
+    ------
+    DisentangleError
+        If the tree has no such level.
+    """
+    if not 0 <= level_from_leaf < len(chain):
+        raise DisentangleError(
+            f"level_from_leaf must be in 0..{len(chain) - 1} for this tree, got {level_from_leaf}"
+        )
+    clusters = leaf_clusters(chain)
+    for level in range(1, level_from_leaf + 1):
+        clusters = chain[-1 - level].tocsr().indices[clusters].astype(np.int32)
+    return clusters

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Measures how well the copies of composite labels separate their components (after run_binned.sh).
+# Usage: bash run_metric.sh [DATASET] [options]; --help lists them.
+# Runs from any folder. The first run sets up a Python environment in .venv, finished stages are never redone.
+set -euo pipefail
+root=$(readlink -f "${BASH_SOURCE[0]}")
+root=${root%/*}
+# shellcheck source=src/environment.sh
+source "$root/src/environment.sh"
+prepare_environment "$root/requirements.txt"
+exec "$PYTHON" -m disentangle metric "$@"
