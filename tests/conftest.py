@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,20 +51,18 @@ def verbs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return data_dir
 
 
+def run_disentangle(folder: Path, *args: str | Path, **kwargs: Any) -> subprocess.CompletedProcess:
+    """Run `python -m disentangle ARGS` in a folder, results going to its `model` and `dataset-binned`."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("XMC_")}
+    env["PYTHONPATH"] = str(ROOT / "src")
+    command = [sys.executable, "-m", "disentangle", *map(str, args)]
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, **kwargs)
+
+
 Command = Callable[..., subprocess.CompletedProcess]
 
 
 @pytest.fixture
 def disentangle(tmp_path: Path) -> Command:
-    """Run `python -m disentangle ARGS` in an empty folder, results going to its `model`."""
-
-    def run(*args: str | Path, **kwargs: object) -> subprocess.CompletedProcess:
-        env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-        env.pop("XMC_DATA", None)
-        env.pop("XMC_MODEL", None)
-        command = [sys.executable, "-m", "disentangle", *map(str, args)]
-        return subprocess.run(
-            command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False, **kwargs
-        )  # type: ignore[call-overload]
-
-    return run
+    """`run_disentangle` in an empty folder."""
+    return partial(run_disentangle, tmp_path)

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -313,7 +314,8 @@ def test_help_needs_no_heavy_import(disentangle: Command):
 
 def test_a_reader_that_stops_early_is_no_error(finished: Path, verbs: Path):
     env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "XMC_DATA": str(verbs), "XMC_MODEL": str(finished)}
-    command = f"set -o pipefail; {sys.executable} -m disentangle base verbs {' '.join(SMALL_TREE)} | true"
+    job = shlex.join([sys.executable, "-m", "disentangle", "base", "verbs", *SMALL_TREE])
+    command = f"set -o pipefail; {job} | true"
     result = subprocess.run(["bash", "-c", command], env=env, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
 

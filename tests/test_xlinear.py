@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from pecos.utils.cluster_util import ClusterChain
 from pecos.xmc.xlinear import XLinearModel
 
 from disentangle import tree, xlinear
@@ -73,6 +74,8 @@ def test_a_tree_of_more_than_ten_levels_keeps_their_order(dataset: Dataset, tmp_
     # As text, layer 10 would come before layer 2.
     Y = dataset.Y_trn.tocsc()
     chain = tree.build_chain(dataset.X_trn, Y, TreeParams(nr_splits=2, max_leaf_size=2), threads=2)
+    root = sp.csc_matrix(np.ones((1, 1), dtype=np.float32))
+    chain = ClusterChain([root, root, *chain])
     assert len(chain) > 10
     xlinear.save(xlinear.train(dataset.X_trn, Y, chain, PredictParams(), threads=2), tmp_path)
     assert tree.load_chain(tmp_path) == chain

@@ -16,19 +16,28 @@ _POINTERS, _INDICES, _SCORES = int64[::1], int32[::1], float32[::1]
 
 
 @njit(inline="always")
-def _comes_before(a, b, counts, own):
-    """Whether cluster `a` is a better choice than `b`: more counts, else nearer to `own` in the tree."""
+def _shuffled(label, k):
+    """A fixed pseudo-random number for a label and a cluster (the finaliser of SplitMix64)."""
+    z = np.uint64(label) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(k) * np.uint64(0xD1B54A32D192ED03)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+@njit(inline="always")
+def _comes_before(a, b, counts, label):
+    """Whether cluster `a` is a better choice than `b`: more counts, else the lower pseudo-random number."""
     if counts[a] != counts[b]:
         return counts[a] > counts[b]
-    return (a ^ own) < (b ^ own)
+    return _shuffled(label, a) < _shuffled(label, b)
 
 
 @njit(
-    int32[:, ::1](_POINTERS, _INDICES, _POINTERS, _INDICES, int64, _INDICES, int64, int64),
+    int32[:, ::1](_POINTERS, _INDICES, _POINTERS, _INDICES, int64, int64, int64),
     parallel=True,
     cache=True,
 )
-def top_clusters(y_indptr, y_indices, m_indptr, m_indices, n_clusters, own, n_copies, n_blocks):
+def top_clusters(y_indptr, y_indices, m_indptr, m_indices, n_clusters, n_copies, n_blocks):
     """Per label the `n_copies` clusters that most of its instances match.
 
     Parameters
@@ -38,10 +47,6 @@ def top_clusters(y_indptr, y_indices, m_indptr, m_indices, n_clusters, own, n_co
     m_indptr, m_indices : int arrays
         Matching matrix by rows: clusters of each instance.
     n_clusters : int
-    own : int array of shape (n_labels,)
-        Present cluster of each label. A cluster's bits are its path down PECOS's binary k-means, so of
-        two clusters with equal counts the one with the smaller `cluster XOR own` is nearer in the tree:
-        it wins, the own one before all.
     n_copies : int
     n_blocks : int
         How many blocks of labels to share out among threads.
@@ -49,7 +54,8 @@ def top_clusters(y_indptr, y_indices, m_indptr, m_indices, n_clusters, own, n_co
     Returns
     -------
     clusters : int32 array of shape (n_labels, n_copies)
-        Best first, -1 where a label has counts in fewer clusters.
+        Best first, equal counts in a fixed pseudo-random order; -1 where a label has counts in fewer
+        clusters.
     """
     n_labels = len(y_indptr) - 1
     clusters = np.full((n_labels, n_copies), -1, np.int32)
@@ -71,7 +77,7 @@ def top_clusters(y_indptr, y_indices, m_indptr, m_indices, n_clusters, own, n_co
             for t in range(n_touched):
                 k = touched[t]
                 place = n_best
-                while place > 0 and _comes_before(k, best[place - 1], counts, own[label]):
+                while place > 0 and _comes_before(k, best[place - 1], counts, label):
                     if place < n_copies:
                         best[place] = best[place - 1]
                     place -= 1

@@ -6,12 +6,16 @@ import argparse
 import os
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from .errors import DisentangleError
-from .params import DEFAULT_DATASET, PRESETS, PredictParams, TreeParams
+from .params import DEFAULT_DATASET, PRESETS, BinParams, PredictParams, TreeParams
+
+if TYPE_CHECKING:
+    from .pipeline import Job
 
 
 def main() -> None:
@@ -50,71 +54,98 @@ def _parser() -> argparse.ArgumentParser:
         description="Label disentanglement in extreme multi-label classification.",
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    base = commands.add_parser(
+    _add_job(
+        commands,
         "base",
-        help="XR-Linear beside overlapped XR-Linear on one dataset",
-        description="Train and evaluate XR-Linear, put labels into several clusters, retrain, evaluate. "
-        "Finished stages are reused while data, parameters, code and versions match.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        _base,
+        "XR-Linear beside overlapped XR-Linear on one dataset",
+        "Train and evaluate XR-Linear, put labels into several clusters, retrain, evaluate.",
     )
-    _add_job_arguments(base)
-    base.set_defaults(handler=_base)
+    binned = _add_job(
+        commands,
+        "binned",
+        _binned,
+        "the same on binned labels: the paper's Figure 2",
+        "Group labels at random into composite labels, compare XR-Linear and its overlap on them, draw it.",
+    )
+    bins = BinParams()
+    binned.add_argument(
+        "--levels",
+        type=_int_list,
+        default=[bins.level_from_leaf],
+        help="levels above the leaves to bin at: 2 or 0,1,2",
+    )
+    binned.add_argument(
+        "--bin-sizes", type=_int_list, default=[bins.bin_size], help="labels per bin: 2 or 2,4,8"
+    )
+    metric = _add_job(
+        commands,
+        "metric",
+        _metric,
+        "how well copies separate a label's components, by variation of information",
+        "Score the split that an overlap's copies make of each composite label against the true one.",
+    )
+    metric.add_argument(
+        "--components",
+        choices=("natural", "binned"),
+        default=argparse.SUPPRESS,
+        help="the dataset's own, or those of binned labels (default: natural where the dataset has them)",
+    )
+    metric.add_argument(
+        "--level", type=int, default=bins.level_from_leaf, help="level above the leaves to bin at"
+    )
+    metric.add_argument("--bin-size", type=int, default=bins.bin_size, help="labels per bin")
     _add_build_wordnet(commands)
     return parser
 
 
-def _add_job_arguments(parser: argparse.ArgumentParser) -> None:
+def _int_list(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
+
+
+def _add_job(
+    commands: argparse._SubParsersAction, name: str, handler: Callable, summary: str, description: str
+) -> argparse.ArgumentParser:
+    reuse = "Finished stages are reused while data, parameters, code and versions match."
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=f"{description} {reuse}",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.set_defaults(handler=handler)
     tree, predict = TreeParams(), PredictParams()
-    parser.add_argument(
-        "dataset", nargs="?", default=DEFAULT_DATASET, help="name of a folder in the data folder"
-    )
-    parser.add_argument(
-        "--data-dir",
-        type=Path,
-        default=os.environ.get("XMC_DATA", "dataset/xmc-base"),
-        help="folder of the datasets (environment: XMC_DATA)",
-    )
-    parser.add_argument(
-        "--model-dir",
-        type=Path,
-        default=os.environ.get("XMC_MODEL", "model"),
-        help="folder of the results (environment: XMC_MODEL)",
-    )
-    parser.add_argument(
-        "--preset", choices=sorted(PRESETS), default="paper", help="how labels are duplicated"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("dataset", nargs="?", default=DEFAULT_DATASET, help="name of a folder in the data folder")
+    for option, variable, default, words in (
+        ("--data-dir", "XMC_DATA", "dataset/xmc-base", "folder of the datasets"),
+        ("--model-dir", "XMC_MODEL", "model", "folder of the results"),
+        ("--binned-dir", "XMC_BINNED", "dataset-binned", "folder of binned label sets"),
+    ):
+        place = os.environ.get(variable, default)
+        add(option, type=Path, default=place, help=f"{words} (environment: {variable})")
+    add("--preset", choices=sorted(PRESETS), default="paper", help="how labels are duplicated")
+    preset = "(default: the preset's)"
+    add(
         "--n-copies",
         type=int,
         default=argparse.SUPPRESS,
-        help="most clusters per label, the first included (default: the preset's)",
+        help=f"most clusters per label, the first included {preset}",
     )
-    parser.add_argument(
-        "--rounds",
-        type=int,
-        default=argparse.SUPPRESS,
-        help="rounds of match, assign, retrain (default: the preset's)",
-    )
-    parser.add_argument(
-        "--beam-size", type=int, default=predict.beam_size, help="clusters kept per level and instance"
-    )
-    parser.add_argument(
-        "--top-k", type=int, default=predict.top_k, help="labels, copies counted, that a model returns"
-    )
-    parser.add_argument(
-        "--nr-splits", type=int, default=tree.nr_splits, help="children per inner node of the tree"
-    )
-    parser.add_argument(
+    add("--rounds", type=int, default=argparse.SUPPRESS, help=f"rounds of match, assign, retrain {preset}")
+    add("--beam-size", type=int, default=predict.beam_size, help="clusters kept per level and instance")
+    add("--top-k", type=int, default=predict.top_k, help="labels, copies counted, that a model returns")
+    add("--nr-splits", type=int, default=tree.nr_splits, help="children per inner node of the tree")
+    add(
         "--max-leaf-size",
         type=int,
         default=tree.max_leaf_size,
         help="most labels per cluster of the first tree",
     )
-    parser.add_argument("--seed", type=int, default=tree.seed, help="seed of the clustering")
-    parser.add_argument(
-        "--threads", type=int, default=len(os.sched_getaffinity(0)), help="threads; no effect on results"
-    )
-    parser.add_argument("--force", action="store_true", help="redo stages that are done")
+    add("--seed", type=int, default=tree.seed, help="seed of all that is random")
+    add("--threads", type=int, default=len(os.sched_getaffinity(0)), help="threads; no effect on results")
+    add("--force", action="store_true", help="redo stages that are done")
+    return parser
 
 
 def _limit_threads(threads: int) -> None:
@@ -125,12 +156,13 @@ def _limit_threads(threads: int) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def _base(args: argparse.Namespace) -> None:
+def _job(args: argparse.Namespace) -> Job:
     _limit_threads(args.threads)
-    from . import pipeline, progress, report
+    from . import pipeline, progress
+    from .comparison import Settings
 
     changes = {name: value for name, value in vars(args).items() if name in ("n_copies", "rounds")}
-    settings = pipeline.Settings(
+    settings = Settings(
         threads=args.threads,
         preset=args.preset,
         tree=TreeParams(args.nr_splits, args.max_leaf_size, args.seed),
@@ -140,8 +172,31 @@ def _base(args: argparse.Namespace) -> None:
     )
     progress.set_up_logging()
     # A trailing slash is what a shell's completion leaves behind a folder's name.
-    dataset = args.dataset.rstrip("/")
-    report.print_base(pipeline.run_base(dataset, args.data_dir, args.model_dir, settings))
+    return pipeline.Job(args.dataset.rstrip("/"), args.data_dir, args.model_dir, args.binned_dir, settings)
+
+
+def _base(args: argparse.Namespace) -> None:
+    job = _job(args)
+    from . import pipeline, report
+
+    report.print_base(pipeline.run_base(job))
+
+
+def _binned(args: argparse.Namespace) -> None:
+    job = _job(args)
+    from . import pipeline, report
+
+    grid = [BinParams(level, size) for level in args.levels for size in args.bin_sizes]
+    report.print_binned(pipeline.run_binned(job, grid))
+
+
+def _metric(args: argparse.Namespace) -> None:
+    job = _job(args)
+    from . import components, data, pipeline, report
+
+    natural = components.has_components(data.dataset_folder(job.data_dir, job.dataset))
+    kind = getattr(args, "components", "natural" if natural else "binned")
+    report.print_metric(pipeline.run_metric(job, kind, BinParams(args.level, args.bin_size)))
 
 
 def _add_build_wordnet(commands: argparse._SubParsersAction) -> None:

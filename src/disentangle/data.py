@@ -106,10 +106,11 @@ def source(data_dir: Path, name: str) -> Source:
 
 def _digest(folder: Path) -> dict[str, str]:
     """Sha256 of each of a dataset's four matrices, by name of the matrix."""
-    return {name: _sha256(folder / file) for name, file in _FILES.items()}
+    return {name: sha256(folder / file) for name, file in _FILES.items()}
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Sha256 of a file's content."""
     sha = hashlib.sha256()
     try:
         with path.open("rb") as file:

@@ -75,7 +75,8 @@ def assign(Y: sp.csc_matrix, M: sp.csr_matrix, own: np.ndarray, n_copies: int, t
 
     With counts = Y^T M (M read as 0/1), a label takes its `n_copies` clusters of highest count
     (Liu, Chang, Yu, Hsieh and Dhillon, NeurIPS 2021, section 3); there is no limit to a cluster's
-    size. Ties go to the cluster nearest to the label's own one in the tree, itself first.
+    size. Clusters with equal counts are taken in an order that a hash of label and cluster decides: it
+    favours none, and does not depend on instances, threads or a seed.
 
     Parameters
     ----------
@@ -104,10 +105,9 @@ def assign(Y: sp.csc_matrix, M: sp.csr_matrix, own: np.ndarray, n_copies: int, t
     if Y.shape[0] != M.shape[0] or own.shape != (n_labels,):
         raise ValueError(f"shapes disagree: Y {Y.shape}, M {M.shape}, own {own.shape}")
     n_blocks = max(1, min(n_labels, _BLOCKS_PER_THREAD * threads))
-    own = np.ascontiguousarray(own, dtype=np.int32)
-    clusters = top_clusters(*flat(Y)[:2], *flat(M)[:2], n_clusters, own, n_copies, n_blocks)
+    clusters = top_clusters(*flat(Y)[:2], *flat(M)[:2], n_clusters, n_copies, n_blocks)
     unmatched = clusters[:, 0] < 0
-    first = np.where(unmatched, own, clusters[:, 0])
+    first = np.where(unmatched, own, clusters[:, 0]).astype(np.int32)
     label, copy = np.nonzero(clusters[:, 1:] >= 0)
     return Overlap(
         clusters=np.concatenate([first, clusters[label, copy + 1]]),

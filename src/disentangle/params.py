@@ -83,6 +83,31 @@ class OverlapParams:
         _at_least("rounds", self.rounds, 1)
 
 
+@dataclass(frozen=True)
+class BinParams:
+    """How labels are grouped into composite labels.
+
+    Attributes
+    ----------
+    level_from_leaf : int
+        Labels of one cluster of this level are grouped: 0 for leaf clusters, 1 for their parents, ...;
+        2 in the paper's scripts.
+    bin_size : int
+        Labels per bin; 2 in the paper's scripts.
+    """
+
+    level_from_leaf: int = 2
+    bin_size: int = 2
+
+    def validate(self) -> None:
+        _at_least("level_from_leaf", self.level_from_leaf, 0)
+        _at_least("bin_size", self.bin_size, 2)
+
+    def name(self) -> str:
+        """Name of the folder of what is made with these."""
+        return f"level-{self.level_from_leaf}-size-{self.bin_size}"
+
+
 # A preset is a named setting of everything that makes one overlap variant.
 PRESETS = {"paper": OverlapParams()}
 

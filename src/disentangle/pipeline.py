@@ -1,283 +1,74 @@
-"""The jobs as resumable stages."""
+"""The three jobs: base, binned, metric."""
 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import scipy.sparse as sp
 
-from . import data, stages
+from . import components, data, figures, report, stages
+from .comparison import Comparison, Settings, load_overlap
 from .errors import DisentangleError
-from .params import MAX_K, PRESETS, OverlapParams, PredictParams, TreeParams, propensity_of
-from .progress import track
+from .params import BinParams, propensity_of
 from .stages import Stage
-
-if TYPE_CHECKING:
-    from .overlap import Overlap
-
-# What trains and predicts takes seconds to import, and a run that finds everything done needs none of
-# it: so each stage imports its own.
 
 logger = logging.getLogger(__name__)
 
-OVERLAP_FILE = "overlap.npz"
-MATCHING_FILE = "matching.npz"
-
 
 @dataclass(frozen=True)
-class Settings:
-    """What a job is run with.
+class Job:
+    """What all three jobs are told.
 
     Attributes
     ----------
-    preset : str
-        Name of the setting that `overlap` started from.
-    threads : int
-        Has no effect on results, nor has `force`.
-    force : bool
-        Redo stages that are done.
-    """
-
-    threads: int
-    preset: str = "paper"
-    tree: TreeParams = field(default_factory=TreeParams)
-    predict: PredictParams = field(default_factory=PredictParams)
-    overlap: OverlapParams = field(default_factory=lambda: PRESETS["paper"])
-    force: bool = False
-
-    def validate(self) -> None:
-        for params in (self.tree, self.predict, self.overlap):
-            params.validate()
-        if self.threads < 1:
-            raise DisentangleError(f"threads must be at least 1, got {self.threads}")
-
-
-def load_overlap(model_folder: Path) -> Overlap:
-    """Labels and copies of a saved model; one that was not overlapped has each label once."""
-    from .overlap import Overlap, without_copies
-    from .tree import leaf_clusters, load_chain
-
-    if (file := model_folder / OVERLAP_FILE).exists():
-        return Overlap.load(file)
-    chain = load_chain(model_folder)
-    return without_copies(leaf_clusters(chain), chain[-1].shape[1])
-
-
-class Comparison:
-    """XR-Linear and its overlap on one dataset: trained, evaluated, and what lies in between.
-
-    Parameters
-    ----------
-    folder : Path
-        Each stage leaves its results in a folder in here.
-    source : data.Source
-    settings : Settings
-    """
-
-    def __init__(self, folder: Path, source: data.Source, settings: Settings) -> None:
-        self.folder = folder
-        self.source = source
-        self.settings = settings
-        self.load = self._stage("load", "load", self._load, source.inputs, ("data",))
-        self.xr_linear = self._stage(
-            "train",
-            "xr-linear",
-            self._train,
-            asdict(settings.tree) | asdict(settings.predict),
-            ("tree", "xlinear"),
-            (self.load,),
-        )
-        self.xr_linear_evaluation = self._evaluation(self.xr_linear)
-        self.rounds: list[Stage] = []
-        model = self.xr_linear
-        for r in range(1, settings.overlap.rounds + 1):
-            model = self._round("" if r == 1 else f"-round-{r}", model)
-        self.overlap = model
-        self.overlap_evaluation = self._evaluation(model)
-
-    def _stage(
-        self,
-        name: str,
-        folder: str,
-        build: Callable[[Path], dict[str, Any]],
-        inputs: dict[str, Any],
-        modules: tuple[str, ...],
-        needs: tuple[Stage, ...] = (),
-    ) -> Stage:
-        return Stage(name, self.folder / folder, inputs, modules, build, needs, self.settings.force)
-
-    def _round(self, suffix: str, model: Stage) -> Stage:
-        """One round of match, assign and retrain on a trained model; returns the new model."""
-        predict = asdict(self.settings.predict)
-        match = self._stage(
-            "match",
-            f"matching{suffix}",
-            lambda out: self._match(out, model),
-            {"beam_size": self.settings.predict.beam_size},
-            ("xlinear",),
-            (model,),
-        )
-        assign = self._stage(
-            "assign",
-            f"assignment{suffix}",
-            lambda out: self._assign(out, model, match),
-            {"n_copies": self.settings.overlap.n_copies},
-            ("overlap", "_kernels"),
-            (match,),
-        )
-        retrain = self._stage(
-            "retrain",
-            f"overlap{suffix}",
-            lambda out: self._retrain(out, model, assign),
-            predict,
-            ("pseudo", "tree", "xlinear"),
-            (assign,),
-        )
-        self.rounds += [match, assign, retrain]
-        return retrain
-
-    def _evaluation(self, model: Stage) -> Stage:
-        return self._stage(
-            "evaluate",
-            f"{model.folder.name}-evaluation",
-            lambda out: self._evaluate(model),
-            asdict(propensity_of(self.source.name)),
-            ("metrics", "pseudo", "xlinear", "_kernels"),
-            (model,),
-        )
-
-    @cached_property
-    def dataset(self) -> data.Dataset:
-        """The dataset, loaded when a stage first needs it."""
-        dataset = self.source.load()
-        sizes = ", ".join(f"{n:,} {what[2:].replace('_', ' ')}" for what, n in dataset.sizes().items())
-        logger.info("%s: %s", dataset.name, sizes)
-        for note in dataset.notes:
-            logger.warning("note: %s", note)
-        return dataset
-
-    def _load(self, out: Path) -> dict[str, Any]:
-        return self.dataset.sizes() | {"notes": list(self.dataset.notes)}
-
-    def _train(self, out: Path) -> dict[str, Any]:
-        from . import tree, xlinear
-
-        X, Y = self.dataset.X_trn, self.dataset.Y_trn.tocsc()
-        chain = tree.build_chain(X, Y, self.settings.tree, self.settings.threads)
-        model = xlinear.train(X, Y, chain, self.settings.predict, self.settings.threads)
-        xlinear.save(model, out)
-        return {}
-
-    def _match(self, out: Path, model: Stage) -> dict[str, Any]:
-        sp.save_npz(out / MATCHING_FILE, self._matching(model, self.dataset.X_trn), compressed=False)
-        return {}
-
-    def _matching(self, model: Stage, X: sp.csr_matrix) -> sp.csr_matrix:
-        from . import xlinear
-
-        batches = xlinear.match(model.folder, X, self.settings.predict.beam_size, self.settings.threads)
-        return sp.vstack(list(track(batches, X.shape[0], xlinear.BATCH_SIZE)), format="csr")
-
-    def _assign(self, out: Path, model: Stage, match: Stage) -> dict[str, Any]:
-        from .overlap import assign
-
-        M = sp.load_npz(match.folder / MATCHING_FILE)
-        own = load_overlap(model.folder).clusters[: self.dataset.Y_trn.shape[1]]
-        overlap = assign(
-            self.dataset.Y_trn.tocsc(), M, own, self.settings.overlap.n_copies, self.settings.threads
-        )
-        overlap.save(out / OVERLAP_FILE)
-        return {}
-
-    def _retrain(self, out: Path, model: Stage, assign: Stage) -> dict[str, Any]:
-        from . import tree, xlinear
-        from .pseudo import expand_labels
-
-        start = time.perf_counter()
-        overlap = load_overlap(assign.folder)
-        Y = expand_labels(self.dataset.Y_trn.tocsc(), overlap.original)
-        chain = tree.replace_leaf_level(tree.load_chain(model.folder), overlap.cluster_matrix())
-        expanded = time.perf_counter()
-        retrained = xlinear.train(self.dataset.X_trn, Y, chain, self.settings.predict, self.settings.threads)
-        xlinear.save(retrained, out)
-        # Beside the model, because its scores can be merged to labels only with it.
-        overlap.save(out / OVERLAP_FILE)
-        return {"seconds": {"expand": expanded - start, "retrain": time.perf_counter() - expanded}}
-
-    def _evaluate(self, model: Stage) -> dict[str, Any]:
-        from . import metrics, xlinear
-        from .pseudo import merge_scores
-
-        X, Y_true = self.dataset.X_tst, self.dataset.Y_tst
-        overlap = load_overlap(model.folder)
-        start = time.perf_counter()
-        batches = xlinear.predict(model.folder, X, self.settings.predict, self.settings.threads)
-        Y_pred = np.vstack(
-            [
-                metrics.rank(merge_scores(batch, overlap.original, overlap.n_labels), MAX_K)
-                for batch in track(batches, X.shape[0], xlinear.BATCH_SIZE)
-            ]
-        )
-        predicted = time.perf_counter()
-        inverse = metrics.inverse_propensity(self.dataset.Y_trn, propensity_of(self.source.name))
-        sizes = overlap.cluster_sizes()
-        figures = {
-            "precision": metrics.precision(Y_true, Y_pred),
-            "recall": metrics.recall(Y_true, Y_pred),
-            "ndcg": metrics.ndcg(Y_true, Y_pred),
-            "psp": metrics.psp(Y_true, Y_pred, inverse),
-        }
-        return {name: [round(v, 4) for v in values.tolist()] for name, values in figures.items()} | {
-            "candidates_per_instance": metrics.candidates_per_instance(self._matching(model, X), sizes),
-            "largest_cluster": int(sizes.max()),
-            "n_pseudo_labels": overlap.n_pseudo_labels,
-            "n_unmatched_labels": overlap.n_unmatched_labels,
-            "seconds": {"predict": predicted - start, "evaluate": time.perf_counter() - predicted},
-        }
-
-    def runs(self) -> list[dict[str, Any]]:
-        """Make all that is not done; return what the report says of the two methods."""
-        before = (self.load, self.xr_linear)
-        overlap = {
-            "method": "overlap",
-            "preset": self.settings.preset,
-            "n_copies": self.settings.overlap.n_copies,
-        }
-        return [
-            {"method": "xr-linear", "preset": None, "n_copies": 1}
-            | self._summary((*before, self.xr_linear_evaluation), self.xr_linear),
-            overlap | self._summary((*before, *self.rounds, self.overlap_evaluation), self.overlap),
-        ]
-
-    def _summary(self, steps: tuple[Stage, ...], model: Stage) -> dict[str, Any]:
-        records = [step.ensure() for step in steps]
-        seconds: dict[str, float] = {}
-        for record in records:
-            for name, value in record["seconds"].items():
-                seconds[name] = round(seconds.get(name, 0.0) + value, 3)
-        return records[-1]["results"] | {
-            "seconds": seconds,
-            "peak_rss_mib": max(record["peak_rss_mib"] for record in records),
-            "model": model.folder.name,
-        }
-
-
-def run_base(dataset: str, data_dir: Path, model_dir: Path, settings: Settings) -> dict[str, Any]:
-    """XR-Linear beside its overlap on a dataset; writes `model_dir/dataset/base/`.
-
-    Parameters
-    ----------
     dataset : str
         Name of a folder in `data_dir`.
-    data_dir, model_dir : Path
+    data_dir, model_dir, binned_dir : Path
+        Datasets; results; binned label sets.
     settings : Settings
+    """
+
+    dataset: str
+    data_dir: Path
+    model_dir: Path
+    binned_dir: Path
+    settings: Settings
+
+    def folder(self, name: str) -> Path:
+        """Where the job of this name leaves its results."""
+        return self.model_dir / self.dataset / name
+
+    def base(self) -> Comparison:
+        """The base job's two models; nothing is made yet."""
+        self.settings.validate()
+        return Comparison(self.folder("base"), data.source(self.data_dir, self.dataset), self.settings)
+
+    def report(self, name: str, **more: Any) -> dict[str, Any]:
+        """Write `report.json` of the job of this name and return it."""
+        settings = self.settings
+        params = {"preset": settings.preset, "propensity": asdict(propensity_of(self.dataset))}
+        for part in (settings.tree, settings.predict, settings.overlap):
+            params |= asdict(part)
+        params |= {"threads": settings.threads} | more.pop("params", {})
+        report = {
+            "job": name,
+            "dataset": self.dataset,
+            "params": params,
+            "seed": settings.tree.seed,
+            "versions": stages.versions(),
+            "machine": stages.machine(),
+        } | more
+        stages.write_json(self.folder(name) / "report.json", report)
+        return report
+
+
+def run_base(job: Job) -> dict[str, Any]:
+    """XR-Linear beside its overlap on a dataset.
 
     Returns
     -------
@@ -289,23 +80,173 @@ def run_base(dataset: str, data_dir: Path, model_dir: Path, settings: Settings) 
     DisentangleError
         If settings are out of range, the data are wrong, or results cannot be written.
     """
-    settings.validate()
-    source = data.source(data_dir, dataset)
-    folder = model_dir / dataset / "base"
-    with stages.workspace(folder):
-        runs = Comparison(folder, source, settings).runs()
-        report = {
-            "job": "base",
-            "dataset": dataset,
-            "params": {"preset": settings.preset}
-            | asdict(settings.tree)
-            | asdict(settings.predict)
-            | asdict(settings.overlap)
-            | {"propensity": asdict(propensity_of(dataset)), "threads": settings.threads},
-            "seed": settings.tree.seed,
-            "versions": stages.versions(),
-            "machine": stages.machine(),
-            "runs": runs,
-        }
-        stages.write_json(folder / "report.json", report)
-    return report
+    base = job.base()
+    with stages.workspace(base.folder):
+        return job.report("base", runs=base.runs())
+
+
+class Binned:
+    """The comparison on binned labels, for one way to bin.
+
+    Parameters
+    ----------
+    job : Job
+    base : Comparison
+        The job's base models. Only the tree of its XR-Linear is read, if it is there; nothing of it is
+        made or changed.
+    params : BinParams
+    """
+
+    def __init__(self, job: Job, base: Comparison, params: BinParams) -> None:
+        params.validate()
+        self.base = base
+        self.params = params
+        self.data_folder = job.data_dir / job.dataset
+        settings = job.settings
+        inputs = base.source.inputs | asdict(params) | asdict(settings.tree)
+        inputs["names"] = components.digest_names(self.data_folder)
+        modules = ("binning", "tree", "components", "data")
+        folder = job.binned_dir / job.dataset / params.name()
+        self.bins = Stage("bin", folder, inputs, modules, self._bin, (), settings.force)
+        source = data.Source(job.dataset, {"bins": self.bins.key}, self._load)
+        self.comparison = Comparison(job.folder("binned") / params.name(), source, settings)
+
+    def _bin(self, out: Path) -> dict[str, Any]:
+        from . import binning, tree
+
+        dataset, settings = self.base.dataset, self.base.settings
+        if self.base.xr_linear.record():
+            chain = tree.load_chain(self.base.xr_linear.folder)
+        else:
+            # The same tree: training begins with building it.
+            chain = tree.build_chain(dataset.X_trn, dataset.Y_trn.tocsc(), settings.tree, settings.threads)
+        clusters = tree.clusters_at_level(chain, self.params.level_from_leaf)
+        bins = binning.make_bins(clusters, self.params.bin_size, settings.tree.seed)
+        names = components.label_names(self.data_folder, len(bins))
+        for part, Y in (("trn", dataset.Y_trn), ("tst", dataset.Y_tst)):
+            sp.save_npz(out / f"Y.{part}.npz", binning.bin_labels(Y, bins))
+        components.write_lines(out / components.LABEL_NAMES, binning.composite_names(names, bins))
+        components.save_components(out, components.Components(dataset.Y_trn, bins, names), dataset.Y_tst)
+        members = [labels.tolist() for labels in binning.members(bins)]
+        mapping = asdict(self.params) | {"seed": settings.tree.seed, "labels_of_bin": members}
+        stages.write_json(out / "bins.json", mapping)
+        return {"n_labels": len(bins), "n_bins": len(members)}
+
+    def _load(self) -> data.Dataset:
+        Y_trn, Y_tst = (data.load_labels(self.bins.folder / f"Y.{part}.npz") for part in ("trn", "tst"))
+        return replace(self.base.dataset, Y_trn=Y_trn, Y_tst=Y_tst, notes=())
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Make all that is not done; return what the report says of the two methods."""
+        n_bins = self.bins.ensure()["results"]["n_bins"]
+        logger.info("%s: %d binned labels", self.params.name(), n_bins)
+        return [asdict(self.params) | {"n_bins": n_bins} | run for run in self.comparison.runs()]
+
+
+@contextmanager
+def _workspaces(*folders: Path) -> Iterator[None]:
+    """Hold several results folders for one run."""
+    with ExitStack() as stack:
+        for folder in folders:
+            stack.enter_context(stages.workspace(folder))
+        yield
+
+
+def run_binned(job: Job, grid: list[BinParams]) -> dict[str, Any]:
+    """XR-Linear beside its overlap on binned labels: the paper's Figure 2.
+
+    Parameters
+    ----------
+    job : Job
+    grid : list of BinParams
+        Ways to bin, each compared and drawn; several are drawn against one another as well.
+
+    Returns
+    -------
+    dict
+        The report, as `report.json` has it.
+
+    Raises
+    ------
+    DisentangleError
+        As `run_base`, and if the tree has no such level.
+    """
+    base = job.base()
+    ways = [Binned(job, base, params) for params in grid]
+    folder = job.folder("binned")
+    with _workspaces(folder, job.binned_dir / job.dataset):
+        runs = [run for way in ways for run in way.runs()]
+        figures.draw_figure_2(folder, job.dataset, runs)
+        if len(grid) > 1:
+            figures.draw_sweep(folder, job.dataset, runs)
+        return job.report("binned", params={"bins": [asdict(params) for params in grid]}, runs=runs)
+
+
+def run_metric(job: Job, kind: str, params: BinParams) -> dict[str, Any]:
+    """How well the overlap's copies of a label separate its components.
+
+    Parameters
+    ----------
+    job : Job
+    kind : {"natural", "binned"}
+        The dataset's own components and the base job's overlap, or binned labels and theirs.
+    params : BinParams
+        How to bin; ignored for natural components.
+
+    Returns
+    -------
+    dict
+        The report, as `report.json` has it; under "labels" it has more than the file, a row per label.
+
+    Raises
+    ------
+    DisentangleError
+        As `run_binned`, and if the dataset has no components or none of its labels can be scored.
+    """
+    base = job.base()
+    folder = job.folder("metric")
+    if kind == "natural":
+        comparison, where, name = base, job.data_dir / job.dataset, "natural"
+        held = [base.folder]
+        components.require_components(where)
+    else:
+        binned = Binned(job, base, params)
+        comparison, where, name = binned.comparison, binned.bins.folder, params.name()
+        held = [job.folder("binned"), where.parent]
+    with _workspaces(folder, *held):
+        if kind == "binned":
+            binned.bins.ensure()
+        separation = Stage(
+            "separate",
+            folder / f"separation-{name}",
+            components.digest_components(where) | {"seed": job.settings.tree.seed},
+            ("separation", "components", "data"),
+            lambda out: _separate(comparison, where, job.settings.tree.seed),
+            (comparison.overlap_matching,),
+            job.settings.force,
+        )
+        results = separation.ensure()["results"]
+        rows = results["labels"]
+        names = components.label_names(where, comparison.n_labels())
+        for row in rows:
+            row["name"] = names[row["label"]]
+        report.write_csv(folder / f"labels-{name}.csv", rows)
+        figures.draw_differences(folder, job.dataset, name, rows, results["summary"])
+        more = {"components": name, "preset": job.settings.preset} | results["summary"]
+        bins = asdict(params) if kind == "binned" else {}
+        return job.report("metric", params=bins, **more) | {"labels": rows}
+
+
+def _separate(comparison: Comparison, folder: Path, seed: int) -> dict[str, Any]:
+    from . import separation
+
+    dataset = comparison.dataset
+    parts = components.load_components(folder, dataset.X_trn.shape[0], dataset.Y_trn.shape[1])
+    overlap = load_overlap(comparison.overlap.folder)
+    scored = separation.separate(parts.Y_trn, parts.of_label, overlap, comparison.matching(), seed)
+    if not scored:
+        raise DisentangleError(
+            f"no label of {folder} can be scored: expected two components of more than "
+            f"{separation.MIN_INSTANCES} training instances and two copies, found no such label"
+        )
+    return {"summary": separation.summarise(scored, seed), "labels": [asdict(one) for one in scored]}

@@ -1,7 +1,8 @@
-"""What a run says at its end: tables on the terminal."""
+"""What a run says at its end: tables on the terminal and as CSV."""
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from .stages import replacing
+
 _COLUMNS = ("P@1", "P@3", "P@5", "R@1", "R@5", "R@10", "PSP@5")
 _LETTERS = {"P": "precision", "R": "recall", "PSP": "psp"}
 _TRAINING = ("train", "match", "assign", "expand", "retrain")
 # Wide enough for every table where the output is no terminal: a wrapped table cannot be searched.
 _PLAIN_WIDTH = 140
+_N_SHOWN = 10
 
 
 def published(dataset: str) -> list[dict[str, Any]]:
@@ -56,36 +60,57 @@ def _cells(figures: list[float | None], sign: str = "") -> list[str]:
     return ["" if value is None else f"{value:{sign}.2f}" for value in figures]
 
 
-def print_base(report: dict[str, Any]) -> None:
-    """Print both methods of a base report, their difference, and what others published."""
+def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write rows that have the same keys as CSV, whole or not at all."""
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _print(*tables: Table | str) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=_PLAIN_WIDTH)
-    table = Table(title=f"{report['dataset']}: measured here, in percent")
+    # Captured, because a console that finds its pipe closed ends the process by itself.
+    with console.capture() as capture:
+        console.print(*tables, sep="\n", markup=False, highlight=False)
+    print(capture.get(), end="")
+
+
+def print_base(report: dict[str, Any]) -> None:
+    """Print both methods of a base report, their difference, and what others published."""
+    tables = [_comparison_table(f"{report['dataset']}: measured here, in percent", report["runs"])]
+    if rows := published(report["dataset"]):
+        tables.append(_published_table(report["dataset"], rows))
+    _print(*tables)
+
+
+def print_binned(report: dict[str, Any]) -> None:
+    """Print both methods and their difference for each way to bin."""
+    runs = report["runs"]
+    for pair in zip(runs[::2], runs[1::2], strict=True):
+        first = pair[0]
+        bins = f"{first['n_bins']:,} bins of {first['bin_size']}, level {first['level_from_leaf']}"
+        _print(_comparison_table(f"{report['dataset']}, {bins}: measured here, in percent", list(pair)))
+
+
+def _comparison_table(title: str, runs: list[dict[str, Any]]) -> Table:
+    table = Table(title=title)
     table.add_column("method", no_wrap=True)
     for column in (*_COLUMNS, "candidates", "train s", "predict s"):
         table.add_column(column, justify="right")
     rows = []
-    for run in report["runs"]:
+    for run in runs:
         costs = [run["candidates_per_instance"], training_seconds(run), run["seconds"]["predict"]]
         rows.append((_figures(run), costs))
-        table.add_row(_name(run), *_cells(_figures(run)), *_costs(costs))
+        table.add_row(_name(run), *_cells(_figures(run)), *(f"{value:,.1f}" for value in costs))
     (xr_linear, xr_costs), (overlap, overlap_costs) = rows
     difference = [b - a for a, b in zip(xr_linear, overlap, strict=True)]  # type: ignore[operator]
     ratios = [f"x {b / a:.2f}" if a else "" for a, b in zip(xr_costs, overlap_costs, strict=True)]
     table.add_section()
     table.add_row("difference", *_cells(difference, "+"), *ratios)
-    tables = [table]
-    if rows_elsewhere := published(report["dataset"]):
-        tables.append(_published_table(report["dataset"], rows_elsewhere))
-    # Captured, because a console that finds its pipe closed ends the process by itself.
-    with console.capture() as capture:
-        console.print(*tables, sep="\n")
-    print(capture.get(), end="")
-
-
-def _costs(costs: list[float]) -> list[str]:
-    return [f"{value:,.1f}" for value in costs]
+    return table
 
 
 def _published_table(dataset: str, rows: list[dict[str, Any]]) -> Table:
@@ -96,4 +121,54 @@ def _published_table(dataset: str, rows: list[dict[str, Any]]) -> Table:
     table.add_column("source")
     for row in rows:
         table.add_row(row["method"], *_cells(_figures(row)), row["source"])
+    return table
+
+
+def print_metric(report: dict[str, Any]) -> None:
+    """Print the summary of a metric report, and its best and worst separated labels by name."""
+    summary = Table(
+        title=f"{report['dataset']}, {report['components']} components: variation of information, nats"
+    )
+    summary.add_column("against a random split with", no_wrap=True)
+    for column in ("labels", "VI", "random", "difference", "95 % interval", "better than random"):
+        summary.add_column(column, justify="right")
+    for words, numbers in (("even odds", report), ("the same sizes", report["same_sizes"])):
+        low, high = numbers["difference_95_percent_interval"]
+        summary.add_row(
+            words,
+            f"{report['n_labels_scored']:,}",
+            f"{report['mean_vi']:.4f}",
+            f"{numbers['mean_random_baseline']:.4f}",
+            f"{numbers['mean_difference']:.4f}",
+            f"{low:.4f} to {high:.4f}",
+            f"{numbers['fraction_better_than_random']:.1%}",
+        )
+    coverage = report["coverage"]
+    sentence = (
+        f"normalised VI {report['mean_normalised_vi']:.4f}, "
+        f"adjusted Rand index {report['mean_adjusted_rand']:.4f}; "
+        f"{coverage['n_instances']:,} instances scored ({coverage['fraction_scored']:.1%}); left out: "
+        f"{coverage['n_several_components']:,} with several components, "
+        f"{coverage['n_small_component']:,} of a small component, "
+        f"{coverage['n_unreached']:,} that reach no copy"
+    )
+    ranked = sorted(report["labels"], key=lambda row: row["vi"] - row["random_same_sizes"])
+    shown = min(_N_SHOWN, len(ranked))
+    _print(
+        summary,
+        sentence,
+        _labels_table("best separated labels", ranked[:shown]),
+        _labels_table("worst separated labels", ranked[::-1][:shown]),
+    )
+
+
+def _labels_table(title: str, rows: list[dict[str, Any]]) -> Table:
+    table = Table(title=title)
+    table.add_column("label", overflow="ellipsis", no_wrap=True, max_width=60)
+    for column in ("components", "copies", "instances", "VI", "random, same sizes", "adjusted Rand"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        numbers = (row["vi"], row["random_same_sizes"], row["adjusted_rand"])
+        counts = (row["n_components"], row["n_copies"], row["n_instances"])
+        table.add_row(row["name"], *(f"{n:,}" for n in counts), *(f"{n:.4f}" for n in numbers))
     return table

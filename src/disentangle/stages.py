@@ -60,15 +60,29 @@ def code_of(*modules: str) -> str:
     return sha.hexdigest()
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON to a temporary name beside `path`, then rename it."""
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name to write a file under, renamed to `path` when it is whole.
+
+    Raises
+    ------
+    DisentangleError
+        If it cannot be written.
+    """
     temporary = path.with_name(f"{_TEMPORARY}{path.name}")
     try:
-        temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+        yield temporary
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise DisentangleError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
 
 
 @contextmanager
@@ -90,8 +104,8 @@ def workspace(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise DisentangleError(f"another run is at work in {folder}: wait for it or stop it") from error
-        for left in folder.glob(f"{_TEMPORARY}*"):
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        for left in list(folder.rglob(f"{_TEMPORARY}*")):
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
         yield
 
 
@@ -177,7 +191,7 @@ class Stage:
     def _make(self) -> dict[str, Any]:
         temporary = self.folder.with_name(f"{_TEMPORARY}{self.folder.name}")
         try:
-            temporary.mkdir()
+            temporary.mkdir(parents=True)
             for module in self._modules:
                 importlib.import_module(f"{__package__}.{module}")
             _reset_peak_rss()

@@ -1,0 +1,125 @@
+"""Names of labels, and what composite labels are made of, in and out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+from .data import load_labels, sha256
+from .errors import DisentangleError
+
+LABEL_NAMES = "output-items.txt"
+_COMPONENTS = "components"
+
+
+def label_names(folder: Path, n_labels: int, file: str = LABEL_NAMES) -> list[str]:
+    """Names of labels, one a line of `output-items.txt`; those without one are called by their id.
+
+    Raises
+    ------
+    DisentangleError
+        If the file is there but no UTF-8 text of `n_labels` lines.
+    """
+    path = folder / file
+    if not path.exists():
+        return [f"label {i}" for i in range(n_labels)]
+    try:
+        # Not splitlines(): it also splits at characters that names may hold.
+        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DisentangleError(f"cannot read {path} as UTF-8 text: {error}") from error
+    if len(lines) != n_labels:
+        raise DisentangleError(f"{path} must have a line per label ({n_labels}), got {len(lines)}")
+    return [line.strip() or f"label {i}" for i, line in enumerate(lines)]
+
+
+def write_lines(path: Path, lines: list[str]) -> None:
+    """Write names, one a line."""
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def digest_names(folder: Path) -> str | None:
+    """Sha256 of the label names, None where there are none."""
+    path = folder / LABEL_NAMES
+    return sha256(path) if path.exists() else None
+
+
+@dataclass(frozen=True)
+class Components:
+    """What composite labels are made of.
+
+    Attributes
+    ----------
+    Y_trn : csr_matrix of shape (n_instances, n_components), float32
+        Stores ones only.
+    of_label : ndarray of shape (n_components,), int32
+        The label that each component belongs to.
+    names : list of str
+    """
+
+    Y_trn: sp.csr_matrix
+    of_label: np.ndarray
+    names: list[str]
+
+
+def require_components(folder: Path) -> None:
+    """Raise DisentangleError if a dataset has no components of its own."""
+    if not has_components(folder):
+        raise DisentangleError(
+            f"{folder} has no components of its own: expected a folder {_COMPONENTS} in it"
+        )
+
+
+def has_components(folder: Path) -> bool:
+    """Whether a dataset says what its labels are made of."""
+    return (folder / _COMPONENTS).is_dir()
+
+
+def digest_components(folder: Path) -> dict[str, str]:
+    """Sha256 of the files that `load_components` reads."""
+    return {file: sha256(folder / _COMPONENTS / file) for file in ("Y.trn.npz", "labels.npz")}
+
+
+def save_components(folder: Path, components: Components, Y_tst: sp.csr_matrix) -> None:
+    """Write components into a dataset's folder, in the layout that `load_components` reads."""
+    target = folder / _COMPONENTS
+    target.mkdir()
+    n = len(components.of_label)
+    ones = np.ones(n, np.float32)
+    shape = (n, components.of_label.max() + 1)
+    sp.save_npz(target / "Y.trn.npz", components.Y_trn)
+    sp.save_npz(target / "Y.tst.npz", Y_tst)
+    sp.save_npz(
+        target / "labels.npz", sp.csr_matrix((ones, components.of_label, np.arange(n + 1)), shape=shape)
+    )
+    write_lines(target / "names.txt", components.names)
+
+
+def load_components(folder: Path, n_instances: int, n_labels: int) -> Components:
+    """Components of a dataset's labels, from its folder `components`.
+
+    Raises
+    ------
+    DisentangleError
+        If a file is missing or damaged, shapes disagree, or a component has not exactly one label.
+    """
+    source = folder / _COMPONENTS
+    labels = load_labels(source / "labels.npz")
+    Y_trn = load_labels(source / "Y.trn.npz")
+    n = labels.shape[0]
+    for file, found, expected in (
+        ("labels.npz", labels.shape, (n, n_labels)),
+        ("Y.trn.npz", Y_trn.shape, (n_instances, n)),
+    ):
+        if found != expected:
+            raise DisentangleError(f"{source / file} must be of shape {expected}, got {found}")
+    if (np.diff(labels.indptr) != 1).any():
+        row = int(np.argmax(np.diff(labels.indptr) != 1))
+        found = int(np.diff(labels.indptr)[row])
+        raise DisentangleError(
+            f"{source / 'labels.npz'} must have one label per row, got {found} in row {row}"
+        )
+    return Components(Y_trn, labels.indices, label_names(source, n, "names.txt"))

@@ -1,0 +1,150 @@
+"""Figures, as PNG and SVG, with their numbers beside them as CSV."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .params import MAX_K
+from .report import write_csv
+from .stages import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, told apart by colour-blind readers; markers and dashes tell them apart in grey.
+_BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
+_LEVEL_STYLES = ((_BLUE, "o", "-"), (_ORANGE, "s", "--"), (_GREEN, "^", ":"), (_GREY, "D", "-."))
+
+
+def _new_figure(n_panels: int, width: float, height: float) -> tuple[Figure, Any]:
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    # The same figure gives the same bytes: no dates, no random ids.
+    matplotlib.rcParams.update({"svg.hashsalt": "disentangle", "font.size": 10, "axes.grid": True})
+    matplotlib.rcParams.update({"grid.alpha": 0.3, "axes.spines.top": False, "axes.spines.right": False})
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(1, n_panels, squeeze=False)[0]
+
+
+def _save(figure: Figure, folder: Path, name: str) -> None:
+    for ending, options in (("png", {"dpi": 200}), ("svg", {"metadata": {"Date": None}})):
+        with replacing(folder / f"{name}.{ending}") as temporary:
+            figure.savefig(temporary, format=ending, **options)
+
+
+def draw_figure_2(folder: Path, dataset: str, runs: list[dict[str, Any]]) -> None:
+    """Precision and recall at 1 to 10 of both methods, a figure for each way to bin.
+
+    Parameters
+    ----------
+    folder : Path
+        Gets `figure-2-level-L-size-B.{png,svg,csv}`.
+    dataset : str
+    runs : list of dict
+        Of the report: XR-Linear and the overlap by turns.
+    """
+    ks = list(range(1, MAX_K + 1))
+    for xr_linear, overlap in zip(runs[::2], runs[1::2], strict=True):
+        level, size = xr_linear["level_from_leaf"], xr_linear["bin_size"]
+        name = f"figure-2-level-{level}-size-{size}"
+        figure, panels = _new_figure(2, 8, 3.6)
+        figure.suptitle(f"{dataset}: labels binned by {size}, {level} levels above the leaves")
+        for panel, metric in zip(panels, ("precision", "recall"), strict=True):
+            # The curves often meet: a ring around a dot shows both.
+            ring = {"marker": "o", "ms": 8, "mfc": "none", "ls": "--"}
+            panel.plot(ks, xr_linear[metric], color=_BLUE, label="XR-Linear", **ring)
+            label = f"overlap, n_copies {overlap['n_copies']}"
+            panel.plot(ks, overlap[metric], color=_ORANGE, marker="s", ms=4, label=label)
+            panel.set(xlabel="k (labels predicted)", ylabel=f"{metric}@k (%)", xticks=ks)
+            panel.legend()
+        _save(figure, folder, name)
+        rows = [
+            {
+                "method": run["method"],
+                "k": k,
+                "precision": run["precision"][k - 1],
+                "recall": run["recall"][k - 1],
+            }
+            for run in (xr_linear, overlap)
+            for k in ks
+        ]
+        write_csv(folder / f"{name}.csv", rows)
+
+
+def draw_sweep(folder: Path, dataset: str, runs: list[dict[str, Any]]) -> None:
+    """What overlapping gains against bin size, a line for each level.
+
+    Parameters
+    ----------
+    folder : Path
+        Gets `sweep.{png,svg,csv}`.
+    dataset : str
+    runs : list of dict
+        As for `draw_figure_2`.
+    """
+    rows = [_gains(*pair) for pair in zip(runs[::2], runs[1::2], strict=True)]
+    metrics = ("P@1", "P@5", "R@10")
+    figure, panels = _new_figure(len(metrics), 10, 3.6)
+    figure.suptitle(f"{dataset}: what overlapping gains on binned labels")
+    sizes = sorted({row["bin_size"] for row in rows})
+    for panel, metric in zip(panels, metrics, strict=True):
+        for i, level in enumerate(sorted({row["level_from_leaf"] for row in rows})):
+            line = sorted(
+                (row for row in rows if row["level_from_leaf"] == level), key=lambda r: r["bin_size"]
+            )
+            color, marker, dashes = _LEVEL_STYLES[i % len(_LEVEL_STYLES)]
+            x, y = [row["bin_size"] for row in line], [row[metric] for row in line]
+            panel.plot(x, y, color=color, marker=marker, ls=dashes, label=f"level {level}")
+        panel.axhline(0, color=_GREY, lw=0.8)
+        panel.set(
+            xlabel="bin size (labels per bin)", ylabel=f"gain in {metric} (percentage points)", xticks=sizes
+        )
+    figure.legend(*panels[0].get_legend_handles_labels(), title="above the leaves", loc="outside right upper")
+    _save(figure, folder, "sweep")
+    write_csv(folder / "sweep.csv", rows)
+
+
+def _gains(xr_linear: dict[str, Any], overlap: dict[str, Any]) -> dict[str, Any]:
+    gains = {
+        f"{letter}@{k}": overlap[metric][k - 1] - xr_linear[metric][k - 1]
+        for letter, metric in (("P", "precision"), ("R", "recall"))
+        for k in (1, 3, 5, 10)
+    }
+    where = {name: xr_linear[name] for name in ("level_from_leaf", "bin_size", "n_bins")}
+    return where | {name: round(value, 4) for name, value in gains.items()}
+
+
+def draw_differences(
+    folder: Path, dataset: str, components: str, rows: list[dict[str, Any]], summary: dict[str, Any]
+) -> None:
+    """Histogram over labels: how much smaller the variation of information is than a random split's.
+
+    Parameters
+    ----------
+    folder : Path
+        Gets `differences-COMPONENTS.{png,svg}`; the numbers are in the table of labels.
+    dataset, components : str
+    rows : list of dict
+        A row per label.
+    summary : dict
+        As `separation.summarise` makes it.
+    """
+    figure, (panel, strict) = _new_figure(2, 9, 3.6)
+    figure.suptitle(f"{dataset}, {components} components: VI of random splits minus VI of the copies")
+    baselines = (
+        (panel, "random_even_odds", "even odds", summary),
+        (strict, "random_same_sizes", "same sizes", summary["same_sizes"]),
+    )
+    for axes, name, words, numbers in baselines:
+        differences = [row[name] - row["vi"] for row in rows]
+        axes.hist(differences, bins="auto", color=_BLUE, edgecolor="white", lw=0.3)
+        axes.axvline(0, color="black", lw=1)
+        mean = numbers["mean_difference"]
+        axes.axvline(mean, color=_ORANGE, ls="--", label=f"mean {mean:.3f}")
+        better = numbers["fraction_better_than_random"]
+        axes.set_title(f"random split with {words}: {better:.1%} better", fontsize=10)
+        axes.set(xlabel="difference (nats); right of 0 is better", ylabel="labels")
+        axes.legend()
+    _save(figure, folder, f"differences-{components}")

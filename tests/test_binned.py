@@ -1,0 +1,104 @@
+"""The binned job as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from conftest import Command, run_disentangle
+
+SMALL_TREE = ("--nr-splits", "8", "--max-leaf-size", "10")
+
+
+@pytest.fixture(scope="module")
+def finished(verbs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished sweep, and a base run that was there before."""
+    folder = tmp_path_factory.mktemp("binned")
+    common = ("verbs", "--data-dir", verbs, *SMALL_TREE)
+    assert run_disentangle(folder, "base", *common).returncode == 0
+    shutil.copytree(folder / "model" / "verbs" / "base", folder / "base-before")
+    result = run_disentangle(folder, "binned", *common, "--bin-sizes", "2,3", "--levels", "0,1")
+    assert result.returncode == 0, result.stderr
+    (folder / "stdout").write_text(result.stdout)
+    return folder
+
+
+def test_the_report_has_both_methods_for_each_way_to_bin(finished: Path):
+    report = json.loads((finished / "model" / "verbs" / "binned" / "report.json").read_text())
+    assert report["job"] == "binned"
+    ways = [(run["method"], run["level_from_leaf"], run["bin_size"]) for run in report["runs"]]
+    assert ways == [
+        (method, level, size) for level in (0, 1) for size in (2, 3) for method in ("xr-linear", "overlap")
+    ]
+    for run in report["runs"]:
+        assert 0 < run["precision"][0] <= 100
+    assert (finished / "stdout").read_text().count("difference") == 4
+
+
+def test_figures_and_label_sets_are_there(finished: Path):
+    folder = finished / "model" / "verbs" / "binned"
+    for name in ("figure-2-level-0-size-2", "figure-2-level-1-size-3", "sweep"):
+        for ending in ("png", "svg", "csv"):
+            assert (folder / f"{name}.{ending}").stat().st_size > 100
+    label_set = finished / "dataset-binned" / "verbs" / "level-1-size-3"
+    mapping = json.loads((label_set / "bins.json").read_text())
+    labels = sp.load_npz(label_set / "components" / "labels.npz")
+    Y, Y_components = (
+        sp.load_npz(label_set / "Y.trn.npz"),
+        sp.load_npz(label_set / "components" / "Y.trn.npz"),
+    )
+    # Both ways of the mapping agree, and the labels are those of the components.
+    for b, members in enumerate(mapping["labels_of_bin"]):
+        assert labels[:, b].nonzero()[0].tolist() == members
+    assert np.array_equal((Y_components @ labels).toarray() > 0, Y.toarray() == 1)
+    names = (label_set / "output-items.txt").read_text().splitlines()
+    assert len(names) == Y.shape[1]
+    first = mapping["labels_of_bin"][0]
+    assert names[0] == " + ".join(f"label {label}" for label in first)
+
+
+def test_the_base_run_is_left_alone(finished: Path):
+    before, after = finished / "base-before", finished / "model" / "verbs" / "base"
+    for path in sorted(before.rglob("*")):
+        if path.is_file():
+            assert path.read_bytes() == (after / path.relative_to(before)).read_bytes()
+
+
+def test_without_a_base_run_the_bins_are_the_same(
+    disentangle: Command, verbs: Path, finished: Path, tmp_path: Path
+):
+    result = disentangle(
+        "binned", "verbs", "--data-dir", verbs, *SMALL_TREE, "--bin-sizes", "3", "--levels", "1"
+    )
+    assert result.returncode == 0, result.stderr
+    ours = tmp_path / "dataset-binned" / "verbs" / "level-1-size-3" / "bins.json"
+    assert (
+        ours.read_text()
+        == (finished / "dataset-binned" / "verbs" / "level-1-size-3" / "bins.json").read_text()
+    )
+    assert not (tmp_path / "model" / "verbs" / "base").exists()
+    again = disentangle(
+        "binned", "verbs", "--data-dir", verbs, *SMALL_TREE, "--bin-sizes", "3", "--levels", "1"
+    )
+    assert "..." not in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--bin-sizes", "1"), "bin_size must be at least 2, got 1"),
+        (("--levels", "-1"), "level_from_leaf must be at least 0, got -1"),
+        (("--levels", "9"), r"level_from_leaf must be in 0..\d for this tree, got 9"),
+        (("--levels", "a,b"), "argument --levels: invalid _int_list value: 'a,b'"),
+    ],
+)
+def test_mistakes_are_one_sentence(disentangle: Command, verbs: Path, args: tuple[str, ...], message: str):
+    result = disentangle("binned", "verbs", "--data-dir", verbs, *SMALL_TREE, *args)
+    assert result.returncode == 2
+    assert re.search(message, result.stderr.splitlines()[-1])
+    assert "Traceback" not in result.stderr
