@@ -1,0 +1,128 @@
+"""The README's tables, from the reports of real runs.
+
+    PYTHONPATH=src .venv/bin/python benchmarks/tables.py [MODEL_DIR]
+
+collects every report under MODEL_DIR (model/NAME/JOB/report.json) into benchmarks/results/reports/ and
+prints, as Markdown, what all collected reports say, beside what the paper authors' scripts printed on
+the same data.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from disentangle.report import training_seconds
+
+RESULTS = Path(__file__).with_name("results")
+REPORTS = RESULTS / "reports"
+Run = dict[str, Any]
+
+
+def collect(model_dir: Path) -> None:
+    """Copy the reports of a model folder, named by job and dataset."""
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    for report in sorted(model_dir.glob("*/*/report.json")):
+        job, dataset = report.parent.name, report.parent.parent.name
+        shutil.copyfile(report, REPORTS / f"{job}-{dataset}.json")
+
+
+def reports(job: str) -> Iterator[dict[str, Any]]:
+    """The collected reports of a job, the embedded dataset's first."""
+    paths = sorted(REPORTS.glob(f"{job}-*.json"), key=lambda path: ("wordnet" not in path.name, path.name))
+    for path in paths:
+        yield json.loads(path.read_text(encoding="utf-8"))
+
+
+def cells(run: Run) -> list[str]:
+    """P@1, 3, 5 and R@1, 5, 10."""
+    p, r = run["precision"], run["recall"]
+    return [f"{value:.2f}" for value in (p[0], p[2], p[4], r[0], r[4], r[9])]
+
+
+def line(*parts: str) -> None:
+    print("| " + " | ".join(parts) + " |")
+
+
+def print_comparisons(job: str, original: dict[str, Any]) -> None:
+    """XR-Linear and overlap per dataset, each above the original scripts' row where there is one."""
+    line(
+        "dataset",
+        "method",
+        "P@1",
+        "P@3",
+        "P@5",
+        "R@1",
+        "R@5",
+        "R@10",
+        "PSP@5",
+        "candidates",
+        "train s",
+        "predict s",
+    )
+    print("|---|---|" + "---:|" * 10)
+    for report in reports(job):
+        theirs = {run["method"]: run for run in original.get(report["dataset"], {}).get(job, [])}
+        for run in report["runs"]:
+            name = "XR-Linear" if run["method"] == "xr-linear" else f"**overlap, {run['preset']}**"
+            costs = (training_seconds(run), run["seconds"]["predict"])
+            line(
+                report["dataset"],
+                name,
+                *cells(run),
+                f"{run['psp'][4]:.2f}",
+                f"{run['candidates_per_instance']:,.0f}",
+                *(f"{value:,.1f}" for value in costs),
+            )
+            if reference := theirs.get(run["method"]):
+                candidates = f"{reference['candidates_per_instance']:,.0f}"
+                line(report["dataset"], "- original scripts", *cells(reference), "", candidates, "", "")
+    print()
+
+
+def print_metrics(original: dict[str, Any]) -> None:
+    """The metric job's summaries."""
+    header = ("dataset", "components", "labels", "VI", "random", "difference", "better", "random, same sizes")
+    line(*header, "difference", "better", "adjusted Rand")
+    print("|---|---|" + "---:|" * 9)
+    for report in reports("metric"):
+        same = report["same_sizes"]
+        numbers = ("mean_random_baseline", "mean_difference")
+        line(
+            report["dataset"],
+            report["components"],
+            f"{report['n_labels_scored']:,}",
+            f"{report['mean_vi']:.3f}",
+            *(f"{report[name]:.3f}" for name in numbers),
+            f"{report['fraction_better_than_random']:.1%}",
+            *(f"{same[name]:.3f}" for name in numbers),
+            f"{same['fraction_better_than_random']:.1%}",
+            f"{report['mean_adjusted_rand']:.3f}",
+        )
+        theirs = original.get(report["dataset"], {}).get("metric")
+        if theirs and report["components"] != "natural":
+            line(
+                report["dataset"],
+                "- original scripts",
+                f"{theirs['n_labels_scored']}",
+                *(f"{theirs[name]:.3f}" for name in ("mean_vi", *numbers)),
+                f"{theirs['fraction_better_than_random']:.1%}",
+                *[""] * 4,
+            )
+
+
+def main() -> None:
+    if len(sys.argv) > 1:
+        collect(Path(sys.argv[1]))
+    original = json.loads((RESULTS / "original-scripts.json").read_text(encoding="utf-8"))["datasets"]
+    for job in ("base", "binned"):
+        print_comparisons(job, original)
+    print_metrics(original)
+
+
+if __name__ == "__main__":
+    main()
