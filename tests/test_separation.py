@@ -90,6 +90,7 @@ def example(n: int = 12) -> tuple[sp.csr_matrix, np.ndarray, Overlap, sp.csr_mat
 def test_a_perfect_split_scores_0_and_only_labels_with_components_and_copies_count():
     (one,) = separate(*example(), seed=0)
     assert (one.label, one.n_components, one.n_copies, one.n_instances) == (0, 2, 2, 24)
+    assert (one.components, one.table) == ([0, 1], [[12, 0], [0, 12]])
     assert one.vi == pytest.approx(0, abs=1e-12)
     assert one.adjusted_rand == 1
     assert one.vi_bound == pytest.approx(2 * log(2))
@@ -117,6 +118,7 @@ def test_a_small_component_beside_large_ones_is_left_out_and_counted():
     Y[0, 0], Y[0, 3] = 0, 1
     (one,) = separate(Y.tocsr().astype(np.float32), np.append(of_label, 0), overlap, M, seed=0)
     assert (one.n_components, one.n_small_component, one.n_instances) == (2, 1, 23)
+    assert (one.components, one.table) == ([0, 1], [[11, 0], [0, 12]])
 
 
 def test_equal_scores_are_settled_by_chance_and_the_seed():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -81,6 +82,27 @@ def has_components(folder: Path) -> bool:
 def digest_components(folder: Path) -> dict[str, str]:
     """Sha256 of the files that `load_components` reads."""
     return {file: sha256(folder / _COMPONENTS / file) for file in ("Y.trn.npz", "labels.npz")}
+
+
+def add_names(folder: Path, n_labels: int, rows: list[dict[str, Any]]) -> None:
+    """Make a table of labels readable: names for ids, and one cell for each label's counts.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the dataset.
+    n_labels : int
+    rows : list of dict
+        With "label", "components" (ids) and "table" (counts, components x copies); "name" is added,
+        "components" and "table" become text.
+    """
+    labels = label_names(folder, n_labels)
+    n_components = sp.load_npz(folder / _COMPONENTS / "labels.npz").shape[0]
+    names = label_names(folder / _COMPONENTS, n_components, "names.txt")
+    for row in rows:
+        row["name"] = labels[row["label"]]
+        row["components"] = " | ".join(names[component] for component in row["components"])
+        row["table"] = " | ".join(" ".join(map(str, counts)) for counts in row["table"])
 
 
 def save_components(folder: Path, components: Components, Y_tst: sp.csr_matrix) -> None:

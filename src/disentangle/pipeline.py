@@ -227,9 +227,7 @@ def run_metric(job: Job, kind: str, params: BinParams) -> dict[str, Any]:
         )
         results = separation.ensure()["results"]
         rows = results["labels"]
-        names = components.label_names(where, comparison.n_labels())
-        for row in rows:
-            row["name"] = names[row["label"]]
+        components.add_names(where, comparison.n_labels(), rows)
         report.write_csv(folder / f"labels-{name}.csv", rows)
         figures.draw_differences(folder, job.dataset, name, rows, results["summary"])
         more = {"components": name, "preset": job.settings.preset} | results["summary"]

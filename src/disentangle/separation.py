@@ -66,6 +66,10 @@ class LabelSeparation:
     ----------
     label, n_components, n_copies : int
         Components of more than `MIN_INSTANCES` training instances; copies, the first included.
+    components : list of int
+        Ids of those components.
+    table : list of list of int
+        For each of those components, how many of its scored instances go to each copy.
     n_instances : int
         Instances scored: they have exactly one component, one of those counted, and reach a copy.
     n_several_components, n_small_component, n_unreached : int
@@ -82,6 +86,8 @@ class LabelSeparation:
     label: int
     n_components: int
     n_copies: int
+    components: list[int]
+    table: list[list[int]]
     n_instances: int
     n_several_components: int
     n_small_component: int
@@ -152,9 +158,8 @@ def separate(
         components = by_label[start[label] : start[label + 1]]
         clusters = overlap.clusters[by_copy[first[label] : first[label + 1]]]
         rng = np.random.default_rng([seed, label])
-        if one := _separate_label(
-            int(label), columns[:, components].tocsr(), large[components], clusters, M, rng
-        ):
+        members = columns[:, components].tocsr()
+        if one := _separate_label(int(label), members, components, large[components], clusters, M, rng):
             scored.append(one)
     return scored
 
@@ -162,6 +167,7 @@ def separate(
 def _separate_label(
     label: int,
     members: sp.csr_matrix,
+    components: np.ndarray,
     large: np.ndarray,
     clusters: np.ndarray,
     M: sp.csr_matrix,
@@ -186,6 +192,10 @@ def _separate_label(
         label=label,
         n_components=int(large.sum()),
         n_copies=n_copies,
+        components=components[large].tolist(),
+        table=np.bincount(S * n_copies + T, minlength=len(large) * n_copies)
+        .reshape(-1, n_copies)[large]
+        .tolist(),
         n_instances=len(S),
         n_several_components=len(instances) - len(single),
         n_small_component=int((~counted).sum()),
@@ -220,7 +230,8 @@ def summarise(scored: list[LabelSeparation], seed: int) -> dict[str, Any]:
         `fraction_better_than_random` are against even odds, as in the paper; `same_sizes` has the same
         against the matcher's split shuffled, the stricter baseline.
     """
-    table = {f.name: np.array([getattr(one, f.name) for one in scored]) for f in fields(LabelSeparation)}
+    numbers = [f.name for f in fields(LabelSeparation) if f.name not in ("components", "table")]
+    table = {name: np.array([getattr(one, name) for one in scored]) for name in numbers}
     left_out = ("n_several_components", "n_small_component", "n_unreached")
     n_all = sum(int(table[name].sum()) for name in ("n_instances", *left_out))
     return {
