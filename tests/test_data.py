@@ -94,6 +94,18 @@ def raw_csr(indices: list[int], indptr: list[int]) -> Callable[[Path], None]:
     )
 
 
+def raw_csc(row: int) -> Callable[[Path], None]:
+    """Its indices are rows, which a conversion to CSR would follow wherever they lead."""
+    return lambda path: np.savez(
+        path,
+        format=b"csc",
+        shape=np.array([2, 3]),
+        data=np.ones(1),
+        indices=np.array([row]),
+        indptr=[0, 1, 1, 1],
+    )
+
+
 def save(matrix: sp.spmatrix) -> Callable[[Path], None]:
     return lambda path: sp.save_npz(path, matrix)
 
@@ -119,6 +131,15 @@ BAD_FILES = [
     ("complex values", X_TRN, save(X.astype(complex)), "values of type complex128"),
     ("column out of range", X_TRN, raw_csr([0, 3], [0, 1, 2]), "X.trn.npz is damaged"),
     ("negative column", X_TRN, raw_csr([0, -1], [0, 1, 2]), "X.trn.npz is damaged"),
+    ("row out of range", X_TRN, raw_csc(5), "X.trn.npz is damaged"),
+    ("row far out of range", X_TRN, raw_csc(100_000_000), "X.trn.npz is damaged"),
+    ("negative row", X_TRN, raw_csc(-100_000_000), "X.trn.npz is damaged"),
+    (
+        "too many columns",
+        X_TRN,
+        save(sp.coo_matrix(([1.0], ([0], [2**32])), shape=(2, 2**32 + 9))),
+        "more than 2147483647 on a side",
+    ),
     ("row pointers that fall", X_TRN, raw_csr([0, 1], [0, 3, 2]), "X.trn.npz is damaged"),
     ("NaN", X_TRN, save(with_value(X, np.nan)), "must hold finite values, got nan in row 0, column 2"),
     ("infinite", X_TRN, save(with_value(X, np.inf)), "must hold finite values, got inf in row 0, column 2"),
@@ -147,6 +168,11 @@ def test_bad_files_are_refused_in_one_sentence(folder: Path, file: str, spoil: C
     with pytest.raises(DisentangleError, match=message) as error:
         load(folder)
     assert "\n" not in str(error.value)
+
+
+def test_a_name_too_long_for_the_file_system_is_no_dataset(folder: Path):
+    with pytest.raises(DisentangleError, match="it holds tiny"):
+        data.dataset_folder(folder.parent, "x" * 300)
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/etc"])

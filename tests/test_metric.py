@@ -82,7 +82,7 @@ def test_binned_labels_are_the_default_of_others(disentangle: Command, verbs: Pa
         (("--components", "natural"), "has no components of its own: expected a folder components in it"),
         (("--components", "senses"), "argument --components: invalid choice: 'senses'"),
         (("--bin-size", "0"), "bin_size must be at least 2, got 0"),
-        (("--n-copies", "1"), "no label of .* can be scored: expected two components"),
+        (("--n-copies", "1"), "n_copies must be at least 2 to have copies to score, got 1"),
     ],
 )
 def test_mistakes_are_one_sentence(disentangle: Command, verbs: Path, args: tuple[str, ...], message: str):
@@ -90,6 +90,21 @@ def test_mistakes_are_one_sentence(disentangle: Command, verbs: Path, args: tupl
     assert result.returncode == 2
     assert re.search(message, result.stderr.splitlines()[-1]), result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"act\n", "output-items.txt must have .* lines, one a name, got 1"), (b"\xff\n", "as UTF-8 text")],
+)
+def test_wrong_names_are_refused(
+    disentangle: Command, with_components: Path, tmp_path: Path, content: bytes, message: str
+):
+    shutil.copytree(with_components, tmp_path / "data")
+    (tmp_path / "data" / "senses" / "output-items.txt").write_bytes(content)
+    result = disentangle("metric", "senses", "--data-dir", "data", *SMALL_TREE)
+    assert result.returncode == 2
+    assert re.search(message, result.stderr.splitlines()[-1]), result.stderr
+    assert [path.parent.name for path in (tmp_path / "model").rglob("stage.json")] == ["load"]
 
 
 @pytest.mark.parametrize(
@@ -111,3 +126,5 @@ def test_wrong_components_are_refused(
     result = disentangle("metric", "senses", "--data-dir", "data", *SMALL_TREE)
     assert result.returncode == 2
     assert re.search(message, result.stderr.splitlines()[-1]), result.stderr
+    # Before anything is trained.
+    assert [path.parent.name for path in (tmp_path / "model").rglob("stage.json")] == ["load"]

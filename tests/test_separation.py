@@ -102,13 +102,13 @@ def test_components_of_10_instances_are_too_small():
 
 
 def test_instances_with_several_components_and_those_that_reach_no_copy_are_left_out_and_counted():
-    Y, of_label, overlap, M = example()
+    Y, of_label, overlap, M = example(n=14)
     Y, M = Y.tolil(), M.tolil()
     Y[0, 1] = 1  # has both components
     M[1] = 0  # reaches no copy: its clusters were not kept
     M[1, 1] = 0.7
     (one,) = separate(Y.tocsr(), of_label, overlap, M.tocsr(), seed=0)
-    assert (one.n_instances, one.n_several_components, one.n_unreached) == (22, 1, 1)
+    assert (one.n_instances, one.n_several_components, one.n_unreached) == (26, 1, 1)
     assert one.vi == pytest.approx(0, abs=1e-12)
 
 
@@ -119,6 +119,13 @@ def test_a_small_component_beside_large_ones_is_left_out_and_counted():
     (one,) = separate(Y.tocsr().astype(np.float32), np.append(of_label, 0), overlap, M, seed=0)
     assert (one.n_components, one.n_small_component, one.n_instances) == (2, 1, 23)
     assert (one.components, one.table) == ([0, 1], [[11, 0], [0, 12]])
+
+
+def test_a_label_that_keeps_one_component_is_not_scored():
+    Y, of_label, overlap, M = example(n=24)
+    Y = Y.tolil()
+    Y[24:, 0] = 1  # whoever has component 1 has component 0 as well
+    assert separate(Y.tocsr(), of_label, overlap, M, seed=0) == []
 
 
 def test_equal_scores_are_settled_by_chance_and_the_seed():

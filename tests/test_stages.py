@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import json
+import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,11 @@ class Kitchen:
 
     def __init__(self, folder: Path, flour: str = "rye", heat: int = 200, force: bool = False) -> None:
         self.made: list[str] = []
-        self.dough = Stage("knead", folder / "dough", {"flour": flour}, ("errors",), self._knead, (), force)
+        self.dough = Stage(
+            "knead", folder / "dough", {"flour": flour}, ("errors",), self._knead, (), force=force
+        )
         self.bread = Stage(
-            "bake", folder / "bread", {"heat": heat}, ("errors",), self._bake, (self.dough,), force
+            "bake", folder / "bread", {"heat": heat}, ("errors",), self._bake, (self.dough,), force=force
         )
 
     def _knead(self, out: Path) -> dict[str, Any]:
@@ -73,7 +77,7 @@ def test_other_versions_and_other_code_redo_everything(tmp_path: Path, monkeypat
     real = stages.versions()
     monkeypatch.setattr(stages, "versions", lambda: real | {"libpecos": "0.0"})
     assert make(tmp_path) == ["dough", "bread"]
-    monkeypatch.setattr(stages, "code_of", lambda *modules: "edited")
+    monkeypatch.setattr(stages, "code_of", lambda *code: "edited")
     assert make(tmp_path) == ["dough", "bread"]
 
 
@@ -138,6 +142,56 @@ def test_a_workspace_that_cannot_be_made_is_one_sentence(tmp_path: Path):
         pass
 
 
-def test_code_of_follows_the_named_modules():
-    assert stages.code_of("errors") == stages.code_of("errors")
-    assert stages.code_of("errors") != stages.code_of("params")
+def test_code_of_follows_modules_and_functions():
+    def one() -> int:
+        return 1
+
+    def two() -> int:
+        return 2
+
+    assert stages.code_of(("errors",), (one,)) == stages.code_of(("errors",), (one,))
+    assert stages.code_of(("errors",), ()) != stages.code_of(("params",), ())
+    assert stages.code_of((), (one,)) != stages.code_of((), (two,))
+    # What a function is bound to does not matter, its code does.
+    assert stages.code_of((), (partial(one),)) == stages.code_of((), (one,))
+
+
+def test_another_way_to_build_redoes_the_stage(tmp_path: Path):
+    make(tmp_path)
+    kitchen = Kitchen(tmp_path)
+    fry = Stage("bake", tmp_path / "bread", {"heat": 200}, ("errors",), kitchen._knead, (kitchen.dough,))
+    fry.ensure()
+    assert kitchen.made == ["dough"]
+    assert not (tmp_path / "bread" / "bread.txt").exists()
+
+
+@pytest.mark.parametrize("record", ["{}", "[]", '{"key": 1}', "null", ""])
+def test_a_strange_record_counts_for_nothing(tmp_path: Path, record: str):
+    make(tmp_path)
+    (tmp_path / "bread" / "stage.json").write_text(record)
+    assert make(tmp_path) == ["bread"]
+
+
+def test_a_kill_between_the_two_renames_loses_nothing(tmp_path: Path):
+    make(tmp_path)
+    (tmp_path / "bread").rename(tmp_path / ".tmp-bread")  # new and whole, not yet in its place
+    (tmp_path / ".tmp-old-bread").mkdir()
+    (tmp_path / ".tmp-old-bread" / "stage.json").write_text("{}")
+    with workspace(tmp_path):
+        assert make(tmp_path) == []
+    assert not list(tmp_path.glob(".tmp-*"))
+
+
+def test_preparing_is_not_on_the_clock(tmp_path: Path):
+    prepared = []
+
+    def prepare() -> None:
+        prepared.append(True)
+        time.sleep(0.3)
+
+    stage = Stage("rest", tmp_path / "rest", {}, ("errors",), lambda out: {}, prepare=prepare, threads=3)
+    record = stage.ensure()
+    assert prepared == [True]
+    assert record["seconds"]["rest"] < 0.3
+    assert record["threads"] == 3
+    assert record["machine"]["cores"] >= 1

@@ -465,3 +465,14 @@ class TestCommitted:
                 assert unpack(tmp_path / "again" / name) == unpack(COMMITTED / name), name
             else:
                 assert again[name] == committed[name], name
+
+
+def test_the_command_builds_the_folder_and_refuses_a_wrong_one(disentangle, wordnet_dir, tmp_path):
+    result = disentangle("build-wordnet", "--wordnet", wordnet_dir, "--out", "built")
+    assert result.returncode == 0, result.stderr
+    assert "labels: 7" in result.stdout
+    assert (tmp_path / "built" / "Y.trn.npz").exists()
+    result = disentangle("build-wordnet", "--wordnet", "nowhere", "--out", "other")
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1].startswith("error: the WordNet folder nowhere")
+    assert not (tmp_path / "other").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -22,6 +23,9 @@ def main() -> None:
     """Run one command; exit status 2 for what the user can fix, 128 + the signal's number when stopped."""
     signal.signal(signal.SIGTERM, _stop)
     args = _parser().parse_args()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names of labels may not be writable in the terminal's encoding; that must not cost the table.
+        sys.stdout.reconfigure(errors="replace")
     try:
         args.handler(args)
         sys.stdout.flush()
@@ -100,7 +104,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _int_list(text: str) -> list[int]:
-    return [int(part) for part in text.split(",")]
+    """Numbers in the order given, each once."""
+    try:
+        return list(dict.fromkeys(int(part) for part in text.split(",")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected numbers separated by commas, got {text!r}") from None
 
 
 def _add_job(

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,7 +113,18 @@ class Comparison:
         modules: tuple[str, ...],
         needs: tuple[Stage, ...] = (),
     ) -> Stage:
-        return Stage(name, self.folder / folder, inputs, modules, build, needs, self.settings.force)
+        return Stage(
+            name,
+            self.folder / folder,
+            inputs,
+            modules,
+            build,
+            needs,
+            prepare=(lambda: self.dataset) if needs else (lambda: None),
+            helpers=(load_overlap, Comparison._matching),
+            threads=self.settings.threads,
+            force=self.settings.force,
+        )
 
     def _round(self, suffix: str, model: Stage) -> Stage:
         """One round of match, assign and retrain on a trained model; returns the new model."""
@@ -121,7 +132,7 @@ class Comparison:
         assign = self._stage(
             "assign",
             f"assignment{suffix}",
-            lambda out: self._assign(out, model, match),
+            partial(self._assign, model=model, match=match),
             {"n_copies": self.settings.overlap.n_copies},
             ("overlap", "_kernels"),
             (match,),
@@ -129,7 +140,7 @@ class Comparison:
         retrain = self._stage(
             "retrain",
             f"overlap{suffix}",
-            lambda out: self._retrain(out, model, assign),
+            partial(self._retrain, model=model, assign=assign),
             asdict(self.settings.predict),
             ("pseudo", "tree", "xlinear"),
             (assign,),
@@ -141,7 +152,7 @@ class Comparison:
         return self._stage(
             "match",
             folder,
-            lambda out: self._match(out, model),
+            partial(self._match, model=model),
             {"beam_size": self.settings.predict.beam_size},
             ("xlinear",),
             (model,),
@@ -151,8 +162,8 @@ class Comparison:
         return self._stage(
             "evaluate",
             f"{model.folder.name}-evaluation",
-            lambda out: self._evaluate(model),
-            asdict(propensity_of(self.source.name)),
+            partial(self._evaluate, model=model),
+            asdict(propensity_of(self.source.name)) | {"max_k": MAX_K},
             ("metrics", "pseudo", "xlinear", "_kernels"),
             (model,),
         )
@@ -223,7 +234,7 @@ class Comparison:
         overlap.save(out / OVERLAP_FILE)
         return {"seconds": {"expand": expanded - start, "retrain": time.perf_counter() - expanded}}
 
-    def _evaluate(self, model: Stage) -> dict[str, Any]:
+    def _evaluate(self, out: Path, model: Stage) -> dict[str, Any]:
         from . import metrics, xlinear
         from .pseudo import merge_scores
 
@@ -278,4 +289,6 @@ class Comparison:
             "seconds": seconds,
             "peak_rss_mib": max(record["peak_rss_mib"] for record in records),
             "model": model.folder.name,
+            "threads": model.ensure()["threads"],
+            "machine": model.ensure()["machine"],
         }

@@ -33,8 +33,10 @@ def label_names(folder: Path, n_labels: int, file: str = LABEL_NAMES) -> list[st
     except (OSError, UnicodeDecodeError) as error:
         raise DisentangleError(f"cannot read {path} as UTF-8 text: {error}") from error
     if len(lines) != n_labels:
-        raise DisentangleError(f"{path} must have a line per label ({n_labels}), got {len(lines)}")
-    return [line.strip() or f"label {i}" for i, line in enumerate(lines)]
+        raise DisentangleError(f"{path} must have {n_labels} lines, one a name, got {len(lines)}")
+    # What a terminal would obey instead of showing it has no place in a name.
+    names = ["".join(c if c.isprintable() else " " for c in line).strip() for line in lines]
+    return [name or f"label {i}" for i, name in enumerate(names)]
 
 
 def write_lines(path: Path, lines: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from .errors import DisentangleError
 
 # The feature folder that PECOS's scripts use for tf-idf features; only a name here.
 FEATURES = "tfidf-attnxml"
+# Indices are int32 in PECOS and in the kernels.
+_MAX_SIZE = 2**31 - 1
 _FILES = {
     "X_trn": f"{FEATURES}/X.trn.npz",
     "Y_trn": "Y.trn.npz",
@@ -67,7 +70,7 @@ def dataset_folder(data_dir: Path, name: str) -> Path:
     if not data_dir.is_dir():
         raise DisentangleError(f"no dataset folder at {data_dir}: name another one with --data-dir")
     folder = data_dir / name
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # False also for a name too long for a file system
         known = sorted(p.parent.name for p in data_dir.glob("*/Y.trn.npz"))
         there = f"it holds {', '.join(known)}" if known else "it holds no dataset"
         raise DisentangleError(f"no dataset {name!r} in {data_dir}: {there}")
@@ -145,12 +148,15 @@ def load_sparse(path: Path) -> sp.csr_matrix:
     if path.stat().st_size == 0:
         raise DisentangleError(f"{path} is empty: expected a matrix saved by scipy.sparse.save_npz")
     try:
-        matrix = sp.load_npz(path)
-        if matrix.dtype.kind not in "fiub":
-            raise ValueError(f"values of type {matrix.dtype}")
-        matrix = sp.csr_matrix(matrix)
-        # The constructor trusts the indices; PECOS and numba would read outside their arrays.
-        matrix.check_format(full_check=True)
+        loaded = sp.load_npz(path)
+        if loaded.dtype.kind not in "fiub":
+            raise ValueError(f"values of type {loaded.dtype}")
+        if max(loaded.shape) > _MAX_SIZE:
+            raise ValueError(f"shape {loaded.shape}, more than {_MAX_SIZE} on a side")
+        # scipy trusts indices, even when it converts: check them before anything follows them.
+        if loaded.format in ("csr", "csc", "bsr"):
+            loaded.check_format(full_check=True)
+        matrix = sp.csr_matrix(loaded)
     except MemoryError:
         raise
     except Exception as error:  # zipfile, zlib, numpy and scipy each have their own for a damaged file

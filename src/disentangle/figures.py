@@ -50,7 +50,9 @@ def draw_figure_2(folder: Path, dataset: str, runs: list[dict[str, Any]]) -> Non
         level, size = xr_linear["level_from_leaf"], xr_linear["bin_size"]
         name = f"figure-2-level-{level}-size-{size}"
         figure, panels = _new_figure(2, 8, 3.6)
-        figure.suptitle(f"{dataset}: labels binned by {size}, {level} levels above the leaves")
+        figure.suptitle(
+            f"{dataset}: labels binned by {size}, {level} levels above the leaves", parse_math=False
+        )
         for panel, metric in zip(panels, ("precision", "recall"), strict=True):
             # The curves often meet: a ring around a dot shows both.
             ring = {"marker": "o", "ms": 8, "mfc": "none", "ls": "--"}
@@ -87,7 +89,7 @@ def draw_sweep(folder: Path, dataset: str, runs: list[dict[str, Any]]) -> None:
     rows = [_gains(*pair) for pair in zip(runs[::2], runs[1::2], strict=True)]
     metrics = ("P@1", "P@5", "R@10")
     figure, panels = _new_figure(len(metrics), 10, 3.6)
-    figure.suptitle(f"{dataset}: what overlapping gains on binned labels")
+    figure.suptitle(f"{dataset}: what overlapping gains on binned labels", parse_math=False)
     sizes = sorted({row["bin_size"] for row in rows})
     for panel, metric in zip(panels, metrics, strict=True):
         for i, level in enumerate(sorted({row["level_from_leaf"] for row in rows})):
@@ -132,7 +134,9 @@ def draw_differences(
         As `separation.summarise` makes it.
     """
     figure, (panel, strict) = _new_figure(2, 9, 3.6)
-    figure.suptitle(f"{dataset}, {components} components: VI of random splits minus VI of the copies")
+    figure.suptitle(
+        f"{dataset}, {components} components: VI of random splits minus VI of the copies", parse_math=False
+    )
     baselines = (
         (panel, "random_even_odds", "even odds", summary),
         (strict, "random_same_sizes", "same sizes", summary["same_sizes"]),

@@ -105,6 +105,7 @@ def assign(Y: sp.csc_matrix, M: sp.csr_matrix, own: np.ndarray, n_copies: int, t
     if Y.shape[0] != M.shape[0] or own.shape != (n_labels,):
         raise ValueError(f"shapes disagree: Y {Y.shape}, M {M.shape}, own {own.shape}")
     n_blocks = max(1, min(n_labels, _BLOCKS_PER_THREAD * threads))
+    n_copies = min(n_copies, n_clusters)
     clusters = top_clusters(*flat(Y)[:2], *flat(M)[:2], n_clusters, n_copies, n_blocks)
     unmatched = clusters[:, 0] < 0
     first = np.where(unmatched, own, clusters[:, 0]).astype(np.int32)

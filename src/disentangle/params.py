@@ -12,9 +12,15 @@ DEFAULT_DATASET = "wordnet-hypernyms"
 MAX_K = 10
 
 
+# PECOS takes C integers; a larger one would come out as another number there.
+_MAX_INT = 2**31 - 1
+
+
 def _at_least(name: str, value: int, minimum: int) -> None:
     if value < minimum:
         raise DisentangleError(f"{name} must be at least {minimum}, got {value}")
+    if value > _MAX_INT:
+        raise DisentangleError(f"{name} must be at most {_MAX_INT}, got {value}")
 
 
 @dataclass(frozen=True)

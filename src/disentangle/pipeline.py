@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,20 +49,23 @@ class Job:
         self.settings.validate()
         return Comparison(self.folder("base"), data.source(self.data_dir, self.dataset), self.settings)
 
-    def report(self, name: str, **more: Any) -> dict[str, Any]:
-        """Write `report.json` of the job of this name and return it."""
+    def report(self, name: str, made: dict[str, Any], **more: Any) -> dict[str, Any]:
+        """Write `report.json` of the job of this name and return it.
+
+        `made` says on which machine and with how many threads: a run or a stage's record.
+        """
         settings = self.settings
         params = {"preset": settings.preset, "propensity": asdict(propensity_of(self.dataset))}
         for part in (settings.tree, settings.predict, settings.overlap):
             params |= asdict(part)
-        params |= {"threads": settings.threads} | more.pop("params", {})
+        params |= {"threads": made["threads"]} | more.pop("params", {})
         report = {
             "job": name,
             "dataset": self.dataset,
             "params": params,
             "seed": settings.tree.seed,
             "versions": stages.versions(),
-            "machine": stages.machine(),
+            "machine": made["machine"],
         } | more
         stages.write_json(self.folder(name) / "report.json", report)
         return report
@@ -82,7 +86,12 @@ def run_base(job: Job) -> dict[str, Any]:
     """
     base = job.base()
     with stages.workspace(base.folder):
-        return job.report("base", runs=base.runs())
+        return _report_base(job, base)
+
+
+def _report_base(job: Job, base: Comparison) -> dict[str, Any]:
+    runs = base.runs()
+    return job.report("base", runs[-1], runs=runs)
 
 
 class Binned:
@@ -103,12 +112,22 @@ class Binned:
         self.params = params
         self.data_folder = job.data_dir / job.dataset
         settings = job.settings
+        modules = ("binning", "tree", "data")
         inputs = base.source.inputs | asdict(params) | asdict(settings.tree)
-        inputs["names"] = components.digest_names(self.data_folder)
-        modules = ("binning", "tree", "components", "data")
-        folder = job.binned_dir / job.dataset / params.name()
-        self.bins = Stage("bin", folder, inputs, modules, self._bin, (), settings.force)
-        source = data.Source(job.dataset, {"bins": self.bins.key}, self._load)
+        # Names are written beside the binned labels, but nothing that is trained depends on them.
+        named = inputs | {"names": components.digest_names(self.data_folder)}
+        self.bins = Stage(
+            "bin",
+            job.binned_dir / job.dataset / params.name(),
+            named,
+            (*modules, "components"),
+            self._bin,
+            prepare=lambda: self.base.dataset,
+            threads=settings.threads,
+            force=settings.force,
+        )
+        binned_from = inputs | {"code": stages.code_of(modules, (Binned._bin,))}
+        source = data.Source(job.dataset, binned_from, self._load)
         self.comparison = Comparison(job.folder("binned") / params.name(), source, settings)
 
     def _bin(self, out: Path) -> dict[str, Any]:
@@ -179,7 +198,8 @@ def run_binned(job: Job, grid: list[BinParams]) -> dict[str, Any]:
         figures.draw_figure_2(folder, job.dataset, runs)
         if len(grid) > 1:
             figures.draw_sweep(folder, job.dataset, runs)
-        return job.report("binned", params={"bins": [asdict(params) for params in grid]}, runs=runs)
+        bins = {"bins": [asdict(params) for params in grid]}
+        return job.report("binned", runs[-1], params=bins, runs=runs)
 
 
 def run_metric(job: Job, kind: str, params: BinParams) -> dict[str, Any]:
@@ -203,48 +223,73 @@ def run_metric(job: Job, kind: str, params: BinParams) -> dict[str, Any]:
     DisentangleError
         As `run_binned`, and if the dataset has no components or none of its labels can be scored.
     """
+    if job.settings.overlap.n_copies < 2:
+        raise DisentangleError("n_copies must be at least 2 to have copies to score, got 1")
     base = job.base()
     folder = job.folder("metric")
     if kind == "natural":
         comparison, where, name = base, job.data_dir / job.dataset, "natural"
-        held = [base.folder]
         components.require_components(where)
-    else:
-        binned = Binned(job, base, params)
-        comparison, where, name = binned.comparison, binned.bins.folder, params.name()
-        held = [job.folder("binned"), where.parent]
-    with _workspaces(folder, *held):
-        if kind == "binned":
-            binned.bins.ensure()
-        separation = Stage(
-            "separate",
-            folder / f"separation-{name}",
-            components.digest_components(where) | {"seed": job.settings.tree.seed},
-            ("separation", "components", "data"),
-            lambda out: _separate(comparison, where, job.settings.tree.seed),
-            (comparison.overlap_matching,),
-            job.settings.force,
-        )
-        results = separation.ensure()["results"]
-        rows = results["labels"]
-        components.add_names(where, comparison.n_labels(), rows)
-        report.write_csv(folder / f"labels-{name}.csv", rows)
-        figures.draw_differences(folder, job.dataset, name, rows, results["summary"])
-        more = {"components": name, "preset": job.settings.preset} | results["summary"]
-        bins = asdict(params) if kind == "binned" else {}
-        return job.report("metric", params=bins, **more) | {"labels": rows}
+        with _workspaces(folder, base.folder):
+            _check_components(base, where)
+            # The whole base job, so that its report tells of the models that are scored.
+            _report_base(job, base)
+            return _score(job, comparison, where, name, {})
+    binned = Binned(job, base, params)
+    where = binned.bins.folder
+    with _workspaces(folder, job.folder("binned"), where.parent):
+        binned.bins.ensure()
+        return _score(job, binned.comparison, where, params.name(), asdict(params))
 
 
-def _separate(comparison: Comparison, folder: Path, seed: int) -> dict[str, Any]:
+def _check_components(comparison: Comparison, where: Path) -> None:
+    """Refuse wrong components and names before anything is trained."""
+    sizes = comparison.load.ensure()["results"]
+    parts = components.load_components(where, sizes["n_train_instances"], sizes["n_labels"])
+    components.label_names(where, sizes["n_labels"])
+    logger.info("%d components of %d labels", len(parts.names), sizes["n_labels"])
+
+
+def _score(
+    job: Job, comparison: Comparison, where: Path, name: str, params: dict[str, Any]
+) -> dict[str, Any]:
+    """Score a comparison's overlap against the components in the dataset folder `where`, and report it."""
+    folder, seed = job.folder("metric"), job.settings.tree.seed
+    sizes = comparison.load.ensure()["results"]
+    separation = Stage(
+        "separate",
+        folder / f"separation-{name}",
+        components.digest_components(where) | {"seed": seed},
+        ("separation", "components", "data"),
+        partial(_separate, comparison=comparison, where=where, seed=seed),
+        (comparison.overlap_matching,),
+        prepare=lambda: comparison.dataset,
+        helpers=(load_overlap,),
+        threads=job.settings.threads,
+        force=job.settings.force,
+    )
+    record = separation.ensure()
+    summary, rows = record["results"]["summary"], record["results"]["labels"]
+    components.add_names(where, sizes["n_labels"], rows)
+    report.write_csv(folder / f"labels-{name}.csv", rows)
+    figures.draw_differences(folder, job.dataset, name, rows, summary)
+    more = {"components": name, "preset": job.settings.preset} | summary
+    written = job.report("metric", record, params=params, **more)
+    # report.json is the last one asked for; this one stays when other components are scored.
+    stages.write_json(folder / f"report-{name}.json", written)
+    return written | {"labels": rows}
+
+
+def _separate(out: Path, comparison: Comparison, where: Path, seed: int) -> dict[str, Any]:
     from . import separation
 
     dataset = comparison.dataset
-    parts = components.load_components(folder, dataset.X_trn.shape[0], dataset.Y_trn.shape[1])
+    parts = components.load_components(where, dataset.X_trn.shape[0], dataset.Y_trn.shape[1])
     overlap = load_overlap(comparison.overlap.folder)
     scored = separation.separate(parts.Y_trn, parts.of_label, overlap, comparison.matching(), seed)
     if not scored:
         raise DisentangleError(
-            f"no label of {folder} can be scored: expected two components of more than "
+            f"no label of {where} can be scored: expected two components of more than "
             f"{separation.MIN_INSTANCES} training instances and two copies, found no such label"
         )
     return {"summary": separation.summarise(scored, seed), "labels": [asdict(one) for one in scored]}

@@ -69,12 +69,12 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def _print(*tables: Table | str) -> None:
-    console = Console()
+    console = Console(emoji=False, markup=False)
     if not console.is_terminal:
-        console = Console(width=_PLAIN_WIDTH)
+        console = Console(emoji=False, markup=False, width=_PLAIN_WIDTH)
     # Captured, because a console that finds its pipe closed ends the process by itself.
     with console.capture() as capture:
-        console.print(*tables, sep="\n", markup=False, highlight=False)
+        console.print(*tables, sep="\n", markup=False, emoji=False, highlight=False)
     print(capture.get(), end="")
 
 

@@ -100,9 +100,7 @@ class LabelSeparation:
     random_same_sizes: float
 
 
-def eligible_labels(
-    Y_components: sp.csr_matrix, of_label: np.ndarray, overlap: Overlap
-) -> tuple[np.ndarray, np.ndarray]:
+def eligible_labels(Y_components: sp.csr_matrix, of_label: np.ndarray, overlap: Overlap) -> np.ndarray:
     """Labels that have several components to separate and several copies to separate them.
 
     Parameters
@@ -114,15 +112,13 @@ def eligible_labels(
 
     Returns
     -------
-    labels : ndarray of int
+    ndarray of int
         With at least two components of more than `MIN_INSTANCES` instances each, and two copies.
-    large : ndarray of shape (n_components,), bool
-        Components that have so many instances.
     """
     large = np.bincount(Y_components.indices, minlength=len(of_label)) > MIN_INSTANCES
     n_large = np.bincount(of_label[large], minlength=overlap.n_labels)
     n_copies = np.bincount(overlap.original, minlength=overlap.n_labels)
-    return np.flatnonzero((n_large >= 2) & (n_copies >= 2)), large
+    return np.flatnonzero((n_large >= 2) & (n_copies >= 2))
 
 
 def separate(
@@ -145,9 +141,11 @@ def separate(
     Returns
     -------
     list of LabelSeparation
-        A label none of whose instances can be scored is left out.
+        Labels that keep two components of more than `MIN_INSTANCES` instances each when instances
+        with several components are left out, and two components when those that reach no copy are:
+        with one component left any split would count as separating it.
     """
-    labels, large = eligible_labels(Y_components, of_label, overlap)
+    labels = eligible_labels(Y_components, of_label, overlap)
     columns = Y_components.tocsc()
     by_copy = np.argsort(overlap.original, kind="stable")
     first = np.searchsorted(overlap.original[by_copy], np.arange(overlap.n_labels + 1))
@@ -159,7 +157,7 @@ def separate(
         clusters = overlap.clusters[by_copy[first[label] : first[label + 1]]]
         rng = np.random.default_rng([seed, label])
         members = columns[:, components].tocsr()
-        if one := _separate_label(int(label), members, components, large[components], clusters, M, rng):
+        if one := _separate_label(int(label), members, components, clusters, M, rng):
             scored.append(one)
     return scored
 
@@ -168,7 +166,6 @@ def _separate_label(
     label: int,
     members: sp.csr_matrix,
     components: np.ndarray,
-    large: np.ndarray,
     clusters: np.ndarray,
     M: sp.csr_matrix,
     rng: np.random.Generator,
@@ -178,11 +175,12 @@ def _separate_label(
     instances = np.flatnonzero(n_components)
     single = np.flatnonzero(n_components == 1)
     component = members.indices[members.indptr[single]]
+    large = np.bincount(component, minlength=len(components)) > MIN_INSTANCES
     counted = large[component]
     scores = M[single[counted]][:, clusters].toarray()
     reached = scores.max(axis=1, initial=0) > 0
     S, scores = component[counted][reached], scores[reached]
-    if len(S) == 0:
+    if large.sum() < 2 or len(np.unique(S)) < 2:
         return None
     ties = scores == scores.max(axis=1, keepdims=True)
     T = np.argmax(ties * rng.random(scores.shape), axis=1)

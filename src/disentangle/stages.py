@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import importlib
+import inspect
 import json
 import logging
 import os
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 RECORD = "stage.json"
 _TEMPORARY = ".tmp-"
+_OLD = f"{_TEMPORARY}old-"
 
 
 def versions() -> dict[str, str]:
@@ -52,11 +54,13 @@ def machine() -> dict[str, Any]:
     }
 
 
-def code_of(*modules: str) -> str:
-    """Sha256 of the package's named modules: a changed rule makes the results it gave stale."""
+def code_of(modules: tuple[str, ...], functions: tuple[Callable, ...]) -> str:
+    """Sha256 of modules of this package, by name, and of functions: a changed rule makes results stale."""
     sha = hashlib.sha256()
     for module in modules:
         sha.update(Path(__file__).with_name(f"{module}.py").read_bytes())
+    for function in functions:
+        sha.update(inspect.getsource(getattr(function, "func", function)).encode())
     return sha.hexdigest()
 
 
@@ -105,8 +109,19 @@ def workspace(folder: Path) -> Iterator[None]:
         except BlockingIOError as error:
             raise DisentangleError(f"another run is at work in {folder}: wait for it or stop it") from error
         for left in list(folder.rglob(f"{_TEMPORARY}*")):
-            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+            _clear(left)
         yield
+
+
+def _clear(left: Path) -> None:
+    """Remove what a killed run left, or finish its renaming of a folder that is whole."""
+    place = left.with_name(left.name.removeprefix(_TEMPORARY))
+    if (left / RECORD).exists() and not left.name.startswith(_OLD) and not place.exists():
+        left.rename(place)
+    elif left.is_dir():
+        shutil.rmtree(left, ignore_errors=True)
+    else:
+        left.unlink(missing_ok=True)
 
 
 class Stage:
@@ -127,6 +142,12 @@ class Stage:
         result named "seconds" splits the stage's time by name.
     needs : tuple of Stage
         Stages whose results `build` reads. They are made only when this one has to be.
+    prepare : callable, optional
+        Called before the clock starts, when the stage has to be made.
+    helpers : tuple of callable
+        Functions that `build` relies on, outside `modules`.
+    threads : int
+        For the record; they have no effect on results.
     force : bool
         Make it anew, once, even when it is valid.
     """
@@ -139,22 +160,27 @@ class Stage:
         modules: tuple[str, ...],
         build: Callable[[Path], dict[str, Any]],
         needs: tuple[Stage, ...] = (),
+        prepare: Callable[[], object] = lambda: None,
+        helpers: tuple[Callable, ...] = (),
+        threads: int = 1,
         force: bool = False,
     ) -> None:
         self.name = name
         self.folder = folder
         self.needs = needs
         self._build = build
+        self._prepare = prepare
+        self._threads = threads
         self._force = force
         self._modules = modules
-        self._inputs = inputs | versions() | {"code": code_of(*modules)}
+        self._inputs = inputs | versions() | {"code": code_of(modules, (build, *helpers))}
         self._inputs |= {need.folder.name: need.key for need in needs}
         self.key: str = hashlib.sha256(json.dumps(self._inputs, sort_keys=True).encode()).hexdigest()
 
     def record(self) -> dict[str, Any] | None:
         """What `stage.json` says, or None if the stage is not done, not whole, or out of date."""
         record = self._on_disk()
-        if self._force or record is None or record["key"] != self.key:
+        if self._force or record is None or record.get("key") != self.key:
             return None
         for file, size in record["files"].items():
             path = self.folder / file
@@ -164,9 +190,11 @@ class Stage:
 
     def _on_disk(self) -> dict[str, Any] | None:
         try:
-            return json.loads((self.folder / RECORD).read_text(encoding="utf-8"))
+            record = json.loads((self.folder / RECORD).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
+        whole = isinstance(record, dict) and {"key", "inputs", "results", "seconds", "files"} <= set(record)
+        return record if whole else None
 
     def ensure(self) -> dict[str, Any]:
         """Make the stage, and before it what it needs, unless it is done; return its record."""
@@ -194,6 +222,7 @@ class Stage:
             temporary.mkdir(parents=True)
             for module in self._modules:
                 importlib.import_module(f"{__package__}.{module}")
+            self._prepare()
             _reset_peak_rss()
             start = time.perf_counter()
             results = self._build(temporary)
@@ -205,6 +234,8 @@ class Stage:
                 "results": results,
                 "seconds": {name: round(value, 3) for name, value in seconds.items()},
                 "peak_rss_mib": _peak_rss_mib(),
+                "threads": self._threads,
+                "machine": machine(),
                 "files": {str(path.relative_to(temporary)): path.stat().st_size for path in files},
             }
             (temporary / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -219,9 +250,9 @@ class Stage:
 
 
 def _replace(folder: Path, new: Path) -> None:
-    """Put `new` where `folder` is; a kill in between costs the old, outdated results only."""
+    """Put `new` where `folder` is; after a kill in between, the next run ends it."""
     if folder.exists():
-        old = folder.with_name(f"{_TEMPORARY}old-{folder.name}")
+        old = folder.with_name(f"{_OLD}{folder.name}")
         folder.rename(old)
         new.rename(folder)
         shutil.rmtree(old)
