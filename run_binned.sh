@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Joins labels of a dataset into composite ones, and trains on those as run_base.sh does.
+# Groups labels into composite ones, compares XR-Linear and its overlap on them, and draws Figure 2.
 # Usage: bash run_binned.sh [DATASET] [options]; --help lists them.
 # Runs from any folder. The first run sets up a Python environment in .venv, finished stages are never redone.
 set -euo pipefail

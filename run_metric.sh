@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures how well the copies of composite labels separate their components (after run_binned.sh).
+# Scores how well the copies of composite labels separate their components, by variation of information.
 # Usage: bash run_metric.sh [DATASET] [options]; --help lists them.
 # Runs from any folder. The first run sets up a Python environment in .venv, finished stages are never redone.
 set -euo pipefail

@@ -319,6 +319,16 @@ def test_help_needs_no_heavy_import(disentangle: Command):
     assert imported.stdout.strip() == "[]"
 
 
+def test_a_missing_package_is_one_sentence(tmp_path: Path, verbs: Path):
+    (tmp_path / "rich").mkdir()
+    (tmp_path / "rich" / "__init__.py").write_text("raise ModuleNotFoundError(\"No module named 'rich'\")")
+    env = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT / 'src'}", "XMC_DATA": str(verbs)}
+    command = [sys.executable, "-m", "disentangle", "base", "verbs"]
+    result = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr == "error: No module named 'rich'; requirements.txt lists what must be installed\n"
+
+
 def test_a_reader_that_stops_early_is_no_error(finished: Path, verbs: Path):
     env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "XMC_DATA": str(verbs), "XMC_MODEL": str(finished)}
     job = shlex.join([sys.executable, "-m", "disentangle", "base", "verbs", *SMALL_TREE])

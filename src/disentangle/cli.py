@@ -31,6 +31,8 @@ def main() -> None:
         sys.stdout.flush()
     except DisentangleError as error:
         _leave(f"error: {error}", 2)
+    except ModuleNotFoundError as error:
+        _leave(f"error: {error}; requirements.txt lists what must be installed", 2)
     except MemoryError:
         _leave("error: out of memory; run again on a larger machine, finished stages are kept", 2)
     except BrokenPipeError:

@@ -34,7 +34,10 @@ def set_up_logging() -> None:
     handler: logging.Handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     if _console.is_terminal:
-        handler = RichHandler(console=_console, show_path=False, show_level=False, markup=False)
+        handler = RichHandler(
+            console=_console, show_path=False, show_level=False, markup=False, log_time_format="%H:%M:%S"
+        )
+
     for name in (__package__, "pecos.xmc.base"):
         channel = logging.getLogger(name)
         channel.addHandler(handler)
