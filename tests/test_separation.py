@@ -128,14 +128,20 @@ def test_a_label_that_keeps_one_component_is_not_scored():
     assert separate(Y.tocsr(), of_label, overlap, M, seed=0) == []
 
 
-def test_equal_scores_are_settled_by_chance_and_the_seed():
-    Y, of_label, overlap, M = example(n=200)
-    M.data[:] = 0.5
-    (one,) = separate(Y, of_label, overlap, M, seed=0)
-    # Not all on one side, whose VI would be ln 2.
-    assert one.vi == pytest.approx(2 * log(2), abs=0.05)
-    assert separate(Y, of_label, overlap, M, seed=0) == [one]
-    assert separate(Y, of_label, overlap, M, seed=1) != [one]
+def test_instances_that_several_copies_score_alike_are_left_out_and_counted():
+    Y, of_label, overlap, M = example(n=14)
+    M = M.tolil()
+    M[0, [0, 2]] = 1.0, 1.0  # the matcher is sure of both
+    (one,) = separate(Y, of_label, overlap, M.tocsr(), seed=0)
+    assert (one.n_instances, one.n_tied, one.table) == (27, 1, [[13, 0], [0, 14]])
+    M[:, [0, 2]] = 0.5
+    assert separate(Y, of_label, overlap, M.tocsr(), seed=0) == []
+
+
+def test_the_seed_decides_the_random_splits():
+    Y, of_label, overlap, M = example()
+    assert separate(Y, of_label, overlap, M, seed=0) == separate(Y, of_label, overlap, M, seed=0)
+    assert separate(Y, of_label, overlap, M, seed=0) != separate(Y, of_label, overlap, M, seed=1)
 
 
 def test_three_components_and_three_copies():

@@ -150,7 +150,7 @@ def print_metric(report: dict[str, Any]) -> None:
         f"{coverage['n_instances']:,} instances scored ({coverage['fraction_scored']:.1%}); left out: "
         f"{coverage['n_several_components']:,} with several components, "
         f"{coverage['n_small_component']:,} of a small component, "
-        f"{coverage['n_unreached']:,} that reach no copy"
+        f"{coverage['n_unreached']:,} that reach no copy, {coverage['n_tied']:,} that reach several alike"
     )
     ranked = sorted(report["labels"], key=lambda row: row["vi"] - row["random_same_sizes"])
     shown = min(_N_SHOWN, len(ranked))

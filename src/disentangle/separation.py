@@ -71,10 +71,11 @@ class LabelSeparation:
     table : list of list of int
         For each of those components, how many of its scored instances go to each copy.
     n_instances : int
-        Instances scored: they have exactly one component, one of those counted, and reach a copy.
-    n_several_components, n_small_component, n_unreached : int
+        Instances scored: they have exactly one component, one of those counted, and one copy's cluster
+        scores highest.
+    n_several_components, n_small_component, n_unreached, n_tied : int
         Instances left out: with several components of the label; whose one component is too
-        small; that reach no copy.
+        small; that reach no copy; for which several copies score the same.
     vi, vi_bound, normalised_vi : float
         Between components and copies; its bound H + H, in nats; over the joint entropy.
     adjusted_rand : float
@@ -92,6 +93,7 @@ class LabelSeparation:
     n_several_components: int
     n_small_component: int
     n_unreached: int
+    n_tied: int
     vi: float
     vi_bound: float
     normalised_vi: float
@@ -133,17 +135,18 @@ def separate(
         Label of each component.
     overlap : Overlap
     M : csr_matrix of shape (n_instances, n_clusters)
-        The matcher's scores: an instance goes to the copy whose cluster scores highest; equal scores
-        are settled by chance.
+        The matcher's scores: an instance goes to the copy whose cluster scores highest. Where the
+        highest score is that of several copies the matcher does not tell; such ties are many, because
+        the score of every cluster that the matcher is sure of is 1.
     seed : int
-        Of ties and random splits; each label has a stream of its own.
+        Of random splits; each label has a stream of its own.
 
     Returns
     -------
     list of LabelSeparation
         Labels that keep two components of more than `MIN_INSTANCES` instances each when instances
-        with several components are left out, and two components when those that reach no copy are:
-        with one component left any split would count as separating it.
+        with several components are left out, and two components when those that reach no copy or
+        several alike are: with one component left any split would count as separating it.
     """
     labels = eligible_labels(Y_components, of_label, overlap)
     columns = Y_components.tocsc()
@@ -178,12 +181,13 @@ def _separate_label(
     large = np.bincount(component, minlength=len(components)) > MIN_INSTANCES
     counted = large[component]
     scores = M[single[counted]][:, clusters].toarray()
-    reached = scores.max(axis=1, initial=0) > 0
-    S, scores = component[counted][reached], scores[reached]
+    best = scores.max(axis=1, initial=0)
+    n_best = (scores == best[:, None]).sum(axis=1)
+    reached = best > 0
+    told = reached & (n_best == 1)
+    S, T = component[counted][told], scores[told].argmax(axis=1)
     if large.sum() < 2 or len(np.unique(S)) < 2:
         return None
-    ties = scores == scores.max(axis=1, keepdims=True)
-    T = np.argmax(ties * rng.random(scores.shape), axis=1)
     n_copies = len(clusters)
     vi, joint = variation_of_information(S, T), entropy(contingency(S, T))
     return LabelSeparation(
@@ -198,6 +202,7 @@ def _separate_label(
         n_several_components=len(instances) - len(single),
         n_small_component=int((~counted).sum()),
         n_unreached=int((~reached).sum()),
+        n_tied=int((reached & ~told).sum()),
         vi=vi,
         vi_bound=entropy(np.bincount(S)) + entropy(np.bincount(T)),
         normalised_vi=vi / joint if joint > 0 else 0.0,
@@ -230,7 +235,7 @@ def summarise(scored: list[LabelSeparation], seed: int) -> dict[str, Any]:
     """
     numbers = [f.name for f in fields(LabelSeparation) if f.name not in ("components", "table")]
     table = {name: np.array([getattr(one, name) for one in scored]) for name in numbers}
-    left_out = ("n_several_components", "n_small_component", "n_unreached")
+    left_out = ("n_several_components", "n_small_component", "n_unreached", "n_tied")
     n_all = sum(int(table[name].sum()) for name in ("n_instances", *left_out))
     return {
         "n_labels_scored": len(scored),
