@@ -111,7 +111,7 @@ def test_mistakes_are_one_sentence(disentangle: Command, verbs: Path, args: tupl
 def test_figures_match_the_paper_authors_scripts(
     disentangle: Command, tmp_path: Path, dataset: str, tolerance: float
 ):
-    # The bins are random: another seed moves P@1 by 0.5 on vullib and 0.3 on eurlex-57k (standard deviations).
+    # The bins are random: another seed moves P@1 by 0.5 on vullib and 0.3 on eurlex-57k (one sd).
     if not SHARED.is_dir():
         pytest.skip("the development data are not beside this checkout")
     reference = json.loads((SHARED / "reference" / "original-scripts.json").read_text())["datasets"][dataset]
