@@ -168,10 +168,6 @@ class Comparison:
             (model,),
         )
 
-    def n_labels(self) -> int:
-        """Labels of the dataset, before copies."""
-        return self.load.ensure()["results"]["n_labels"]
-
     def matching(self) -> sp.csr_matrix:
         """The overlap's scores of leaf clusters for each training instance; its stage must be done."""
         return sp.load_npz(self.overlap_matching.folder / MATCHING_FILE)

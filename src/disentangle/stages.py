@@ -24,6 +24,7 @@ from .errors import DisentangleError
 logger = logging.getLogger(__name__)
 
 RECORD = "stage.json"
+_RECORDED = {"key", "inputs", "results", "seconds", "peak_rss_mib", "threads", "machine", "files"}
 _TEMPORARY = ".tmp-"
 _OLD = f"{_TEMPORARY}old-"
 
@@ -193,8 +194,7 @@ class Stage:
             record = json.loads((self.folder / RECORD).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        whole = isinstance(record, dict) and {"key", "inputs", "results", "seconds", "files"} <= set(record)
-        return record if whole else None
+        return record if isinstance(record, dict) and set(record) >= _RECORDED else None
 
     def ensure(self) -> dict[str, Any]:
         """Make the stage, and before it what it needs, unless it is done; return its record."""
@@ -254,7 +254,12 @@ def _replace(folder: Path, new: Path) -> None:
     if folder.exists():
         old = folder.with_name(f"{_OLD}{folder.name}")
         folder.rename(old)
-        new.rename(folder)
+        try:
+            new.rename(folder)
+        except BaseException:  # a signal, perhaps
+            if not folder.exists():
+                old.rename(folder)
+            raise
         shutil.rmtree(old)
     else:
         new.rename(folder)
