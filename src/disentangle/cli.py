@@ -38,6 +38,8 @@ def main() -> None:
     except BrokenPipeError:
         # Whoever read the table has seen enough; the results are on disk.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        _leave(f"error: cannot read or write {error.filename}: {error.strerror}", 2)
     except KeyboardInterrupt as stopped:
         number = signal.SIGTERM if stopped.args else signal.SIGINT
         _leave("stopped; finished stages are kept, the same command continues", 128 + number)
