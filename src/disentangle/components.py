@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from .data import load_labels, sha256
+from .data import load_labels, one_per_row, sha256
 from .errors import DisentangleError
 
 LABEL_NAMES = "output-items.txt"
@@ -111,14 +111,10 @@ def save_components(folder: Path, components: Components, Y_tst: sp.csr_matrix) 
     """Write components into a dataset's folder, in the layout that `load_components` reads."""
     target = folder / _COMPONENTS
     target.mkdir()
-    n = len(components.of_label)
-    ones = np.ones(n, np.float32)
-    shape = (n, components.of_label.max() + 1)
     sp.save_npz(target / "Y.trn.npz", components.Y_trn)
     sp.save_npz(target / "Y.tst.npz", Y_tst)
-    sp.save_npz(
-        target / "labels.npz", sp.csr_matrix((ones, components.of_label, np.arange(n + 1)), shape=shape)
-    )
+    n_labels = components.of_label.max() + 1
+    sp.save_npz(target / "labels.npz", one_per_row(components.of_label, n_labels))
     write_lines(target / "names.txt", components.names)
 
 

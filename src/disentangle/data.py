@@ -190,6 +190,12 @@ def flat(matrix: sp.csr_matrix | sp.csc_matrix) -> tuple[np.ndarray, np.ndarray,
     )
 
 
+def one_per_row(columns: np.ndarray, n_columns: int) -> sp.csr_matrix:
+    """Membership: float32 of shape (len(columns), n_columns), with one 1 per row, in the column given."""
+    n = len(columns)
+    return sp.csr_matrix((np.ones(n, np.float32), columns, np.arange(n + 1)), shape=(n, n_columns))
+
+
 def load_labels(path: Path) -> sp.csr_matrix:
     """A 0/1 matrix from an npz file, as `load_sparse` returns it.
 

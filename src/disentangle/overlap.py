@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ._kernels import top_clusters
-from .data import flat
+from .data import flat, one_per_row
 
 # Blocks of labels per thread: enough to even out labels with many and with few instances.
 _BLOCKS_PER_THREAD = 16
@@ -47,10 +47,7 @@ class Overlap:
 
     def cluster_matrix(self) -> sp.csc_matrix:
         """C of shape (n_labels + n_pseudo_labels, n_clusters), float32, one 1 per row."""
-        n = len(self.clusters)
-        ones = np.ones(n, np.float32)
-        C = sp.csr_matrix((ones, self.clusters, np.arange(n + 1)), shape=(n, self.n_clusters))
-        return C.tocsc()
+        return one_per_row(self.clusters, self.n_clusters).tocsc()
 
     def save(self, path: Path) -> None:
         """Write everything to one npz file of plain arrays."""

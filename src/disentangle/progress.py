@@ -37,7 +37,6 @@ def set_up_logging() -> None:
         handler = RichHandler(
             console=_console, show_path=False, show_level=False, markup=False, log_time_format="%H:%M:%S"
         )
-
     for name in (__package__, "pecos.xmc.base"):
         channel = logging.getLogger(name)
         channel.addHandler(handler)

@@ -70,9 +70,9 @@ def _matcher(folder: Path) -> Iterator[Path]:
     predict-only form, which knows no other way to stop above the leaves.
     """
     ranker = folder / "ranker"
-    depth = sum(1 for _ in ranker.glob("*.model")) - 1
-    last = json.loads((ranker / f"{depth - 1}.model" / "param.json").read_text())
     param = json.loads((ranker / "param.json").read_text())
+    depth = param["depth"] - 1
+    last = json.loads((ranker / f"{depth - 1}.model" / "param.json").read_text())
     param.update({"depth": depth, "nr_codes": last["nr_codes"], "nr_labels": last["nr_labels"]})
     with tempfile.TemporaryDirectory(prefix="matcher-") as temporary:
         view = Path(temporary)
