@@ -115,6 +115,17 @@ def print_metrics(original: dict[str, Any]) -> None:
             )
 
 
+def print_imports() -> None:
+    """Imports of text: seconds and memory."""
+    print()
+    line("format", "lines", "text MB", "X MB", "seconds", "lines a second", "peak MiB")
+    print("|---|" + "---:|" * 6)
+    for run in json.loads((RESULTS / "import_speed.json").read_text(encoding="utf-8"))["runs"]:
+        sizes = (f"{run['lines']:,}", f"{run['text_mb']:,.0f}", f"{run['matrix_mb']:,.0f}")
+        costs = (f"{run['seconds']:,.0f}", f"{run['lines_per_second']:,}", f"{run['peak_rss_mib']:,}")
+        line(run["format"], *sizes, *costs)
+
+
 def main() -> None:
     if len(sys.argv) > 1:
         collect(Path(sys.argv[1]))
@@ -122,6 +133,7 @@ def main() -> None:
     for job in ("base", "binned"):
         print_comparisons(job, original)
     print_metrics(original)
+    print_imports()
 
 
 if __name__ == "__main__":

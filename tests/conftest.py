@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from server import Server
+
+from disentangle import download
 
 ROOT = Path(__file__).resolve().parents[1]
 EMBEDDED = ROOT / "dataset" / "xmc-base" / "wordnet-hypernyms"
@@ -66,3 +70,15 @@ Command = Callable[..., subprocess.CompletedProcess]
 def disentangle(tmp_path: Path) -> Command:
     """`run_disentangle` in an empty folder."""
     return partial(run_disentangle, tmp_path)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(download, "BACKOFF_SECONDS", 0)
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()

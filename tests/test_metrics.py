@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from disentangle import metrics
-from disentangle.params import Propensity, propensity_of
+from disentangle.params import Propensity
 
 # Instance 0 has labels 0 and 2, instance 1 label 3, instance 2 labels 0, 1 and 3.
 Y_TRUE = sp.csr_matrix(np.array([[1, 0, 1, 0], [0, 0, 0, 1], [1, 1, 0, 1]], dtype=np.float32))
@@ -48,12 +48,6 @@ def test_inverse_propensity_falls_with_frequency_and_follows_the_equation():
     expected = [1 + C * np.exp(-A * np.log(n + B)) for n in (4, 1)]
     assert metrics.inverse_propensity(Y, Propensity(A, B)) == pytest.approx(expected)
     assert expected[0] < expected[1]
-
-
-def test_propensity_constants_of_the_sets_that_have_their_own():
-    assert propensity_of("amazon-670k") == propensity_of("amazon-3m") == Propensity(0.6, 2.6)
-    assert propensity_of("wiki-500k") == Propensity(0.5, 0.4)
-    assert propensity_of("my-own") == Propensity(0.55, 1.5)
 
 
 def test_rank_breaks_ties_by_label_id_and_pads():

@@ -15,6 +15,7 @@ import scipy.sparse as sp
 
 from disentangle import wordnet
 from disentangle.errors import DisentangleError
+from disentangle.tfidf import Vectorizer
 from disentangle.wordnet import Synset, build_wordnet, parse_synsets
 
 COMMITTED = Path(__file__).parents[1] / "dataset" / "xmc-base" / "wordnet-hypernyms"
@@ -156,7 +157,7 @@ class TestSmallWordnet:
         trn, tst = split_of_small()
         df = collections.Counter(word for row in trn for word in set(words[row]))
         features = sorted(word for word in df if df[word] >= 2)
-        assert read_lines(out_dir / "features.txt") == features
+        assert Vectorizer.load(out_dir / "vectorizer.json").terms == features
         for part, rows in (("trn", trn), ("tst", tst)):
             expected = [
                 [words[row].count(word) * (math.log(9 / (1 + df[word])) + 1) for word in features]
@@ -218,7 +219,7 @@ class TestOutput:
         build_wordnet(wordnet_dir, out_dir)
         expected = read_folder(out_dir)
         (out_dir / "README.md").write_text("old")
-        (out_dir / "features.txt").unlink()
+        (out_dir / "vectorizer.json").unlink()
         build_wordnet(wordnet_dir, out_dir)
         assert read_folder(out_dir) == expected
         assert list(out_dir.parent.iterdir()) == [out_dir]
@@ -394,7 +395,9 @@ class TestErrors:
         )
         (wordnet_dir / "data.noun").write_text(re.sub(r"\|.*", "| x", nouns))
         (wordnet_dir / "data.verb").write_text(re.sub(r"\|.*", "| x", VERBS))
-        with pytest.raises(DisentangleError, match="a word must be in 2 training texts, found none in 8"):
+        with pytest.raises(
+            DisentangleError, match=r"a term must be in at least 2 training texts .* found none in 8"
+        ):
             build_wordnet(wordnet_dir, out_dir)
 
 
@@ -418,11 +421,18 @@ class TestCommitted:
         assert (matrices["Y.trn.npz"].getnnz(axis=0) == 0).sum() == 269
 
     def test_names(self):
-        for name, n_names in (("output-items", 21_336), ("features", 42_039), ("components/names", 33_291)):
+        for name, n_names in (("output-items", 21_336), ("components/names", 33_291)):
             names = read_lines(COMMITTED / f"{name}.txt")
             assert len(names) == len(set(names)) == n_names
             if name != "components/names":
                 assert names == sorted(names)
+
+    def test_the_vectorizer_makes_the_features_of_the_texts(self, matrices):
+        vectorizer = Vectorizer.load(COMMITTED / "vectorizer.json")
+        assert len(vectorizer.terms) == 42_039
+        for part in ("trn", "tst"):
+            X = vectorizer.transform(read_lines(COMMITTED / f"X.{part}.txt"))
+            assert (matrices[f"tfidf-attnxml/X.{part}.npz"] != X).nnz == 0
 
     def test_component_names_start_with_their_label(self, matrices):
         labels = read_lines(COMMITTED / "output-items.txt")

@@ -8,12 +8,21 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from .cli_data import add_data, add_mirror, add_place, add_threads
 from .errors import DisentangleError
-from .params import DEFAULT_DATASET, PRESETS, BinParams, PredictParams, TreeParams
+from .params import (
+    DEFAULT_DATASET,
+    PRESETS,
+    BinParams,
+    OverlapParams,
+    PredictParams,
+    Propensity,
+    TreeParams,
+)
 
 if TYPE_CHECKING:
     from .pipeline import Job
@@ -27,8 +36,9 @@ def main() -> None:
         # Names of labels may not be writable in the terminal's encoding; that must not cost the table.
         sys.stdout.reconfigure(errors="replace")
     try:
-        args.handler(args)
+        status = args.handler(args)
         sys.stdout.flush()
+        sys.exit(status)
     except DisentangleError as error:
         _leave(f"error: {error}", 2)
     except ModuleNotFoundError as error:
@@ -103,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
         "--level", type=int, default=bins.level_from_leaf, help="level above the leaves to bin at"
     )
     metric.add_argument("--bin-size", type=int, default=bins.bin_size, help="labels per bin")
+    add_data(commands)
     _add_build_wordnet(commands)
     return parser
 
@@ -126,7 +137,6 @@ def _add_job(
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.set_defaults(handler=handler)
-    tree, predict = TreeParams(), PredictParams()
     add = parser.add_argument
     add("dataset", nargs="?", default=DEFAULT_DATASET, help="name of a folder in the data folder")
     for option, variable, default, words in (
@@ -134,28 +144,34 @@ def _add_job(
         ("--model-dir", "XMC_MODEL", "model", "folder of the results"),
         ("--binned-dir", "XMC_BINNED", "dataset-binned", "folder of binned label sets"),
     ):
-        place = os.environ.get(variable, default)
-        add(option, type=Path, default=place, help=f"{words} (environment: {variable})")
+        add_place(parser, option, variable, default, words)
+    add_mirror(parser)
     add("--preset", choices=sorted(PRESETS), default="paper", help="how labels are duplicated")
-    preset = "(default: the preset's)"
-    add(
-        "--n-copies",
-        type=int,
-        default=argparse.SUPPRESS,
-        help=f"most clusters per label, the first included {preset}",
+    settings = (
+        ("n_copies", OverlapParams, "most clusters per label, the first included"),
+        ("rounds", OverlapParams, "rounds of match, assign, retrain"),
+        ("beam_size", PredictParams, "clusters kept per level and instance"),
+        ("top_k", PredictParams, "labels, copies counted, that a model returns"),
+        ("nr_splits", TreeParams, "children per inner node of the tree"),
+        ("max_leaf_size", TreeParams, "most labels per cluster of the first tree"),
+        ("seed", TreeParams, "seed of all that is random"),
+        ("A", Propensity, "constant of the propensities in PSP@k"),
+        ("B", Propensity, "another one"),
     )
-    add("--rounds", type=int, default=argparse.SUPPRESS, help=f"rounds of match, assign, retrain {preset}")
-    add("--beam-size", type=int, default=predict.beam_size, help="clusters kept per level and instance")
-    add("--top-k", type=int, default=predict.top_k, help="labels, copies counted, that a model returns")
-    add("--nr-splits", type=int, default=tree.nr_splits, help="children per inner node of the tree")
-    add(
-        "--max-leaf-size",
-        type=int,
-        default=tree.max_leaf_size,
-        help="most labels per cluster of the first tree",
-    )
-    add("--seed", type=int, default=tree.seed, help="seed of all that is random")
-    add("--threads", type=int, default=len(os.sched_getaffinity(0)), help="threads; no effect on results")
+    for setting, source, words in settings:
+        option = f"propensity-{setting.lower()}" if source is Propensity else setting.replace("_", "-")
+        value = getattr(source(), setting)
+        origin = "the preset's" if source is OverlapParams else f"{value}, or the dataset's own"
+        # Left out unless it is given: what is given goes before what a preset or a dataset says.
+        add(
+            f"--{option}",
+            dest=setting,
+            type=type(value),
+            default=argparse.SUPPRESS,
+            metavar=setting.upper(),
+            help=f"{words} (default: {origin})",
+        )
+    add_threads(parser)
     add("--force", action="store_true", help="redo stages that are done")
     return parser
 
@@ -170,21 +186,32 @@ def _limit_threads(threads: int) -> None:
 
 def _job(args: argparse.Namespace) -> Job:
     _limit_threads(args.threads)
-    from . import pipeline, progress
+    from . import catalog, pipeline, progress
     from .comparison import Settings
 
-    changes = {name: value for name, value in vars(args).items() if name in ("n_copies", "rounds")}
+    # A trailing slash is what a shell's completion leaves behind a folder's name.
+    dataset = args.dataset.rstrip("/")
+    layers = (asdict(PRESETS[args.preset]), catalog.settings_of(dataset), vars(args))
     settings = Settings(
         threads=args.threads,
         preset=args.preset,
-        tree=TreeParams(args.nr_splits, args.max_leaf_size, args.seed),
-        predict=PredictParams(args.beam_size, args.top_k),
-        overlap=replace(PRESETS[args.preset], **changes),
+        tree=_filled(TreeParams, layers),
+        predict=_filled(PredictParams, layers),
+        overlap=_filled(OverlapParams, layers),
+        propensity=_filled(Propensity, layers),
         force=args.force,
     )
     progress.set_up_logging()
-    # A trailing slash is what a shell's completion leaves behind a folder's name.
-    return pipeline.Job(args.dataset.rstrip("/"), args.data_dir, args.model_dir, args.binned_dir, settings)
+    return pipeline.Job(dataset, args.data_dir, args.model_dir, args.binned_dir, settings, args.mirror)
+
+
+P = TypeVar("P")
+
+
+def _filled(params: type[P], layers: tuple[dict[str, Any], ...]) -> P:
+    """Parameters of one kind, of which the last layer that has them counts."""
+    names = [field.name for field in fields(params)]  # type: ignore[arg-type]
+    return params(**{name: layer[name] for layer in layers for name in names if name in layer})
 
 
 def _base(args: argparse.Namespace) -> None:
@@ -204,10 +231,9 @@ def _binned(args: argparse.Namespace) -> None:
 
 def _metric(args: argparse.Namespace) -> None:
     job = _job(args)
-    from . import components, data, pipeline, report
+    from . import pipeline, report
 
-    natural = components.has_components(data.dataset_folder(job.data_dir, job.dataset))
-    kind = getattr(args, "components", "natural" if natural else "binned")
+    kind = getattr(args, "components", None)
     report.print_metric(pipeline.run_metric(job, kind, BinParams(args.level, args.bin_size)))
 
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
-from . import data
+from . import data, estimate
 from .errors import DisentangleError
-from .params import MAX_K, PRESETS, OverlapParams, PredictParams, TreeParams, propensity_of
+from .params import MAX_K, PRESETS, OverlapParams, PredictParams, Propensity, TreeParams
 from .progress import track
 from .stages import Stage
 
@@ -50,10 +50,11 @@ class Settings:
     tree: TreeParams = field(default_factory=TreeParams)
     predict: PredictParams = field(default_factory=PredictParams)
     overlap: OverlapParams = field(default_factory=lambda: PRESETS["paper"])
+    propensity: Propensity = field(default_factory=Propensity)
     force: bool = False
 
     def validate(self) -> None:
-        for params in (self.tree, self.predict, self.overlap):
+        for params in (self.tree, self.predict, self.overlap, self.propensity):
             params.validate()
         if self.threads < 1:
             raise DisentangleError(f"threads must be at least 1, got {self.threads}")
@@ -85,7 +86,7 @@ class Comparison:
         self.folder = folder
         self.source = source
         self.settings = settings
-        self.load = self._stage("load", "load", self._load, source.inputs, ("data",))
+        self.load = self._stage("load", "load", self._load, source.inputs, ("data", "matrices"))
         self.xr_linear = self._stage(
             "train",
             "xr-linear",
@@ -163,7 +164,7 @@ class Comparison:
             "evaluate",
             f"{model.folder.name}-evaluation",
             partial(self._evaluate, model=model),
-            asdict(propensity_of(self.source.name)) | {"max_k": MAX_K},
+            asdict(self.settings.propensity) | {"max_k": MAX_K},
             ("metrics", "pseudo", "xlinear", "_kernels"),
             (model,),
         )
@@ -183,7 +184,8 @@ class Comparison:
         return dataset
 
     def _load(self, out: Path) -> dict[str, Any]:
-        return self.dataset.sizes() | {"notes": list(self.dataset.notes)}
+        costs = estimate.size_of(self.dataset.X_trn, self.dataset.Y_trn)
+        return self.dataset.sizes() | {"costs": asdict(costs), "notes": list(self.dataset.notes)}
 
     def _train(self, out: Path) -> dict[str, Any]:
         from . import tree, xlinear
@@ -245,7 +247,7 @@ class Comparison:
             ]
         )
         predicted = time.perf_counter()
-        inverse = metrics.inverse_propensity(self.dataset.Y_trn, propensity_of(self.source.name))
+        inverse = metrics.inverse_propensity(self.dataset.Y_trn, self.settings.propensity)
         sizes = overlap.cluster_sizes()
         figures = {
             "precision": metrics.precision(Y_true, Y_pred),

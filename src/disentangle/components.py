@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from .data import load_labels, one_per_row, sha256
 from .errors import DisentangleError
+from .matrices import load_labels, one_per_row, sha256
 
 LABEL_NAMES = "output-items.txt"
 _COMPONENTS = "components"

@@ -1,10 +1,9 @@
-"""Matrices and datasets in and out, checked once here so that later stages need not doubt them."""
+"""Datasets in PECOS's layout: found, loaded, and checked for what keeps a job from running."""
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +11,12 @@ import numpy as np
 import scipy.sparse as sp
 
 from .errors import DisentangleError
+from .matrices import load_labels, load_sparse, read_shape, sha256
 
 # The feature folder that PECOS's scripts use for tf-idf features; only a name here.
 FEATURES = "tfidf-attnxml"
-# Indices are int32 in PECOS and in the kernels.
-_MAX_SIZE = 2**31 - 1
+# What a dataset is recognised by.
+SIZES = ("n_train_instances", "n_test_instances", "n_labels")
 _FILES = {
     "X_trn": f"{FEATURES}/X.trn.npz",
     "Y_trn": "Y.trn.npz",
@@ -65,16 +65,29 @@ def dataset_folder(data_dir: Path, name: str) -> Path:
     DisentangleError
         If `name` is no plain folder name, or no such dataset lies in `data_dir`.
     """
-    if name in ("", ".", "..") or "/" in name:
-        raise DisentangleError(f"the dataset must be the name of a folder in {data_dir}, got {name!r}")
+    check_name(data_dir, name)
     if not data_dir.is_dir():
         raise DisentangleError(f"no dataset folder at {data_dir}: name another one with --data-dir")
     folder = data_dir / name
     if not os.path.isdir(folder):  # False also for a name too long for a file system
-        known = sorted(p.parent.name for p in data_dir.glob("*/Y.trn.npz"))
+        known = datasets_in(data_dir)
         there = f"it holds {', '.join(known)}" if known else "it holds no dataset"
-        raise DisentangleError(f"no dataset {name!r} in {data_dir}: {there}")
+        raise DisentangleError(
+            f"no dataset {name!r} in {data_dir}: {there}; `data list` has those that can be fetched by name"
+        )
     return folder
+
+
+def check_name(data_dir: Path, name: str) -> None:
+    """Raise DisentangleError unless `name` can be that of a dataset in `data_dir`."""
+    if name.startswith(".") or "/" in name or not name.isprintable() or not name:
+        raise DisentangleError(f"the dataset must be the name of a folder in {data_dir}, got {name!r}")
+
+
+def datasets_in(data_dir: Path) -> list[str]:
+    """Names of the datasets in a folder; hidden folders are unfinished ones."""
+    found = (path.parent.name for path in data_dir.glob("*/Y.trn.npz"))
+    return sorted(name for name in found if not name.startswith("."))
 
 
 @dataclass(frozen=True)
@@ -104,111 +117,28 @@ def source(data_dir: Path, name: str) -> Source:
         If there is no such dataset, or a file is missing or cannot be read.
     """
     folder = dataset_folder(data_dir, name)
-    return Source(name, _digest(folder), lambda: load_dataset(data_dir, name))
+    return Source(name, digest(folder), lambda: load_dataset(data_dir, name))
 
 
-def _digest(folder: Path) -> dict[str, str]:
+def digest(folder: Path) -> dict[str, str]:
     """Sha256 of each of a dataset's four matrices, by name of the matrix."""
-    return {name: sha256(folder / file) for name, file in _FILES.items()}
+    return {name: sha256(path) for name, path in paths_of(folder).items()}
 
 
-def sha256(path: Path) -> str:
-    """Sha256 of a file's content."""
-    sha = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                sha.update(block)
-    except OSError as error:
-        raise DisentangleError(f"cannot read {path}: {error.strerror}") from error
-    return sha.hexdigest()
-
-
-def load_sparse(path: Path) -> sp.csr_matrix:
-    """A sparse matrix from an npz file, in canonical form.
-
-    Parameters
-    ----------
-    path : Path
-        What `scipy.sparse.save_npz` wrote, in any of its formats; nothing is ever unpickled.
-
-    Returns
-    -------
-    csr_matrix, float32
-        Indices sorted and unique, no explicit zeros.
+def sizes_in(folder: Path) -> dict[str, int]:
+    """Numbers of instances and labels of a dataset, without reading it; its matrices must be there.
 
     Raises
     ------
     DisentangleError
-        If the file is missing, no such matrix, damaged, not numeric, or holds NaN, infinite or
-        too large values.
+        If a matrix is missing or does not say its shape.
     """
-    if not path.is_file():
-        raise DisentangleError(f"missing file {path}: expected a matrix saved by scipy.sparse.save_npz")
-    if path.stat().st_size == 0:
-        raise DisentangleError(f"{path} is empty: expected a matrix saved by scipy.sparse.save_npz")
-    try:
-        loaded = sp.load_npz(path)
-        if loaded.dtype.kind not in "fiub":
-            raise ValueError(f"values of type {loaded.dtype}")
-        if max(loaded.shape) > _MAX_SIZE:
-            raise ValueError(f"shape {loaded.shape}, more than {_MAX_SIZE} on a side")
-        # scipy trusts indices, even when it converts: check them before anything follows them.
-        if loaded.format in ("csr", "csc", "bsr"):
-            loaded.check_format(full_check=True)
-        matrix = sp.csr_matrix(loaded)
-    except MemoryError:
-        raise
-    except Exception as error:  # zipfile, zlib, numpy and scipy each have their own for a damaged file
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DisentangleError(
-            f"{path} is damaged or no sparse matrix saved by scipy.sparse.save_npz: {reason}"
-        ) from error
-    with np.errstate(over="ignore"):
-        matrix = matrix.astype(np.float32)
-    matrix.sum_duplicates()
-    matrix.eliminate_zeros()
-    if not np.isfinite(matrix.data).all():
-        row, column, value = _first(matrix, ~np.isfinite(matrix.data))
-        raise DisentangleError(f"{path} must hold finite values, got {value} in row {row}, column {column}")
-    return matrix
-
-
-def _first(matrix: sp.csr_matrix, wrong: np.ndarray) -> tuple[int, int, float]:
-    """Row, column and value of the first entry that the mask `wrong` marks."""
-    entry = int(np.argmax(wrong))
-    row = int(np.searchsorted(matrix.indptr, entry, side="right")) - 1
-    return row, int(matrix.indices[entry]), float(matrix.data[entry])
-
-
-def flat(matrix: sp.csr_matrix | sp.csc_matrix) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A compressed matrix as the kernels take it: index pointers int64, indices int32, values float32."""
-    return (
-        matrix.indptr.astype(np.int64),
-        matrix.indices.astype(np.int32, copy=False),
-        matrix.data.astype(np.float32, copy=False),
-    )
-
-
-def one_per_row(columns: np.ndarray, n_columns: int) -> sp.csr_matrix:
-    """Membership: float32 of shape (len(columns), n_columns), with one 1 per row, in the column given."""
-    n = len(columns)
-    return sp.csr_matrix((np.ones(n, np.float32), columns, np.arange(n + 1)), shape=(n, n_columns))
-
-
-def load_labels(path: Path) -> sp.csr_matrix:
-    """A 0/1 matrix from an npz file, as `load_sparse` returns it.
-
-    Raises
-    ------
-    DisentangleError
-        As `load_sparse`, and for any stored value but 1.
-    """
-    Y = load_sparse(path)
-    if (wrong := Y.data != 1).any():
-        row, column, value = _first(Y, wrong)
-        raise DisentangleError(f"{path} must hold only 0 and 1, got {value:g} in row {row}, column {column}")
-    return Y
+    shapes = {}
+    for key, path in paths_of(folder).items():
+        if not path.is_file():
+            raise DisentangleError(f"{folder} must hold {path.relative_to(folder)}, found no such file")
+        shapes[key] = read_shape(path)
+    return dict(zip(SIZES, (shapes["Y_trn"][0], shapes["Y_tst"][0], shapes["Y_trn"][1]), strict=True))
 
 
 def load_dataset(data_dir: Path, name: str) -> Dataset:
@@ -226,41 +156,59 @@ def load_dataset(data_dir: Path, name: str) -> Dataset:
         If a file is missing or damaged, shapes disagree, a matrix is without entries, or labels are
         not 0/1.
     """
-    folder = dataset_folder(data_dir, name)
-    paths = {key: folder / file for key, file in _FILES.items()}
-    read = {key: (load_labels if key[0] == "Y" else load_sparse)(path) for key, path in paths.items()}
-    _check_shapes(read, paths)
-    notes = []
-    for part in ("trn", "tst"):
-        if empty := _count_empty(read[f"X_{part}"]):
-            notes.append(f"instances without features in X.{part}: {empty:,}; they are kept")
-    if empty := _count_empty(read["Y_trn"]):
-        notes.append(f"instances without labels in Y.trn: {empty:,}; they are kept")
-    if empty := _count_empty(read["Y_trn"].T.tocsr()):
-        notes.append(f"labels without training instances: {empty:,}; they keep their cluster, uncopied")
-    if empty := _count_empty(read["Y_tst"]):
-        notes.append(f"instances without labels in Y.tst: {empty:,}; they cannot be scored and are left out")
-        scored = np.flatnonzero(np.diff(read["Y_tst"].indptr))
+    paths = paths_of(dataset_folder(data_dir, name))
+    read = {key: load_part(key, path) for key, path in paths.items()}
+    for problem in problems(read, paths):
+        raise DisentangleError(problem)
+    notes = tuple(oddities(read))
+    # Test instances without labels cannot be scored.
+    if not (scored := np.diff(read["Y_tst"].indptr) > 0).all():
         read["X_tst"], read["Y_tst"] = read["X_tst"][scored], read["Y_tst"][scored]
-    return Dataset(name, **read, notes=tuple(notes))
+    return Dataset(name, **read, notes=notes)
 
 
-def _count_empty(matrix: sp.csr_matrix) -> int:
-    return int((np.diff(matrix.indptr) == 0).sum())
+def paths_of(folder: Path) -> dict[str, Path]:
+    """Where the four matrices of a dataset lie, by name of the matrix."""
+    return {key: folder / file for key, file in _FILES.items()}
 
 
-def _check_shapes(read: dict[str, sp.csr_matrix], paths: dict[str, Path]) -> None:
+def load_part(key: str, path: Path) -> sp.csr_matrix:
+    """One matrix of a dataset, by its name: as `load_labels` returns it, or as `load_sparse`."""
+    return (load_labels if key[0] == "Y" else load_sparse)(path)
+
+
+def problems(read: dict[str, sp.csr_matrix], paths: dict[str, Path]) -> Iterator[str]:
+    """What makes a dataset unusable, one sentence each; matrices that could not be read may be left out."""
     for key, matrix in read.items():
         if matrix.nnz == 0:
-            raise DisentangleError(f"{paths[key]} holds no values: its shape is {matrix.shape}")
+            yield f"{paths[key]} holds no values: its shape is {matrix.shape}"
     for axis, what, one, other in (
         (0, "instances", "X_trn", "Y_trn"),
         (0, "instances", "X_tst", "Y_tst"),
         (1, "features", "X_trn", "X_tst"),
         (1, "labels", "Y_trn", "Y_tst"),
     ):
-        expected, found = read[one].shape[axis], read[other].shape[axis]
-        if expected != found:
-            raise DisentangleError(
-                f"{paths[other]} must have as many {what} as {paths[one].name} ({expected}), got {found}"
-            )
+        if one in read and other in read:
+            expected, found = read[one].shape[axis], read[other].shape[axis]
+            if expected != found:
+                as_many = f"as many {what} as {paths[one].name} ({expected})"
+                yield f"{paths[other]} must have {as_many}, got {found}"
+
+
+def oddities(read: dict[str, sp.csr_matrix]) -> Iterator[str]:
+    """What a user should know about a dataset that can be used, one sentence each, with what is done."""
+    for key, where, of, what in (
+        ("X_trn", "X.trn", "features", "they are kept"),
+        ("X_tst", "X.tst", "features", "they are kept"),
+        ("Y_trn", "Y.trn", "labels", "they are kept"),
+        ("Y_tst", "Y.tst", "labels", "they cannot be scored and are left out"),
+    ):
+        if empty := int((np.diff(read[key].indptr) == 0).sum()):
+            yield f"instances without {of} in {where}: {empty:,}; {what}"
+    for key, what, outcome in (
+        ("X_trn", "features", "they change nothing"),
+        ("Y_trn", "labels", "they keep their cluster, uncopied"),
+    ):
+        # Counted without an array of all columns: a shape may claim billions.
+        if empty := read[key].shape[1] - len(np.unique(read[key].indices)):
+            yield f"{what} without training instances: {empty:,}; {outcome}"

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ._kernels import rank_rows
-from .data import flat
+from .matrices import flat
 from .params import Propensity
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ._kernels import top_clusters
-from .data import flat, one_per_row
+from .matrices import flat, one_per_row
 
 # Blocks of labels per thread: enough to even out labels with many and with few instances.
 _BLOCKS_PER_THREAD = 16

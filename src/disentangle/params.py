@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from .errors import DisentangleError
 
 DEFAULT_DATASET = "wordnet-hypernyms"
+
+# Where PECOS's own examples fetch the benchmark sets from.
+ARCHIVE = "https://archive.org/download/pecos-dataset/xmc-base"
 
 # Figures are reported for k = 1..MAX_K, as in the paper.
 MAX_K = 10
@@ -125,13 +129,55 @@ class Propensity:
     A: float = 0.55
     B: float = 1.5
 
+    def validate(self) -> None:
+        for name, value in (("propensity_a", self.A), ("propensity_b", self.B)):
+            if not 0 < value < float("inf"):
+                raise DisentangleError(f"{name} must be a positive number, got {value}")
 
-# The two families for which Jain et al. fitted other constants; every other dataset uses the default.
-_WIKIPEDIA = Propensity(A=0.5, B=0.4)
-_AMAZON = Propensity(A=0.6, B=2.6)
-PROPENSITIES = {"wiki-500k": _WIKIPEDIA, "amazon-670k": _AMAZON, "amazon-3m": _AMAZON}
 
+@dataclass(frozen=True)
+class TfidfParams:
+    """How text becomes features, in the words of scikit-learn's `TfidfVectorizer`.
 
-def propensity_of(dataset: str) -> Propensity:
-    """Propensity constants of a dataset by its name."""
-    return PROPENSITIES.get(dataset, Propensity())
+    Attributes
+    ----------
+    ngram_range : tuple of int
+        Fewest and most words of a term.
+    min_df : int
+        Training instances that a term must be in, at least.
+    max_df : float
+        Share of the training instances that a term may be in, at most.
+    max_features : int or None
+        Only that many terms, those that occur most often in the training part.
+    sublinear_tf : bool
+        Count a term that occurs n times as 1 + ln(n).
+    lowercase : bool
+    token_pattern : str
+        Regular expression of a word; scikit-learn's default is two or more letters, digits or underscores.
+    """
+
+    ngram_range: tuple[int, int] = (1, 1)
+    min_df: int = 2
+    max_df: float = 1.0
+    max_features: int | None = None
+    sublinear_tf: bool = False
+    lowercase: bool = True
+    token_pattern: str = r"(?u)\b\w\w+\b"
+
+    def validate(self) -> None:
+        fewest, most = self.ngram_range
+        if not 1 <= fewest <= most <= 10:
+            raise DisentangleError(f"ngram_range must be two rising numbers in 1..10, got {fewest}, {most}")
+        _at_least("min_df", self.min_df, 1)
+        if not 0 < self.max_df <= 1:
+            raise DisentangleError(f"max_df must be above 0 and at most 1, got {self.max_df}")
+        if self.max_features is not None:
+            _at_least("max_features", self.max_features, 1)
+        try:
+            groups = re.compile(self.token_pattern).groups
+        except re.error as error:
+            raise DisentangleError(
+                f"token_pattern must be a regular expression, got {self.token_pattern!r}: {error}"
+            ) from error
+        if groups > 1:
+            raise DisentangleError(f"token_pattern must have at most one group, got {groups}")

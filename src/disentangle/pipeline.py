@@ -12,10 +12,10 @@ from typing import Any
 
 import scipy.sparse as sp
 
-from . import components, data, figures, report, stages
+from . import catalog, components, data, figures, matrices, report, stages
 from .comparison import Comparison, Settings, load_overlap
 from .errors import DisentangleError
-from .params import BinParams, propensity_of
+from .params import ARCHIVE, BinParams
 from .stages import Stage
 
 logger = logging.getLogger(__name__)
@@ -32,6 +32,8 @@ class Job:
     data_dir, model_dir, binned_dir : Path
         Datasets; results; binned label sets.
     settings : Settings
+    mirror : str
+        URL or folder that a known dataset is fetched from when it is not there.
     """
 
     dataset: str
@@ -39,14 +41,17 @@ class Job:
     model_dir: Path
     binned_dir: Path
     settings: Settings
+    mirror: str = ARCHIVE
 
     def folder(self, name: str) -> Path:
         """Where the job of this name leaves its results."""
         return self.model_dir / self.dataset / name
 
     def base(self) -> Comparison:
-        """The base job's two models; nothing is made yet."""
+        """The base job's two models, not made yet; a known dataset that is not there is fetched."""
         self.settings.validate()
+        if catalog.is_missing(self.data_dir, self.dataset):
+            catalog.get(self.data_dir, self.dataset, self.mirror)
         return Comparison(self.folder("base"), data.source(self.data_dir, self.dataset), self.settings)
 
     def report(self, name: str, made: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -55,7 +60,7 @@ class Job:
         `made` says on which machine and with how many threads: a run or a stage's record.
         """
         settings = self.settings
-        params = {"preset": settings.preset, "propensity": asdict(propensity_of(self.dataset))}
+        params = {"preset": settings.preset, "propensity": asdict(settings.propensity)}
         for part in (settings.tree, settings.predict, settings.overlap):
             params |= asdict(part)
         params |= {"threads": made["threads"]} | more.pop("params", {})
@@ -63,6 +68,7 @@ class Job:
             "job": name,
             "dataset": self.dataset,
             "params": params,
+            "dataset_settings": catalog.settings_of(self.dataset),
             "seed": settings.tree.seed,
             "versions": stages.versions(),
             "machine": made["machine"],
@@ -91,7 +97,7 @@ def run_base(job: Job) -> dict[str, Any]:
 
 def _report_base(job: Job, base: Comparison) -> dict[str, Any]:
     runs = base.runs()
-    return job.report("base", runs[-1], runs=runs)
+    return job.report("base", runs[-1], sizes=base.load.ensure()["results"], runs=runs)
 
 
 class Binned:
@@ -112,7 +118,7 @@ class Binned:
         self.params = params
         self.data_folder = job.data_dir / job.dataset
         settings = job.settings
-        modules = ("binning", "tree", "data")
+        modules = ("binning", "tree", "data", "matrices")
         inputs = base.source.inputs | asdict(params) | asdict(settings.tree)
         # Names are written beside the binned labels, but nothing that is trained depends on them.
         named = inputs | {"names": components.digest_names(self.data_folder)}
@@ -152,7 +158,7 @@ class Binned:
         return {"n_labels": len(bins), "n_bins": len(members)}
 
     def _load(self) -> data.Dataset:
-        Y_trn, Y_tst = (data.load_labels(self.bins.folder / f"Y.{part}.npz") for part in ("trn", "tst"))
+        Y_trn, Y_tst = (matrices.load_labels(self.bins.folder / f"Y.{part}.npz") for part in ("trn", "tst"))
         return replace(self.base.dataset, Y_trn=Y_trn, Y_tst=Y_tst, notes=())
 
     def runs(self) -> list[dict[str, Any]]:
@@ -202,14 +208,15 @@ def run_binned(job: Job, grid: list[BinParams]) -> dict[str, Any]:
         return job.report("binned", runs[-1], params=bins, runs=runs)
 
 
-def run_metric(job: Job, kind: str, params: BinParams) -> dict[str, Any]:
+def run_metric(job: Job, kind: str | None, params: BinParams) -> dict[str, Any]:
     """How well the overlap's copies of a label separate its components.
 
     Parameters
     ----------
     job : Job
-    kind : {"natural", "binned"}
-        The dataset's own components and the base job's overlap, or binned labels and theirs.
+    kind : {"natural", "binned"} or None
+        The dataset's own components and the base job's overlap, or binned labels and theirs; None takes
+        the dataset's own where it has them.
     params : BinParams
         How to bin; ignored for natural components.
 
@@ -227,6 +234,8 @@ def run_metric(job: Job, kind: str, params: BinParams) -> dict[str, Any]:
         raise DisentangleError("n_copies must be at least 2 to have copies to score, got 1")
     base = job.base()
     folder = job.folder("metric")
+    if kind is None:
+        kind = "natural" if components.has_components(job.data_dir / job.dataset) else "binned"
     if kind == "natural":
         comparison, where, name = base, job.data_dir / job.dataset, "natural"
         components.require_components(where)
@@ -260,7 +269,7 @@ def _score(
         "separate",
         folder / f"separation-{name}",
         components.digest_components(where) | {"seed": seed},
-        ("separation", "components", "data"),
+        ("separation", "components", "data", "matrices"),
         partial(_separate, comparison=comparison, where=where, seed=seed),
         (comparison.overlap_matching,),
         prepare=lambda: comparison.dataset,

@@ -4,23 +4,53 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Protocol, TypeVar
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.logging import RichHandler
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Column
+from rich.text import Text
 
 logger = logging.getLogger(__package__)
+
+# How often a transfer writes a line where there is no terminal.
+LINE_SECONDS = 30.0
+
+
+class _TransferColumn(ProgressColumn):
+    """Bytes, speed and remaining time of a transfer; empty for a stage."""
+
+    _parts = (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+
+    def render(self, task: Task) -> Text:
+        if not task.fields.get("transfer"):
+            return Text()
+        return Text(" ").join([*(part.render(task) for part in self._parts), Text("left")])
+
 
 # Standard output carries the tables alone, so that they can be piped.
 _console = Console(stderr=True)
 _live = Progress(
     SpinnerColumn(),
-    TextColumn("{task.description}"),
+    TextColumn("{task.description}", markup=False),
     BarColumn(),
     TimeElapsedColumn(),
+    _TransferColumn(table_column=Column(no_wrap=True)),
     console=_console,
     transient=True,
     disable=not _console.is_terminal,
@@ -65,3 +95,62 @@ def track(batches: Iterable[T], n_instances: int, batch_size: int) -> Iterator[T
         yield batch
         for task in _live.task_ids:
             _live.advance(task, batch_size)
+
+
+@contextmanager
+def transfer(name: str, total: int | None, done: int) -> Iterator[Callable[[int], None]]:
+    """Show how far a transfer is: a bar on a terminal, elsewhere a log line now and then.
+
+    Parameters
+    ----------
+    name : str
+        What is transferred.
+    total : int or None
+        Its size in bytes, if it is known.
+    done : int
+        Bytes that were there before.
+
+    Yields
+    ------
+    callable
+        To be called with the number of bytes of each block.
+    """
+    last_line = time.monotonic()
+
+    def advance(n_bytes: int) -> None:
+        nonlocal done, last_line
+        done += n_bytes
+        _live.advance(task, n_bytes)
+        if _live.disable and time.monotonic() - last_line >= LINE_SECONDS:
+            last_line = time.monotonic()
+            share = f"{100 * done // total} % of {decimal(total)}" if total else decimal(done)
+            logger.info("%s: %s", name, share)
+
+    # The display of a stage that is running gets one more line: leaving it a second time would end it.
+    with nullcontext() if _live.live.is_started else _live:
+        task = _live.add_task(name, total=total, completed=done, transfer=True)
+        try:
+            yield advance
+        finally:
+            _live.remove_task(task)
+
+
+class _Sized(Protocol):
+    @property
+    def n_instances(self) -> int: ...
+
+
+S = TypeVar("S", bound=_Sized)
+
+
+def counted(blocks: Iterable[S], what: str) -> Iterator[S]:
+    """Pass blocks through whose number is not known, and show how many instances they had."""
+    n, last_line = 0, time.monotonic()
+    for block in blocks:
+        yield block
+        n += block.n_instances
+        for task in _live.task_ids:
+            _live.update(task, description=f"{n:,} {what}")
+        if _live.disable and time.monotonic() - last_line >= LINE_SECONDS:
+            last_line = time.monotonic()
+            logger.info("%s %s", f"{n:,}", what)

@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ._kernels import merge_rows_by_mean
-from .data import flat
+from .matrices import flat
 
 # Each block holds a score per label: a few per core even out the rows, more would only cost memory.
 _BLOCKS = 64

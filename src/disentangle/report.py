@@ -10,6 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from .data import SIZES
+from .estimate import Estimate
 from .stages import replacing
 
 _COLUMNS = ("P@1", "P@3", "P@5", "R@1", "R@5", "R@10", "PSP@5")
@@ -172,3 +174,54 @@ def _labels_table(title: str, rows: list[dict[str, Any]]) -> Table:
         counts = (row["n_components"], row["n_copies"], row["n_instances"])
         table.add_row(row["name"], *(f"{n:,}" for n in counts), *(f"{n:.4f}" for n in numbers))
     return table
+
+
+def print_datasets(data_dir: Path, rows: dict[str, tuple[dict[str, int], str]]) -> None:
+    """Print datasets: their sizes as far as they are known, and where they are."""
+    table = Table(title=f"datasets of {data_dir}")
+    table.add_column("name", no_wrap=True)
+    for column in ("training instances", "test instances", "labels"):
+        table.add_column(column, justify="right")
+    table.add_column("where")
+    for name, (sizes, where) in rows.items():
+        table.add_row(name, *(f"{sizes[size]:,}" if size in sizes else "" for size in SIZES), where)
+    _print(table)
+
+
+def print_info(
+    name: str, described: dict[str, Any], costs: Estimate, threads: int, machine: dict[str, Any]
+) -> None:
+    """Print what a dataset looks like, and what a base run is estimated to cost."""
+    table = Table(title=name, show_header=False)
+    table.add_column("what", no_wrap=True)
+    table.add_column("value", justify="right")
+    for what, value in described.items():
+        if isinstance(value, dict):
+            table.add_section()
+            for group, n in value.items():
+                table.add_row(f"labels with {group} training instances", f"{n:,}")
+        else:
+            shown = f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+            table.add_row(what.removeprefix("n_").replace("_", " "), shown)
+    of_runs = (
+        f"from {costs.n_local_runs} runs on this machine"
+        if costs.n_local_runs
+        else f"at the pace of the measured runs ({costs.machine})"
+    )
+    memory = machine["memory_gib"]
+    _print(
+        table,
+        f"Estimate, not a promise: a base run with the paper preset and {threads} threads takes about "
+        f"{_duration(costs.seconds)}, {of_runs}, and {costs.mebibytes / 1024:,.1f} GiB of memory. "
+        f"Runs that were measured are off by a factor of up to {costs.seconds_factor:.1f} in time and "
+        f"{costs.mebibytes_factor:.1f} in memory; much larger datasets may be further off.",
+    )
+    if costs.mebibytes > memory * 1024:
+        _print(f"That is more than the {memory} GiB of this machine.")
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.0f} {unit}"
+    return f"{seconds:,.0f} seconds"

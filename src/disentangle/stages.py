@@ -99,18 +99,49 @@ def workspace(folder: Path) -> Iterator[None]:
     DisentangleError
         If the folder cannot be made or another run holds it.
     """
+    with _locked(folder, ".lock"):
+        for left in list(folder.rglob(f"{_TEMPORARY}*")):
+            _clear(left)
+        yield
+
+
+@contextmanager
+def claim(folder: Path) -> Iterator[Path]:
+    """Hold the name of a folder that is to be made whole or not at all, beside others that are left alone.
+
+    Yields
+    ------
+    Path
+        Where to make it: an own name beside `folder`, not there yet, cleared whatever happens.
+
+    Raises
+    ------
+    DisentangleError
+        As `workspace`.
+    """
+    temporary = folder.with_name(f"{_TEMPORARY}{folder.name}")
+    with _locked(folder.parent, f".{folder.name}.lock"):
+        shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            yield temporary
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path, name: str) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
+        lock = (folder / name).open("w")
     except OSError as error:
         raise DisentangleError(f"cannot write to {folder}: {error.strerror}") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise DisentangleError(f"another run is at work in {folder}: wait for it or stop it") from error
-        for left in list(folder.rglob(f"{_TEMPORARY}*")):
-            _clear(left)
+            raise DisentangleError(
+                f"another run is at work in {folder} ({name} is held): wait for it or stop it"
+            ) from error
         yield
 
 

@@ -17,7 +17,6 @@ import shutil
 import tempfile
 import textwrap
 import time
-import zipfile
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,9 +25,10 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from sklearn.feature_extraction.text import TfidfVectorizer
 
+from . import npz, tfidf
 from .errors import DisentangleError
+from .params import TfidfParams
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,9 @@ FILES = {
     "tfidf-attnxml/X.trn.npz": "instances x features, training part",
     "tfidf-attnxml/X.tst.npz": "instances x features, test part",
     "output-items.txt": "label names, one a line, in the order of Y's columns",
-    "features.txt": "feature names, one a line, in the order of X's columns",
+    "X.trn.txt": "texts of the training part, one a line",
+    "X.tst.txt": "texts of the test part, one a line",
+    "vectorizer.json": "the terms of X's columns, with the number of training texts that have each",
     "components/Y.trn.npz": "instances x components, training part",
     "components/Y.tst.npz": "instances x components, test part",
     "components/labels.npz": "components x labels, one 1 per row: the label of a component",
@@ -253,14 +255,19 @@ def build_wordnet(wordnet_dir: Path, out_dir: Path) -> dict[str, int]:
     synsets = [synset for name in SOURCE_SHA256 for synset in parse_synsets(wordnet_dir / name)]
     labels = _make_labels(synsets)
     trn, tst = _split(len(labels.instances))
-    X_trn, X_tst, features = _make_features([_text(synsets[i]) for i in labels.instances], trn, tst)
+    texts = [_text(synsets[i]) for i in labels.instances]
+    trn_texts, tst_texts = ([texts[i] for i in part] for part in (trn, tst))
+    vectorizer = tfidf.fit(trn_texts, TfidfParams(min_df=MIN_DF))
+    X_trn, X_tst = vectorizer.transform(trn_texts), vectorizer.transform(tst_texts)
     counts = _count(synsets, labels, trn, tst, X_trn, X_tst)
     contents = {
         "README.md": _make_readme(counts, checksums).encode(),
         "LICENSE": _read_licence(wordnet_dir / "data.noun").encode(),
         "stats.json": (json.dumps({"counts": counts, "sha256": checksums}, indent=2) + "\n").encode(),
         "output-items.txt": _text_bytes(labels.names),
-        "features.txt": _text_bytes(features),
+        "X.trn.txt": _text_bytes(trn_texts),
+        "X.tst.txt": _text_bytes(tst_texts),
+        "vectorizer.json": vectorizer.as_json().encode(),
         "components/names.txt": _text_bytes(labels.component_names),
     }
     _write_folder(out_dir, contents | _make_matrix_files(labels, trn, tst, X_trn, X_tst))
@@ -427,22 +434,6 @@ def _split(n_instances: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return np.sort(order[:n_trn]), np.sort(order[n_trn:])
 
 
-def _make_features(
-    texts: list[str], trn: NDArray[np.int64], tst: NDArray[np.int64]
-) -> tuple[sp.csr_matrix, sp.csr_matrix, list[str]]:
-    """Return X of the training part, X of the test part (float32, rows of length 1) and the feature names."""
-    vectorizer = TfidfVectorizer(min_df=MIN_DF)
-    try:
-        X_trn = vectorizer.fit_transform([texts[i] for i in trn])
-    except ValueError:  # scikit-learn's way to say that no word is left
-        raise DisentangleError(
-            f"a word must be in {MIN_DF} training texts, found none in {len(trn)}"
-        ) from None
-    X_tst = vectorizer.transform([texts[i] for i in tst])
-    features = vectorizer.get_feature_names_out().tolist()
-    return X_trn.astype(np.float32), X_tst.astype(np.float32), features
-
-
 def _count(
     synsets: list[Synset],
     labels: _Labels,
@@ -557,29 +548,9 @@ def _text_bytes(lines: list[str]) -> bytes:
 
 
 def _npz_bytes(matrix: sp.csr_matrix) -> bytes:
-    """Return the bytes of `scipy.sparse.save_npz`'s format.
-
-    scipy leaves the zip headers to the Python at hand, and 3.11 changed them; written here, the same arrays
-    give the same bytes.
-    """
-    matrix = matrix.tocsr(copy=True)
-    matrix.sum_duplicates()  # sorts the indices, too
-    arrays = {
-        "indices": matrix.indices.astype(np.int32),
-        "indptr": matrix.indptr.astype(np.int32),
-        "format": np.array(b"csr"),
-        "shape": np.array(matrix.shape, dtype=np.int64),
-        "data": matrix.data.astype(np.float32),
-    }
-    archive_bytes = io.BytesIO()
-    with zipfile.ZipFile(archive_bytes, "w") as archive:
-        for name, array in arrays.items():
-            array_bytes = io.BytesIO()
-            np.save(array_bytes, array, allow_pickle=False)
-            member = zipfile.ZipInfo(f"{name}.npy")  # dated 1980-01-01, whatever the day
-            member.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(member, array_bytes.getvalue())
-    return archive_bytes.getvalue()
+    file = io.BytesIO()
+    npz.save(file, matrix)
+    return file.getvalue()
 
 
 def _binary_csr(rows: Iterable[int], columns: Iterable[int], shape: tuple[int, int]) -> sp.csr_matrix:

@@ -1,0 +1,179 @@
+"""Datasets known by name: where they come from, their published sizes, and the settings that suit them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from . import data, matrices, stages
+from .errors import DisentangleError
+from .params import ARCHIVE
+
+logger = logging.getLogger(__name__)
+
+SOURCE_FILE = "source.json"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is known of a dataset.
+
+    Attributes
+    ----------
+    archive : str
+        Name of the file to fetch.
+    published : tuple of dict
+        Its numbers of instances and labels; where sources disagree, one for each.
+    settings : dict
+        Parameters in which it differs from the defaults, by the names that `params` has for them.
+    """
+
+    archive: str
+    published: tuple[dict[str, Any], ...]
+    settings: dict[str, Any]
+
+
+@cache
+def entries() -> dict[str, Entry]:
+    """The files of the folder `datasets`, by name of the dataset."""
+    folder = Path(__file__).with_name("datasets")
+    read = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")}
+    return {
+        name: Entry(entry["archive"], tuple(entry["published"]), entry["settings"])
+        for name, entry in sorted(read.items(), key=lambda item: item[1]["published"][0]["n_labels"])
+    }
+
+
+def settings_of(name: str) -> dict[str, Any]:
+    """Parameters in which a dataset differs from the defaults; none for one that is not known."""
+    return entries()[name].settings if name in entries() else {}
+
+
+def is_missing(data_dir: Path, name: str) -> bool:
+    """Whether a dataset is not in `data_dir` but can be fetched."""
+    return name in entries() and not (data_dir / name).exists()
+
+
+def get(data_dir: Path, name: str, mirror: str = ARCHIVE, any_size: bool = False) -> Path:
+    """Fetch a known dataset and put it into `data_dir`, unless it is there.
+
+    The archive's sha256 is kept in `NAME.tar.gz.sha256`, in the format of sha256sum, and every later
+    download must have the same.
+
+    Parameters
+    ----------
+    data_dir : Path
+    name : str
+    mirror : str
+        Where the archive lies: a URL or a folder.
+    any_size : bool
+        Accept other numbers of instances and labels than were published.
+
+    Returns
+    -------
+    Path
+        The dataset's folder.
+
+    Raises
+    ------
+    DisentangleError
+        If the name is not known, the archive cannot be fetched, is damaged, hostile or another one than
+        before, lacks a matrix, is of another size than published, or cannot be written.
+    """
+    if name not in entries():
+        raise DisentangleError(f"no dataset {name!r} to fetch: known are {', '.join(entries())}")
+    folder = data_dir / name
+    with stages.claim(folder) as temporary:
+        if not folder.exists():
+            _install(folder, temporary, mirror, any_size)
+    return folder
+
+
+def _install(folder: Path, temporary: Path, mirror: str, any_size: bool) -> None:
+    from .archive import unpack
+
+    entry = entries()[folder.name]
+    archive, source = _fetch(folder, entry.archive, mirror)
+    digest = matrices.sha256(archive)
+    record = folder.with_name(f"{entry.archive}.sha256")
+    try:
+        _verify(digest, record, source)
+        temporary.mkdir()
+        logger.info("unpacking %s", archive)
+        unpack(archive, temporary, folder.name)
+        sizes = data.sizes_in(temporary)
+    except DisentangleError as error:
+        # Another attempt with the same bytes would end alike.
+        _forget(archive, mirror)
+        raise DisentangleError(str(error).replace(str(temporary), source)) from error
+    except OSError as error:
+        raise DisentangleError(f"cannot write {error.filename or folder}: {error.strerror}") from error
+    _compare(sizes, entry, source, any_size)
+    origin = {"source": source, "sha256": digest, "size": archive.stat().st_size} | sizes
+    stages.write_json(temporary / SOURCE_FILE, origin | {"files": data.digest(temporary)})
+    with stages.replacing(record) as new:
+        new.write_text(f"{digest}  {entry.archive}\n", encoding="utf-8")
+    temporary.rename(folder)
+    _forget(archive, mirror)
+    logger.info("%s is in %s", folder.name, folder)
+
+
+def _fetch(folder: Path, file: str, mirror: str) -> tuple[Path, str]:
+    """The archive on disk, and where it is from."""
+    if "://" not in mirror:
+        archive = Path(mirror) / file
+        if not archive.is_file():
+            raise DisentangleError(
+                f"the mirror {mirror} must be a URL or a folder with {file}, found no such file"
+            )
+        return archive, str(archive)
+    from .download import fetch
+
+    url = f"{mirror.rstrip('/')}/{file}"
+    archive = folder.with_name(f".{file}")
+    if not archive.exists():
+        fetch(url, archive)
+    return archive, url
+
+
+def _forget(archive: Path, mirror: str) -> None:
+    """Remove an archive that was downloaded; a user's own stays."""
+    if "://" in mirror:
+        archive.unlink(missing_ok=True)
+
+
+def _verify(digest: str, record: Path, source: str) -> None:
+    """Compare the archive's sha256 with what was recorded for the first that could be used."""
+    if not record.exists():
+        return
+    expected = record.read_text(encoding="utf-8", errors="replace").partition(" ")[0]
+    if digest != expected:
+        raise DisentangleError(
+            f"{source} must have the sha256 that {record} recorded at first, {expected}, got {digest}: "
+            "remove that file if the archive has changed for good"
+        )
+
+
+def differs(sizes: dict[str, int], entry: Entry) -> str | None:
+    """How sizes differ from all that were published, in words, or None."""
+    if any(all(sizes[size] == one[size] for size in data.SIZES) for one in entry.published):
+        return None
+    expected = " or ".join(f"{_words(one)} ({one['source']})" for one in entry.published)
+    return f"expected {expected}, got {_words(sizes)}"
+
+
+def _words(sizes: dict[str, int]) -> str:
+    return ", ".join(f"{sizes[size]:,} {size[2:].replace('_', ' ')}" for size in data.SIZES)
+
+
+def _compare(sizes: dict[str, int], entry: Entry, source: str, any_size: bool) -> None:
+    if difference := differs(sizes, entry):
+        if not any_size:
+            raise DisentangleError(
+                f"{source} has other sizes than published: {difference} (--any-size takes it)"
+            )
+        logger.warning("%s has other sizes than published: %s", source, difference)

@@ -1,0 +1,129 @@
+"""What is wrong with a dataset and what is odd about it, all of it, for `data check`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import scipy.sparse as sp
+
+from . import catalog, components, data, matrices
+from .errors import DisentangleError
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence about a dataset.
+
+    Attributes
+    ----------
+    level : {"error", "warning", "note"}
+        An error keeps every job from running; a warning is something to know; a note tells what loading
+        puts right.
+    text : str
+    """
+
+    level: Literal["error", "warning", "note"]
+    text: str
+
+
+def check(data_dir: Path, name: str) -> list[Finding]:
+    """Everything there is to say against a dataset, errors first.
+
+    A matrix that cannot be read does not keep the others from being checked.
+
+    Raises
+    ------
+    DisentangleError
+        If there is no such dataset.
+    """
+    folder = data.dataset_folder(data_dir, name)
+    errors: list[str] = []
+    read: dict[str, sp.csr_matrix] = {}
+    paths = data.paths_of(folder)
+    for key, path in paths.items():
+        try:
+            read[key] = data.load_part(key, path)
+        except DisentangleError as error:
+            errors.append(str(error))
+    errors += data.problems(read, paths)
+    if errors:
+        return [Finding("error", text) for text in errors]
+    warnings = [Finding("warning", text) for text in _warnings(folder, read)]
+    return warnings + [Finding("note", text) for path in paths.values() for text in matrices.repairs(path)]
+
+
+def _warnings(folder: Path, read: dict[str, sp.csr_matrix]) -> Iterator[str]:
+    yield from data.oddities(read)
+    yield from _leakage(read)
+    yield from _names(folder, read["Y_trn"])
+    yield from _origin(folder, read)
+
+
+def _leakage(read: dict[str, sp.csr_matrix]) -> Iterator[str]:
+    X_trn, Y_trn, X_tst, Y_tst = (read[key] for key in ("X_trn", "Y_trn", "X_tst", "Y_tst"))
+    seen: dict[bytes, set[bytes]] = {}
+    for features, labels in zip(_row_digests(X_trn), _row_digests(Y_trn), strict=True):
+        seen.setdefault(features, set()).add(labels)
+    # An instance without features is like any other such, which says nothing.
+    seen.pop(_row_digest(X_trn, slice(0, 0)), None)
+    found = [
+        labels in seen[features]
+        for features, labels in zip(_row_digests(X_tst), _row_digests(Y_tst), strict=True)
+        if features in seen
+    ]
+    if found:
+        yield (
+            f"test instances that have the features of a training instance: {len(found):,} "
+            f"({len(found) / X_tst.shape[0]:.1%}), {sum(found):,} of them its labels, too; "
+            "they are kept, and figures on test data may flatter"
+        )
+
+
+def _row_digests(matrix: sp.csr_matrix) -> Iterator[bytes]:
+    for start, end in zip(matrix.indptr[:-1], matrix.indptr[1:], strict=True):
+        yield _row_digest(matrix, slice(start, end))
+
+
+def _row_digest(matrix: sp.csr_matrix, entries: slice) -> bytes:
+    content = matrix.indices[entries].tobytes() + matrix.data[entries].tobytes()
+    return hashlib.blake2b(content, digest_size=16).digest()
+
+
+def _names(folder: Path, Y_trn: sp.csr_matrix) -> Iterator[str]:
+    """Names and components that cannot be used; only `metric` needs them."""
+    n_instances, n_labels = Y_trn.shape
+    try:
+        components.label_names(folder, n_labels)
+        if components.has_components(folder):
+            components.load_components(folder, n_instances, n_labels)
+    except DisentangleError as error:
+        yield f"{error}; the metric needs it, training does not"
+
+
+def _origin(folder: Path, read: dict[str, sp.csr_matrix]) -> Iterator[str]:
+    """Differences from what was published and from what was downloaded."""
+    Y_trn, Y_tst = read["Y_trn"], read["Y_tst"]
+    sizes = {
+        "n_train_instances": Y_trn.shape[0],
+        "n_test_instances": Y_tst.shape[0],
+        "n_labels": Y_trn.shape[1],
+    }
+    known = catalog.entries().get(folder.name)
+    if known and (difference := catalog.differs(sizes, known)):
+        yield f"other sizes than published: {difference}"
+    path = folder / catalog.SOURCE_FILE
+    if not path.exists():
+        return
+    try:
+        downloaded = json.loads(path.read_text(encoding="utf-8"))["files"]
+        changed = sorted(key for key, digest in data.digest(folder).items() if downloaded[key] != digest)
+    except (ValueError, KeyError, TypeError):
+        yield f"{path} is damaged: the files cannot be compared with what was downloaded"
+        return
+    if changed:
+        yield f"changed since it was downloaded: {', '.join(changed)}"

@@ -1,0 +1,134 @@
+"""What a base run will cost, from runs that were measured."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import geometric_mean, median
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+# Runs of the paper preset, collected by benchmarks/costs.py.
+MEASURED = Path(__file__).with_name("costs.json")
+
+
+@dataclass(frozen=True)
+class Size:
+    """What the cost of a base run depends on.
+
+    Attributes
+    ----------
+    n_instances, n_labels : int
+        Of the training part.
+    nnz : int
+        Stored values of X.
+    work : int
+        Sum over training instances of their features times their labels.
+    """
+
+    n_instances: int
+    n_labels: int
+    nnz: int
+    work: int
+
+
+def size_of(X: sp.csr_matrix, Y: sp.csr_matrix) -> Size:
+    """Size of a training part: X of shape (n_instances, n_features), Y of shape (n_instances, n_labels)."""
+    work = np.diff(X.indptr).astype(np.int64) @ np.diff(Y.indptr).astype(np.int64)
+    return Size(X.shape[0], Y.shape[1], int(X.nnz), int(work))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a base run may cost.
+
+    Attributes
+    ----------
+    seconds, mebibytes : float
+    seconds_factor, mebibytes_factor : float
+        The largest factor, either way, by which the measured runs differ from their own estimates.
+    n_local_runs : int
+        Runs on this machine that set the pace; with none it is that of the measured runs.
+    machine : str
+        That of the measured runs.
+    """
+
+    seconds: float
+    mebibytes: float
+    seconds_factor: float
+    mebibytes_factor: float
+    n_local_runs: int
+    machine: str
+
+
+def estimate(size: Size, threads: int, machine: dict[str, Any], model_dir: Path) -> Estimate:
+    """Seconds and peak memory of a base run with the paper preset.
+
+    Seconds grow with `work` times the square root of the number of instances, which fits the measured
+    runs and has no other reason; threads are taken to share the work evenly. Base runs of `model_dir`
+    on this machine set the pace if there are any.
+
+    Parameters
+    ----------
+    size : Size
+    threads : int
+    machine : dict
+        As `stages.machine` tells it.
+    model_dir : Path
+        Results of jobs.
+    """
+    collected = json.loads(MEASURED.read_text(encoding="utf-8"))
+    measured = collected["runs"]
+    pace = geometric_mean(_pace(run) for run in measured)
+    seconds_factor = max(_factor(_pace(run), pace) for run in measured)
+    memory_factor = max(_factor(run["peak_rss_mib"], _mebibytes(Size(**run["size"]))) for run in measured)
+    local = [_pace(run) for run in local_runs(model_dir, machine)]
+    seconds = (median(local) if local else pace) * _growth(size) / threads
+    theirs = f"{collected['machine']['cores']} cores of an {collected['machine']['processor']}"
+    return Estimate(seconds, _mebibytes(size), seconds_factor, memory_factor, len(local), theirs)
+
+
+def run_of(report: dict[str, Any], size: Size) -> dict[str, Any]:
+    """What there is to learn from the report of a base run."""
+    first, last = report["runs"]
+    seconds = sum(last["seconds"].values()) + first["seconds"]["predict"] + first["seconds"]["evaluate"]
+    return {
+        "dataset": report["dataset"],
+        "size": asdict(size),
+        "seconds": round(seconds, 1),
+        "peak_rss_mib": max(run["peak_rss_mib"] for run in report["runs"]),
+        "threads": report["params"]["threads"],
+    }
+
+
+def local_runs(model_dir: Path, machine: dict[str, Any]) -> Iterable[dict[str, Any]]:
+    """Base runs with the paper preset on this machine."""
+    for path in sorted(model_dir.glob("*/base/report.json")):
+        try:
+            report = json.loads(path.read_text(encoding="utf-8"))
+            if report["machine"] == machine and report["params"]["preset"] == "paper":
+                yield run_of(report, Size(**report["sizes"]["costs"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # another version's, which has nothing to tell here
+
+
+def _growth(size: Size) -> float:
+    return size.work * math.sqrt(size.n_instances)
+
+
+def _pace(run: dict[str, Any]) -> float:
+    return run["seconds"] * run["threads"] / _growth(Size(**run["size"]))
+
+
+def _mebibytes(size: Size) -> float:
+    """Python and its libraries, X with PECOS's copies of it, and what each label brings along."""
+    return 200 + 4 * size.nnz * 8 / 2**20 + size.n_labels * 30 / 2**10
+
+
+def _factor(a: float, b: float) -> float:
+    return max(a / b, b / a)

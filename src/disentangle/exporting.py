@@ -1,0 +1,157 @@
+"""A dataset to the text formats that can be imported, for other programs and for a round trip."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import scipy.sparse as sp
+from sklearn.datasets import dump_svmlight_file
+
+from . import components, data, stages
+from .errors import DisentangleError
+from .readers import FORMATS, read_lines
+
+
+@dataclass(frozen=True)
+class Part:
+    """One half of a dataset.
+
+    Attributes
+    ----------
+    name : {"trn", "tst"}
+    X, Y : csr_matrix
+    texts : Path
+        The file of its texts, one a line, if it has one.
+    names : list of str
+        Of the labels.
+    """
+
+    name: str
+    X: sp.csr_matrix
+    Y: sp.csr_matrix
+    texts: Path
+    names: list[str]
+
+    def read_texts(self) -> Iterator[str]:
+        """The text of each instance."""
+        if not self.texts.is_file():
+            raise DisentangleError(
+                f"missing file {self.texts}: expected the text of each instance, one a line"
+            )
+        n = 0
+        for line in read_lines(self.texts):
+            n = line.number
+            yield line.text
+        if n != self.Y.shape[0]:
+            raise DisentangleError(
+                f"{self.texts} must have {self.Y.shape[0]} lines, one an instance, got {n}"
+            )
+
+    def read_labels(self) -> Iterator[list[int]]:
+        """The label ids of each instance."""
+        for start, end in zip(self.Y.indptr[:-1], self.Y.indptr[1:], strict=True):
+            yield self.Y.indices[start:end].tolist()
+
+
+def export_dataset(data_dir: Path, name: str, format: str, out: Path) -> list[Path]:
+    """Write a dataset's two parts and its label names in another format.
+
+    Parameters
+    ----------
+    data_dir : Path
+    name : str
+    format : str
+        A key of `WRITERS`. Text formats need `X.trn.txt` and `X.tst.txt` in the dataset's folder.
+    out : Path
+        A folder that does not exist yet; it is made whole or not at all.
+
+    Returns
+    -------
+    list of Path
+        The files.
+
+    Raises
+    ------
+    DisentangleError
+        If the dataset cannot be loaded, has no text where the format needs it, has names that the format
+        cannot tell apart, or `out` exists or cannot be written.
+    """
+    folder = data.dataset_folder(data_dir, name)
+    read = {key: data.load_part(key, path) for key, path in data.paths_of(folder).items()}
+    for problem in data.problems(read, data.paths_of(folder)):
+        raise DisentangleError(problem)
+    names = components.label_names(folder, read["Y_trn"].shape[1])
+    if format == "attentionxml":
+        names = ["_".join(label.split()) for label in names]  # there, blanks part them
+    if FORMATS[format].has_names:
+        _check_unique(names, format)
+    parts = [
+        Part(part, read[f"X_{part}"], read[f"Y_{part}"], folder / f"X.{part}.txt", names)
+        for part in ("trn", "tst")
+    ]
+    with stages.claim(out) as temporary:
+        if out.exists():
+            raise DisentangleError(f"{out} must not exist yet, it is made anew")
+        try:
+            temporary.mkdir()
+            components.write_lines(temporary / components.LABEL_NAMES, names)
+            for part in parts:
+                WRITERS[format](temporary, part)
+            files = sorted(path.name for path in temporary.iterdir())
+            temporary.rename(out)
+        except OSError as error:
+            raise DisentangleError(f"cannot write {error.filename or out}: {error.strerror}") from error
+    return [out / file for file in files]
+
+
+def _check_unique(names: list[str], format: str) -> None:
+    first: dict[str, int] = {}
+    for i, name in enumerate(names):
+        if first.setdefault(name, i) != i:
+            raise DisentangleError(
+                f"{format} tells labels by their names, which must differ: labels {first[name]} and {i} "
+                f"are both {name!r}"
+            )
+
+
+def _write(path: Path, lines: Iterable[str]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.writelines(f"{line}\n" for line in lines)
+
+
+def write_svmlight(folder: Path, part: Part) -> None:
+    """`PART.txt` of `readers.read_svmlight`, with its header."""
+    with (folder / f"{part.name}.txt").open("wb") as file:
+        file.write(f"{part.X.shape[0]} {part.X.shape[1]} {part.Y.shape[1]}\n".encode())
+        dump_svmlight_file(part.X, part.Y, file, zero_based=True, multilabel=True)
+
+
+def write_attentionxml(folder: Path, part: Part) -> None:
+    """`PART_texts.txt` and `PART_labels.txt` of `readers.read_text_and_labels`."""
+    _write(folder / f"{part.name}_texts.txt", part.read_texts())
+    labels = (" ".join(part.names[i] for i in row) for row in part.read_labels())
+    _write(folder / f"{part.name}_labels.txt", labels)
+
+
+def write_pecos(folder: Path, part: Part) -> None:
+    """`PART.txt` of `readers.read_pecos`."""
+    rows = zip(part.read_labels(), part.read_texts(), strict=True)
+    _write(folder / f"{part.name}.txt", (f"{','.join(map(str, row))}\t{text}" for row, text in rows))
+
+
+def write_jsonl(folder: Path, part: Part) -> None:
+    """`PART.jsonl` of `readers.read_jsonl`."""
+    rows = zip(part.read_labels(), part.read_texts(), strict=True)
+    objects = ({"text": text, "labels": [part.names[i] for i in row]} for row, text in rows)
+    _write(folder / f"{part.name}.jsonl", (json.dumps(one, ensure_ascii=False) for one in objects))
+
+
+WRITERS: dict[str, Callable[[Path, Part], None]] = {
+    "svmlight": write_svmlight,
+    "attentionxml": write_attentionxml,
+    "pecos": write_pecos,
+    "jsonl": write_jsonl,
+}

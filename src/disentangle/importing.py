@@ -1,0 +1,210 @@
+"""What people have to a dataset in PECOS's layout, streamed: only vocabularies and names stay in memory."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import scipy.sparse as sp
+
+from . import data, matrices, npz, progress, stages, tfidf
+from .components import LABEL_NAMES, write_lines
+from .errors import DisentangleError
+from .params import TfidfParams
+from .readers import FORMATS, Block, binary_rows, read_names
+
+logger = logging.getLogger(__name__)
+
+PARTS = ("trn", "tst")
+
+
+@dataclass(frozen=True)
+class Import:
+    """A dataset to be made.
+
+    Attributes
+    ----------
+    name : str
+    format : str
+        A key of `readers.FORMATS`.
+    trn, tst : tuple of Path
+        The files of each part, in the order of the format's `files`.
+    output_items : Path or None
+        Label names, one a line, in the order of the columns of Y.
+    tfidf : TfidfParams
+        How text becomes features; ignored for formats without text.
+    """
+
+    name: str
+    format: str
+    trn: tuple[Path, ...]
+    tst: tuple[Path, ...]
+    output_items: Path | None = None
+    tfidf: TfidfParams = field(default_factory=TfidfParams)
+
+    def validate(self) -> None:
+        expected = FORMATS[self.format].files
+        for part in PARTS:
+            if len(files := getattr(self, part)) != len(expected):
+                raise DisentangleError(
+                    f"--{part} must name {len(expected)} for {self.format} ({' '.join(expected)}), "
+                    f"got {len(files)}"
+                )
+        if FORMATS[self.format].needs_names and self.output_items is None:
+            raise DisentangleError(f"{self.format} needs --output-items, the file of label names")
+        for path in (*self.trn, *self.tst, *filter(None, [self.output_items])):
+            # Each is read several times, which a pipe does not allow.
+            if not path.is_file():
+                found = "something else" if path.exists() else "nothing"
+                raise DisentangleError(f"{path} must be a file, found {found}")
+        self.tfidf.validate()
+
+
+def import_dataset(job: Import, data_dir: Path) -> dict[str, Any]:
+    """Make the folder of a dataset from files in another format; what is there and made alike stays.
+
+    Labels are the columns of Y, sorted by name where they have names and no file says their order; those
+    that only test instances have are columns, too, which counts them against recall. Terms are learnt
+    from training text alone.
+
+    Parameters
+    ----------
+    job : Import
+    data_dir : Path
+
+    Returns
+    -------
+    dict
+        Sizes and notes, and seconds and peak memory of the import.
+
+    Raises
+    ------
+    DisentangleError
+        If a file is not of the format, parts disagree, nothing is left to learn from, or the folder
+        exists and was not made from the same files in the same way.
+    """
+    data.check_name(data_dir, job.name)
+    job.validate()
+    files = {part: [matrices.sha256(path) for path in getattr(job, part)] for part in PARTS}
+    inputs = {"format": job.format, "files": files, "output_items": None}
+    if job.output_items is not None:
+        inputs["output_items"] = matrices.sha256(job.output_items)
+    if FORMATS[job.format].has_text:
+        inputs["tfidf"] = asdict(job.tfidf)
+    folder = data_dir / job.name
+    with stages.claim(folder):
+        modules = ("importing", "readers", "tfidf", "npz", "data", "matrices")
+        stage = stages.Stage("import", folder, inputs, modules, partial(_build, job=job))
+        record = stage.record()
+        if record is None and folder.exists():
+            raise DisentangleError(
+                f"{folder} exists and was not made from these files with these settings by this version: "
+                "choose another name, or remove it"
+            )
+        record = record or stage.ensure()
+    return record["results"] | {name: record[name] for name in ("seconds", "peak_rss_mib")}
+
+
+def _build(out: Path, job: Import) -> dict[str, Any]:
+    form = FORMATS[job.format]
+    names = None if job.output_items is None else read_names(job.output_items)
+    read = partial(form.read, n_labels=len(names or [])) if form.needs_names else form.read
+    blocks = {part: partial(read, *getattr(job, part)) for part in PARTS}
+    vectorizer = None
+    if form.has_text:
+        found: set[str] = set()
+        vectorizer = tfidf.fit(_texts(blocks["trn"](), found), job.tfidf)
+        (out / tfidf.VECTORIZER_FILE).write_text(vectorizer.as_json(), encoding="utf-8")
+        if form.has_names and names is None:
+            for _ in _texts(blocks["tst"](), found):
+                pass
+            names = sorted(found)
+    if names is not None:
+        write_lines(out / LABEL_NAMES, names)
+    columns = _columns(names or (), job.output_items) if form.has_names else {}
+    (out / data.FEATURES).mkdir()
+    with ExitStack() as stack:
+        paths = data.paths_of(out)
+        writers = {key: stack.enter_context(npz.Writer(path)) for key, path in paths.items()}
+        sizes = _Sizes(
+            None if vectorizer is None else len(vectorizer.terms), None if names is None else len(names)
+        )
+        for part in PARTS:
+            for block in progress.counted(blocks[part](), f"{part} instances written"):
+                sizes.agree(block, getattr(job, part)[0])
+                X = block.content if vectorizer is None else vectorizer.transform(block.content)
+                writers[f"X_{part}"].append(X)
+                writers[f"Y_{part}"].append(_label_rows(block.labels, columns, job.output_items))
+        return _finish(writers, sizes, job)
+
+
+def _texts(blocks: Iterator[Block], found: set[str]) -> Iterator[str]:
+    """Texts of instances, while the names of their labels are collected."""
+    for block in progress.counted(blocks, "instances surveyed"):
+        if isinstance(block.labels, list):
+            found.update(*block.labels)
+        yield from block.content
+
+
+def _columns(names: Sequence[str], source: Path | None) -> dict[str, int]:
+    """Column of each label name."""
+    columns: dict[str, int] = {}
+    for i, name in enumerate(names):
+        if columns.setdefault(name, i) != i:
+            raise DisentangleError(
+                f"{source}, line {i + 1}: expected each name once, found {name!r}, which line "
+                f"{columns[name] + 1} has, too"
+            )
+    return columns
+
+
+def _label_rows(labels: Any, columns: dict[str, int], source: Path | None) -> sp.csr_matrix:
+    if sp.issparse(labels):
+        return labels
+    try:
+        rows = [[columns[name] for name in row] for row in labels]
+    except KeyError as error:
+        raise DisentangleError(
+            f"{source} must have the names of all labels, found no {error.args[0]!r}"
+        ) from None
+    return binary_rows(rows, len(columns))
+
+
+@dataclass
+class _Sizes:
+    """How many features and labels there are, as far as it was said."""
+
+    n_features: int | None
+    n_labels: int | None
+
+    def agree(self, block: Block, source: Path) -> None:
+        for name in ("n_features", "n_labels"):
+            said, found = getattr(self, name), getattr(block, name)
+            if said is None:
+                setattr(self, name, found)
+            elif found is not None and found != said:
+                raise DisentangleError(f"{source} must have {said} {name[2:]} as told before, got {found}")
+
+
+def _finish(writers: dict[str, npz.Writer], sizes: _Sizes, job: Import) -> dict[str, Any]:
+    """Write the matrices, or refuse a dataset that could not be loaded."""
+    for key, writer in writers.items():
+        if writer.nnz == 0:
+            what = "features" if key[0] == "X" else "labels"
+            raise DisentangleError(f"{getattr(job, key[2:])[0]} must have instances with {what}, found none")
+    counts = {}
+    for letter, name, said in (("X", "n_features", sizes.n_features), ("Y", "n_labels", sizes.n_labels)):
+        trn, tst = writers[f"{letter}_trn"], writers[f"{letter}_tst"]
+        seen = max(trn.n_columns_seen, tst.n_columns_seen)
+        if said is not None and seen > said:
+            raise DisentangleError(f"{job.output_items} must have a name for each label, {seen}, got {said}")
+        counts[name] = said or seen
+        for writer in (trn, tst):
+            writer.finish(counts[name])
+    n_instances = {"n_train_instances": writers["X_trn"].n_rows, "n_test_instances": writers["X_tst"].n_rows}
+    return n_instances | counts

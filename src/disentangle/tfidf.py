@@ -1,0 +1,132 @@
+"""Text to tf-idf features by scikit-learn, fitted on a stream of texts and saved as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from .errors import DisentangleError
+from .params import TfidfParams
+
+VECTORIZER_FILE = "vectorizer.json"
+
+
+@dataclass(frozen=True)
+class Vectorizer:
+    """What `TfidfVectorizer` learns from training texts, in numbers that can be saved without pickle.
+
+    Attributes
+    ----------
+    params : TfidfParams
+    n_instances : int
+        Training texts.
+    terms : list of str
+        Sorted; a feature each.
+    frequencies : list of int
+        Training texts that each term is in.
+    """
+
+    params: TfidfParams
+    n_instances: int
+    terms: list[str]
+    frequencies: list[int]
+
+    @cached_property
+    def _sklearn(self) -> TfidfVectorizer:
+        vectorizer = _unfitted(self.params, vocabulary=self.terms)
+        # As scikit-learn's TfidfTransformer computes it, with smooth_idf.
+        frequencies = np.array(self.frequencies, np.float64)
+        vectorizer.idf_ = np.log((self.n_instances + 1) / (frequencies + 1)) + 1
+        return vectorizer
+
+    def transform(self, texts: Iterable[str]) -> sp.csr_matrix:
+        """Features of texts: csr_matrix of shape (n_texts, n_terms), float32, rows of length 1 or 0."""
+        return self._sklearn.transform(texts).astype(np.float32)
+
+    def as_json(self) -> str:
+        """Everything that `load` needs."""
+        return json.dumps(asdict(self), indent=0) + "\n"
+
+    @classmethod
+    def load(cls, path: Path) -> Vectorizer:
+        """Read a file that holds what `as_json` gave.
+
+        Raises
+        ------
+        DisentangleError
+            If the file is missing or holds something else.
+        """
+        try:
+            read = json.loads(path.read_text(encoding="utf-8"))
+            params = dict(read["params"], ngram_range=tuple(read["params"]["ngram_range"]))
+            loaded = cls(TfidfParams(**params), read["n_instances"], read["terms"], read["frequencies"])
+            loaded.params.validate()
+            consistent = loaded._is_consistent()
+        except OSError as error:
+            raise DisentangleError(f"cannot read {path}: {error.strerror}") from error
+        except (ValueError, TypeError, KeyError, RecursionError):
+            consistent = False
+        if not consistent:
+            raise DisentangleError(f"{path} is damaged or no vectorizer saved by an import of text")
+        return loaded
+
+    def _is_consistent(self) -> bool:
+        terms, frequencies = self.terms, self.frequencies
+        return (
+            isinstance(self.n_instances, int)
+            and len(terms) == len(frequencies) > 0
+            and all(isinstance(term, str) for term in terms)
+            and all(isinstance(n, int) and 1 <= n <= self.n_instances for n in frequencies)
+            and terms == sorted(set(terms))
+        )
+
+
+def fit(texts: Iterable[str], params: TfidfParams) -> Vectorizer:
+    """Learn terms and their frequencies from training texts, seen once and never held.
+
+    The result is that of `TfidfVectorizer.fit`, which would hold a count for each term of each text.
+    Where `max_features` cuts between terms that occur equally often, those first in the alphabet stay.
+
+    Raises
+    ------
+    DisentangleError
+        If no term is left.
+    """
+    analyze = _unfitted(params).build_analyzer()
+    frequencies: Counter[str] = Counter()
+    occurrences: Counter[str] = Counter()
+    n = 0
+    for text in texts:
+        terms = analyze(text)
+        frequencies.update(set(terms))
+        if params.max_features is not None:
+            occurrences.update(terms)
+        n += 1
+    most = params.max_df * n
+    kept = sorted(term for term, df in frequencies.items() if params.min_df <= df <= most)
+    if params.max_features is not None:
+        kept = sorted(sorted(kept, key=lambda term: -occurrences[term])[: params.max_features])
+    if not kept:
+        raise DisentangleError(
+            f"a term must be in at least {params.min_df} training texts (min_df) and at most {most:g} "
+            f"(max_df), found none in {n}"
+        )
+    return Vectorizer(params, n, kept, [frequencies[term] for term in kept])
+
+
+def _unfitted(params: TfidfParams, **more: Any) -> TfidfVectorizer:
+    settings = {field.name: getattr(params, field.name) for field in fields(params)}
+    if "vocabulary" in more:
+        # They chose the vocabulary, which is now given.
+        for name in ("min_df", "max_df", "max_features"):
+            del settings[name]
+    return TfidfVectorizer(**settings, **more)
