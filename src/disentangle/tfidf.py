@@ -54,7 +54,8 @@ class Vectorizer:
 
     def as_json(self) -> str:
         """Everything that `load` needs."""
-        return json.dumps(asdict(self), indent=0) + "\n"
+        learnt = {name: getattr(self, name) for name in ("n_instances", "terms", "frequencies")}
+        return json.dumps({"params": asdict(self.params)} | learnt, indent=0) + "\n"
 
     @classmethod
     def load(cls, path: Path) -> Vectorizer:
