@@ -55,7 +55,7 @@ def test_a_dataset_is_fetched_unpacked_and_recorded(
     folder = catalog.get(tmp_path / "data", NAME, mirror(server))
     before, after = data.load_dataset(verbs, "verbs"), data.load_dataset(tmp_path / "data", NAME)
     assert (before.X_trn != after.X_trn).nnz == 0
-    assert files(tmp_path / "data") == [f".{NAME}.lock", NAME, f"{NAME}.tar.gz.sha256"]
+    assert files(tmp_path / "data") == [NAME, f"{NAME}.tar.gz.sha256"]
     origin = json.loads((folder / "source.json").read_text())
     assert origin["source"] == f"{mirror(server)}/{NAME}.tar.gz"
     assert origin["size"] == len(archive)
@@ -99,7 +99,7 @@ def test_another_archive_than_the_first_is_refused(
     server.content, server.etag = pack(verbs / "verbs", inside=""), '"other"'
     with pytest.raises(DisentangleError, match=r"must have the sha256 that .*\.sha256 recorded at first"):
         catalog.get(tmp_path / "data", NAME, mirror(server))
-    assert files(tmp_path / "data") == [f".{NAME}.lock", f"{NAME}.tar.gz.sha256"]
+    assert files(tmp_path / "data") == [f"{NAME}.tar.gz.sha256"]
     (tmp_path / "data" / f"{NAME}.tar.gz.sha256").unlink()
     catalog.get(tmp_path / "data", NAME, mirror(server))
     assert data.load_dataset(tmp_path / "data", NAME).Y_trn.nnz
@@ -139,7 +139,7 @@ def test_an_archive_of_something_else_is_refused(
     assert not (tmp_path / "data" / NAME).exists()
 
 
-def test_other_sizes_are_taken_on_demand_without_another_download(
+def test_other_sizes_are_taken_on_demand(
     archive: bytes, server: Server, tmp_path: Path, verbs: Path, caplog: pytest.LogCaptureFixture
 ):
     shutil.copytree(verbs / "verbs", tmp_path / "changed")
@@ -147,8 +147,8 @@ def test_other_sizes_are_taken_on_demand_without_another_download(
     server.content = pack(tmp_path / "changed")
     with pytest.raises(DisentangleError, match="other sizes than published"):
         catalog.get(tmp_path / "data", NAME, mirror(server))
+    assert not (tmp_path / "data").exists()
     catalog.get(tmp_path / "data", NAME, mirror(server), any_size=True)
-    assert len(server.seen) == 1
     assert "has other sizes than published" in caplog.text
     assert data.sizes_in(tmp_path / "data" / NAME)["n_test_instances"] == 999
 
@@ -188,8 +188,32 @@ def test_a_hostile_archive_leaves_nothing(archive: bytes, server: Server, tmp_pa
     server.content = content
     with pytest.raises(DisentangleError, match="is not unpacked because of"):
         catalog.get(tmp_path / "a" / "data", NAME, mirror(server))
-    assert files(tmp_path / "a") == ["data"]
-    assert not (tmp_path / "a" / "data" / NAME).exists()
+    assert not (tmp_path / "a" / "data").exists()
+
+
+def test_an_archive_that_an_interrupted_call_left_is_used_if_it_is_from_the_same_place(
+    archive: bytes, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def stop(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    server.content = archive
+    for other, n_requests in (("", 1), ("/elsewhere", 2)):
+        with monkeypatch.context() as patch:
+            patch.setattr("disentangle.archive.unpack", stop)
+            with pytest.raises(KeyboardInterrupt):
+                catalog.get(tmp_path / "data", NAME, mirror(server) + other)
+        assert len(server.seen) == n_requests
+    folder = catalog.get(tmp_path / "data", NAME, mirror(server) + "/elsewhere")
+    assert len(server.seen) == 2
+    assert json.loads((folder / "source.json").read_text())["source"].endswith(f"/elsewhere/{NAME}.tar.gz")
+    assert files(tmp_path / "data") == [NAME, f"{NAME}.tar.gz.sha256"]
+
+
+def test_something_else_of_that_name_is_in_the_way(tmp_path: Path):
+    (tmp_path / NAME).mkdir()
+    with pytest.raises(DisentangleError, match=rf"{NAME} is in the way"):
+        catalog.get(tmp_path, NAME, "http://127.0.0.1:9")
 
 
 def test_an_unknown_name_lists_the_known(tmp_path: Path):
@@ -220,7 +244,6 @@ def test_a_job_fetches_what_it_lacks(archive: bytes, server: Server, tmp_path: P
     got = run_disentangle(tmp_path, "data", "get", NAME, "--mirror", mirror(server), "--any-size")
     assert got.returncode == 0
     assert got.stdout == f"dataset/xmc-base/{NAME}\n"
-    assert len(server.seen) == 1
     run = run_disentangle(tmp_path, "base", NAME, "--max-leaf-size", "20", "--nr-splits", "8")
     assert run.returncode == 0, run.stderr
     check = run_disentangle(tmp_path, "data", "check", NAME)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -206,6 +207,30 @@ def test_the_estimate_grows_with_the_data_and_follows_runs_made_here(tmp_path: P
     here = estimate.estimate(small, 2, machine, tmp_path)
     assert (here.n_local_runs, here.seconds) == (1, pytest.approx(60))
     assert estimate.estimate(small, 2, {"cores": 8}, tmp_path).n_local_runs == 0
+
+
+def test_a_shape_that_claims_billions_costs_nothing(folder: Path, disentangle: Command):
+    huge = 2**31 - 1
+    for part, matrix in (("trn", Y), ("tst", Y_TST)):
+        wide = sp.csr_matrix((matrix.data, matrix.indices, matrix.indptr), shape=(matrix.shape[0], huge))
+        sp.save_npz(folder / f"Y.{part}.npz", wide)
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30, 4 * 2**30))
+
+    result = disentangle("data", "check", "tiny", preexec_fn=limit)
+    assert result.returncode == 1, result.stderr
+    assert "labels without training instances: 2,147,483,645" in result.stdout
+    assert disentangle("data", "info", "tiny", preexec_fn=limit).returncode == 0
+
+
+def test_wrong_options(folder: Path, disentangle: Command):
+    result = disentangle("data", "info", "tiny", "--threads", "0")
+    assert (result.returncode, result.stderr) == (2, "error: threads must be at least 1, got 0\n")
+    result = disentangle("data", "export", "tiny", "--format", "svmlight", "--out", ".")
+    assert result.returncode == 2
+    assert "--out must name a folder to make, got '.'" in result.stderr
+    assert disentangle("data", "check", "tiny/").returncode == 0
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the development data beside the checkout")

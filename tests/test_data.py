@@ -77,6 +77,33 @@ def test_empty_rows_and_columns_are_noted_and_kept_but_for_test_instances_withou
     ]
 
 
+def test_repeated_entries_are_added_up_whatever_their_type(folder: Path):
+    small = sp.coo_matrix((np.array([200, 100, 1], np.uint8), ([0, 0, 1], [0, 0, 2])), shape=(2, 3))
+    sp.save_npz(folder / "tfidf-attnxml" / "X.trn.npz", small)
+    assert load(folder).X_trn.toarray().tolist() == [[300, 0, 0], [0, 0, 1]]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64, np.uint8, np.int64, bool])
+@pytest.mark.parametrize(
+    "convert", [sp.csr_matrix, sp.csc_matrix, sp.coo_matrix, sp.bsr_matrix, sp.dia_matrix]
+)
+def test_any_number_type_in_any_format(folder: Path, convert: Callable, dtype: type):
+    stored = convert(Y)
+    stored.data = stored.data.astype(dtype)
+    sp.save_npz(folder / "Y.trn.npz", stored)
+    assert load(folder).Y_trn.toarray().tolist() == Y.toarray().tolist()
+
+
+NO_SHAPES = [np.array([-5, -7]), np.zeros(2), np.zeros(9, int), np.zeros(10**7, int)]
+
+
+@pytest.mark.parametrize("shape", NO_SHAPES, ids=["negative", "float", "nine", "many"])
+def test_a_shape_is_two_numbers(folder: Path, shape: np.ndarray):
+    np.savez(folder / "Y.trn.npz", shape=shape)
+    with pytest.raises(DisentangleError, match=r"Y.trn.npz is damaged .*: a shape of"):
+        data.sizes_in(folder)
+
+
 def with_value(matrix: sp.csr_matrix, value: float) -> sp.csr_matrix:
     changed = matrix.copy()
     changed.data[1] = value

@@ -20,7 +20,7 @@ from conftest import EMBEDDED, SHARED, Command, run_disentangle
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from disentangle import data, exporting, importing
+from disentangle import data, exporting
 from disentangle.errors import DisentangleError
 from disentangle.importing import Import, import_dataset
 from disentangle.matrices import load_any
@@ -102,7 +102,7 @@ def test_svmlight_lines_without_labels_features_or_both_are_instances(tmp_path: 
 
 def test_svmlight_without_a_single_feature_in_a_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("disentangle.readers._BLOCK_LINES", 2)
-    dataset = make(tmp_path, "svmlight", b"\n0\n0 0:1\n", b"0 0:1\n")
+    dataset = make(tmp_path, "svmlight", b"3 1 1\n\n0\n0 0:1\n", b"0 0:1\n")
     assert dataset.X_trn.toarray().tolist() == [[0], [0], [1]]
 
 
@@ -240,24 +240,38 @@ MALFORMED = [
     case("svmlight: no value", b"0 1:\n", "found '1:'"),
     case("svmlight: no feature", b"0 1\n", "found '1'"),
     case("svmlight: comment", b"0 1:1 # one\n", "found '#'"),
+    case(
+        "svmlight: long numbers",
+        b"0 " + b" ".join(b"%d:1000" % i for i in range(5000)) + b" x\n",
+        "found 'x'",
+    ),
+    case("svmlight: one long number", b"0 0:" + b"1" * 100_000 + b"x\n", "expected label,label"),
+    case("svmlight: blanks", b"0" + b" " * 100_000 + b"x\n", "found 'x'"),
+    case("svmlight: blank line, no header", b"0 0:1\n\n", "line 2: expected label,label .* found ''"),
+    case(
+        "svmlight: feature beyond a header",
+        b"2 5 3\n0 0:1\n1 1:1\n",
+        "ids of features below 5, as .*trn0",
+        tst=b"0 9:1\n",
+    ),
     case("svmlight: NUL", b"0 1:1\x00\n", r"found '1:1\\x00'"),
     case("svmlight: Arabic digits", "0 ١:1\n".encode(), "found '١:1'"),
     case(
         "svmlight: other features",
         SVM,
-        "tst0.npy must have 3 features as told before, got 4",
+        r"tst0.npy must have as many features as .*trn0.npy \(3\), got 4",
         tst=b"1 4 2\n0 3:1\n",
     ),
     case(
         "svmlight: other labels",
         SVM,
-        "tst0.npy must have 2 labels as told before, got 9",
+        r"tst0.npy must have as many labels as .*trn0.npy \(2\), got 9",
         tst=b"1 3 9\n0 2:1\n",
     ),
     case(
         "svmlight: too few names",
         b"3 0:1\n",
-        "items.txt must have a name for each label, 4, got 2",
+        r"trn0.npy must have ids of labels below 2, as .*items.txt tells, got 3",
         tst=b"0 0:1\n",
         items=b"a\nb\n",
     ),
@@ -294,7 +308,7 @@ MALFORMED = [
     case(
         "attentionxml: no such name",
         (b"red\n", b"z\n"),
-        "items.txt must have the names of all labels, found no 'z'",
+        r"trn1.npy must have no other label names than .*items.txt has, found 'z'",
         items=b"a\n",
     ),
     case(
@@ -355,7 +369,7 @@ MALFORMED = [
     case(
         "npz: columns disagree",
         MATRICES,
-        "tst0.npy must have 2 features as told before, got 3",
+        r"tst0.npy must have as many features as .*trn0.npy \(2\), got 3",
         tst=(save(np.ones((2, 3))), save(np.eye(2))),
     ),
     case(
@@ -396,7 +410,7 @@ def test_malformed_input_is_refused_in_one_sentence_and_leaves_nothing(
         make(tmp_path, format, trn, tst, items)
     assert "\n" not in str(error.value)
     left = [path.name for path in (tmp_path / "data").glob("*")]
-    assert left in ([], [".made.lock"])
+    assert not left
 
 
 def test_a_line_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -414,6 +428,8 @@ def test_a_line_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
         ({"max_features": 0}, "max_features must be at least 1, got 0"),
         ({"ngram_range": (2, 1)}, "ngram_range must be two rising numbers in 1..10, got 2, 1"),
         ({"token_pattern": "("}, "token_pattern must be a regular expression"),
+        ({"token_pattern": "a{99999999999999999999}"}, "token_pattern must be a regular expression"),
+        ({"token_pattern": "(?:" * 5000 + ")" * 5000}, "token_pattern must be a regular expression"),
         ({"token_pattern": "(a)(b)"}, "token_pattern must have at most one group, got 2"),
     ],
 )
@@ -428,18 +444,24 @@ def test_a_dataset_has_a_plain_name(tmp_path: Path, name: str):
         import_dataset(replace(job(tmp_path, "svmlight", SVM, SVM_TST), name=name), tmp_path / "data")
 
 
-def test_the_same_import_again_is_reused_and_another_one_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_the_same_import_again_is_reused_and_another_one_refused(tmp_path: Path):
     first = job(tmp_path, "svmlight", SVM, SVM_TST)
     made = import_dataset(first, tmp_path / "data")
-    monkeypatch.setattr(importing, "_build", lambda *args, **kwargs: pytest.fail("built again"))
-    # The stage's key has the source of the builder, and so must this one.
-    monkeypatch.setattr("disentangle.stages.code_of", lambda modules, functions: "code")
-    with pytest.raises(DisentangleError, match="data/made exists and was not made from these files"):
-        import_dataset(replace(first, tst=first.trn), tmp_path / "data")
-    monkeypatch.undo()
+    file = tmp_path / "data" / "made" / "Y.trn.npz"
+    before = file.stat().st_mtime_ns
     assert import_dataset(first, tmp_path / "data") == made
+    with pytest.raises(DisentangleError, match="data/made exists, and was not made from these files"):
+        import_dataset(replace(first, tst=first.trn), tmp_path / "data")
+    assert file.stat().st_mtime_ns == before
+    file.unlink()
+    with pytest.raises(DisentangleError, match="or is damaged: choose another name, or remove it"):
+        import_dataset(first, tmp_path / "data")
+
+
+def test_both_parts_may_be_the_same_file(tmp_path: Path):
+    same = job(tmp_path, "svmlight", SVM, SVM_TST)
+    import_dataset(replace(same, tst=same.trn), tmp_path / "data")
+    assert data.load_dataset(tmp_path / "data", "made").X_tst.shape == (2, 3)
 
 
 def test_a_dataset_that_was_not_imported_is_never_replaced(tmp_path: Path):
@@ -457,7 +479,7 @@ def test_an_interrupted_import_leaves_nothing(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("disentangle.npz.Writer.finish", stop)
     with pytest.raises(KeyboardInterrupt):
         make(tmp_path, "svmlight", SVM, SVM_TST)
-    assert [path.name for path in (tmp_path / "data").iterdir()] == [".made.lock"]
+    assert not (tmp_path / "data").exists()
 
 
 def test_what_a_killed_import_left_is_cleared(tmp_path: Path):

@@ -55,7 +55,7 @@ def settings_of(name: str) -> dict[str, Any]:
 
 def is_missing(data_dir: Path, name: str) -> bool:
     """Whether a dataset is not in `data_dir` but can be fetched."""
-    return name in entries() and not (data_dir / name).exists()
+    return name in entries() and not (data_dir / name / "Y.trn.npz").exists()
 
 
 def get(data_dir: Path, name: str, mirror: str = ARCHIVE, any_size: bool = False) -> Path:
@@ -87,9 +87,12 @@ def get(data_dir: Path, name: str, mirror: str = ARCHIVE, any_size: bool = False
     if name not in entries():
         raise DisentangleError(f"no dataset {name!r} to fetch: known are {', '.join(entries())}")
     folder = data_dir / name
-    with stages.claim(folder) as temporary:
-        if not folder.exists():
-            _install(folder, temporary, mirror, any_size)
+    if is_missing(data_dir, name):
+        if folder.exists():
+            raise DisentangleError(f"{folder} is in the way: expected a dataset or nothing, found neither")
+        with stages.claim(folder) as temporary:
+            if not folder.exists():  # another run may have been faster
+                _install(folder, temporary, mirror, any_size)
     return folder
 
 
@@ -106,13 +109,14 @@ def _install(folder: Path, temporary: Path, mirror: str, any_size: bool) -> None
         logger.info("unpacking %s", archive)
         unpack(archive, temporary, folder.name)
         sizes = data.sizes_in(temporary)
+        _compare(sizes, entry, source, any_size)
     except DisentangleError as error:
-        # Another attempt with the same bytes would end alike.
-        _forget(archive, mirror)
+        # Another attempt with the same bytes would end alike, unless it was the disk's fault.
+        if not isinstance(error.__cause__, OSError):
+            _forget(archive, mirror)
         raise DisentangleError(str(error).replace(str(temporary), source)) from error
     except OSError as error:
         raise DisentangleError(f"cannot write {error.filename or folder}: {error.strerror}") from error
-    _compare(sizes, entry, source, any_size)
     origin = {"source": source, "sha256": digest, "size": archive.stat().st_size} | sizes
     stages.write_json(temporary / SOURCE_FILE, origin | {"files": data.digest(temporary)})
     with stages.replacing(record) as new:
@@ -135,15 +139,21 @@ def _fetch(folder: Path, file: str, mirror: str) -> tuple[Path, str]:
 
     url = f"{mirror.rstrip('/')}/{file}"
     archive = folder.with_name(f".{file}")
-    if not archive.exists():
+    # One that an interrupted call left is as good as a new one, if it is from the same place.
+    origin = archive.with_name(f".{file}.url")
+    if not (archive.exists() and origin.exists() and origin.read_text(encoding="utf-8") == url):
+        origin.unlink(missing_ok=True)
         fetch(url, archive)
+        with stages.replacing(origin) as temporary:
+            temporary.write_text(url, encoding="utf-8")
     return archive, url
 
 
 def _forget(archive: Path, mirror: str) -> None:
     """Remove an archive that was downloaded; a user's own stays."""
     if "://" in mirror:
-        archive.unlink(missing_ok=True)
+        for path in (archive, archive.with_name(f"{archive.name}.url")):
+            path.unlink(missing_ok=True)
 
 
 def _verify(digest: str, record: Path, source: str) -> None:

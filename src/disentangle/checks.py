@@ -98,7 +98,8 @@ def _names(folder: Path, Y_trn: sp.csr_matrix) -> Iterator[str]:
     """Names and components that cannot be used; only `metric` needs them."""
     n_instances, n_labels = Y_trn.shape
     try:
-        components.label_names(folder, n_labels)
+        if components.has_names(folder):
+            components.label_names(folder, n_labels)
         if components.has_components(folder):
             components.load_components(folder, n_instances, n_labels)
     except DisentangleError as error:

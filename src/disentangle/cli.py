@@ -44,7 +44,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         _leave(f"error: {error}; requirements.txt lists what must be installed", 2)
     except MemoryError:
-        _leave("error: out of memory; run again on a larger machine, finished stages are kept", 2)
+        _leave("error: out of memory; run again on a larger machine, what is finished is kept", 2)
     except BrokenPipeError:
         # Whoever read the table has seen enough; the results are on disk.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -52,7 +52,7 @@ def main() -> None:
         _leave(f"error: cannot read or write {error.filename}: {error.strerror}", 2)
     except KeyboardInterrupt as stopped:
         number = signal.SIGTERM if stopped.args else signal.SIGINT
-        _leave("stopped; finished stages are kept, the same command continues", 128 + number)
+        _leave("stopped; what is finished is kept, run the same command again", 128 + number)
 
 
 def _stop(number: int, frame: object) -> NoReturn:

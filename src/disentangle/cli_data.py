@@ -96,14 +96,15 @@ def _add(
     )
     parser.set_defaults(handler=handler)
     for argument, words in name.items():
-        parser.add_argument(argument, help=words)
+        # A trailing slash is what a shell's completion leaves behind a folder's name.
+        parser.add_argument(argument, type=lambda text: text.rstrip("/"), help=words)
     add_place(parser, "--data-dir", "XMC_DATA", "dataset/xmc-base", "folder of the datasets")
     return parser
 
 
 def add_place(parser: argparse.ArgumentParser, option: str, variable: str, default: str, words: str) -> None:
     """Add a folder that an environment variable can name."""
-    place = os.environ.get(variable, default)
+    place = os.environ.get(variable) or default
     parser.add_argument(option, type=Path, default=place, help=f"{words} (environment: {variable})")
 
 
@@ -111,7 +112,7 @@ def add_mirror(parser: argparse.ArgumentParser) -> None:
     """Add where known datasets are fetched from."""
     parser.add_argument(
         "--mirror",
-        default=os.environ.get("XMC_MIRROR", ARCHIVE),
+        default=os.environ.get("XMC_MIRROR") or ARCHIVE,
         help="URL or folder to fetch known datasets from (environment: XMC_MIRROR)",
     )
 
@@ -161,6 +162,8 @@ def _check(args: argparse.Namespace) -> int:
 def _info(args: argparse.Namespace) -> int:
     from . import data, describe, estimate, report, stages
 
+    if args.threads < 1:
+        raise DisentangleError(f"threads must be at least 1, got {args.threads}")
     dataset = data.load_dataset(args.data_dir, args.name)
     size = estimate.size_of(dataset.X_trn, dataset.Y_trn)
     machine = stages.machine()

@@ -24,12 +24,12 @@ def label_names(folder: Path, n_labels: int, file: str = LABEL_NAMES) -> list[st
     DisentangleError
         If the file is there but no UTF-8 text of `n_labels` lines.
     """
-    path = folder / file
-    if not path.exists():
+    if not has_names(folder, file):
         return [f"label {i}" for i in range(n_labels)]
+    path = folder / file
     try:
         # Not splitlines(): it also splits at characters that names may hold.
-        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        lines = path.read_bytes().decode("utf-8").removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DisentangleError(f"cannot read {path} as UTF-8 text: {error}") from error
     if len(lines) != n_labels:
@@ -37,6 +37,11 @@ def label_names(folder: Path, n_labels: int, file: str = LABEL_NAMES) -> list[st
     # What a terminal would obey instead of showing it has no place in a name.
     names = ["".join(c if c.isprintable() else " " for c in line).strip() for line in lines]
     return [name or f"label {i}" for i, name in enumerate(names)]
+
+
+def has_names(folder: Path, file: str = LABEL_NAMES) -> bool:
+    """Whether a dataset says how its labels are called."""
+    return (folder / file).exists()
 
 
 def write_lines(path: Path, lines: list[str]) -> None:

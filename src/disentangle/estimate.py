@@ -111,10 +111,12 @@ def local_runs(model_dir: Path, machine: dict[str, Any]) -> Iterable[dict[str, A
     for path in sorted(model_dir.glob("*/base/report.json")):
         try:
             report = json.loads(path.read_text(encoding="utf-8"))
-            if report["machine"] == machine and report["params"]["preset"] == "paper":
-                yield run_of(report, Size(**report["sizes"]["costs"]))
-        except (OSError, ValueError, KeyError, TypeError):
+            run = run_of(report, Size(**report["sizes"]["costs"]))
+            if report["machine"] != machine or report["params"]["preset"] != "paper" or _pace(run) <= 0:
+                continue
+        except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
             continue  # another version's, which has nothing to tell here
+        yield run
 
 
 def _growth(size: Size) -> float:

@@ -79,6 +79,8 @@ def export_dataset(data_dir: Path, name: str, format: str, out: Path) -> list[Pa
         If the dataset cannot be loaded, has no text where the format needs it, has names that the format
         cannot tell apart, or `out` exists or cannot be written.
     """
+    if not out.name:
+        raise DisentangleError(f"--out must name a folder to make, got {str(out)!r}")
     folder = data.dataset_folder(data_dir, name)
     read = {key: data.load_part(key, path) for key, path in data.paths_of(folder).items()}
     for problem in data.problems(read, data.paths_of(folder)):

@@ -80,7 +80,7 @@ def import_dataset(job: Import, data_dir: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        Sizes and notes, and seconds and peak memory of the import.
+        Sizes, seconds and peak memory of the import.
 
     Raises
     ------
@@ -97,16 +97,16 @@ def import_dataset(job: Import, data_dir: Path) -> dict[str, Any]:
     if FORMATS[job.format].has_text:
         inputs["tfidf"] = asdict(job.tfidf)
     folder = data_dir / job.name
-    with stages.claim(folder):
-        modules = ("importing", "readers", "tfidf", "npz", "data", "matrices")
-        stage = stages.Stage("import", folder, inputs, modules, partial(_build, job=job))
-        record = stage.record()
-        if record is None and folder.exists():
-            raise DisentangleError(
-                f"{folder} exists and was not made from these files with these settings by this version: "
-                "choose another name, or remove it"
-            )
-        record = record or stage.ensure()
+    modules = ("importing", "readers", "tfidf", "npz", "data", "matrices")
+    stage = stages.Stage("import", folder, inputs, modules, partial(_build, job=job))
+    if (record := stage.record()) is None:
+        with stages.claim(folder):
+            if folder.exists():
+                raise DisentangleError(
+                    f"{folder} exists, and was not made from these files with these settings by this "
+                    "version, or is damaged: choose another name, or remove it"
+                )
+            record = stage.ensure()
     return record["results"] | {name: record[name] for name in ("seconds", "peak_rss_mib")}
 
 
@@ -131,15 +131,20 @@ def _build(out: Path, job: Import) -> dict[str, Any]:
     with ExitStack() as stack:
         paths = data.paths_of(out)
         writers = {key: stack.enter_context(npz.Writer(path)) for key, path in paths.items()}
-        sizes = _Sizes(
-            None if vectorizer is None else len(vectorizer.terms), None if names is None else len(names)
-        )
+        sizes = _Sizes()
+        if vectorizer is not None:
+            sizes.tell("n_features", len(vectorizer.terms), job.trn[0])
+        if names is not None:
+            sizes.tell("n_labels", len(names), job.output_items or job.trn[0])
         for part in PARTS:
             for block in progress.counted(blocks[part](), f"{part} instances written"):
-                sizes.agree(block, getattr(job, part)[0])
+                # The second file, if there is one, is that of the labels.
+                source = getattr(job, part)
+                sizes.tell("n_features", block.n_features, source[0])
+                sizes.tell("n_labels", block.n_labels, source[-1])
                 X = block.content if vectorizer is None else vectorizer.transform(block.content)
                 writers[f"X_{part}"].append(X)
-                writers[f"Y_{part}"].append(_label_rows(block.labels, columns, job.output_items))
+                writers[f"Y_{part}"].append(_label_rows(block.labels, columns, job.output_items, source[-1]))
         return _finish(writers, sizes, job)
 
 
@@ -163,48 +168,56 @@ def _columns(names: Sequence[str], source: Path | None) -> dict[str, int]:
     return columns
 
 
-def _label_rows(labels: Any, columns: dict[str, int], source: Path | None) -> sp.csr_matrix:
+def _label_rows(labels: Any, columns: dict[str, int], names: Path | None, source: Path) -> sp.csr_matrix:
     if sp.issparse(labels):
         return labels
     try:
         rows = [[columns[name] for name in row] for row in labels]
     except KeyError as error:
+        where = "was when it was read at first" if names is None else f"{names} has"
         raise DisentangleError(
-            f"{source} must have the names of all labels, found no {error.args[0]!r}"
+            f"{source} must have no other label names than {where}, found {error.args[0]!r}"
         ) from None
     return binary_rows(rows, len(columns))
 
 
-@dataclass
 class _Sizes:
-    """How many features and labels there are, as far as it was said."""
+    """How many features and labels there are, as far as a file says."""
 
-    n_features: int | None
-    n_labels: int | None
+    def __init__(self) -> None:
+        self.said: dict[str, tuple[int, Path]] = {}
 
-    def agree(self, block: Block, source: Path) -> None:
-        for name in ("n_features", "n_labels"):
-            said, found = getattr(self, name), getattr(block, name)
-            if said is None:
-                setattr(self, name, found)
-            elif found is not None and found != said:
-                raise DisentangleError(f"{source} must have {said} {name[2:]} as told before, got {found}")
+    def tell(self, name: str, size: int | None, source: Path) -> None:
+        """Take up what a file says; files must agree."""
+        if size is None:
+            return
+        expected, where = self.said.setdefault(name, (size, source))
+        if size != expected:
+            as_many = f"as many {name[2:]} as {where} ({expected})"
+            raise DisentangleError(f"{source} must have {as_many}, got {size}")
+
+    def resolve(self, name: str, seen: list[tuple[Path, int]]) -> int:
+        """The size that was said, or what is seen of it, file by file, where none was."""
+        if name not in self.said:
+            return max(n for _, n in seen)
+        size, where = self.said[name]
+        for path, n in seen:
+            if n > size:
+                ids = f"ids of {name[2:]} below {size}, as {where} tells"
+                raise DisentangleError(f"{path} must have {ids}, got {n - 1}")
+        return size
 
 
 def _finish(writers: dict[str, npz.Writer], sizes: _Sizes, job: Import) -> dict[str, Any]:
     """Write the matrices, or refuse a dataset that could not be loaded."""
-    for key, writer in writers.items():
-        if writer.nnz == 0:
-            what = "features" if key[0] == "X" else "labels"
-            raise DisentangleError(f"{getattr(job, key[2:])[0]} must have instances with {what}, found none")
     counts = {}
-    for letter, name, said in (("X", "n_features", sizes.n_features), ("Y", "n_labels", sizes.n_labels)):
-        trn, tst = writers[f"{letter}_trn"], writers[f"{letter}_tst"]
-        seen = max(trn.n_columns_seen, tst.n_columns_seen)
-        if said is not None and seen > said:
-            raise DisentangleError(f"{job.output_items} must have a name for each label, {seen}, got {said}")
-        counts[name] = said or seen
-        for writer in (trn, tst):
+    for letter, name, place in (("X", "n_features", 0), ("Y", "n_labels", -1)):
+        of_file = [(getattr(job, part)[place], writers[f"{letter}_{part}"]) for part in PARTS]
+        for path, writer in of_file:
+            if writer.nnz == 0:
+                raise DisentangleError(f"{path} must have instances with {name[2:]}, found none")
+        counts[name] = sizes.resolve(name, [(path, writer.n_columns_seen) for path, writer in of_file])
+        for _, writer in of_file:
             writer.finish(counts[name])
     n_instances = {"n_train_instances": writers["X_trn"].n_rows, "n_test_instances": writers["X_tst"].n_rows}
     return n_instances | counts

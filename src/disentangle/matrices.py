@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -66,7 +67,7 @@ def load_sparse(path: Path) -> sp.csr_matrix:
         if loaded.format in ("csr", "csc", "bsr"):
             loaded.check_format(full_check=True)
         _check_memory(path, 8 * loaded.shape[0])  # its row pointers, of which CSC and COO have none
-        matrix = sp.csr_matrix(loaded)
+        matrix = sp.csr_matrix(_as_float32(loaded))
     return _canonical(path, matrix)
 
 
@@ -82,9 +83,13 @@ def _sentences(path: Path, what: str) -> Iterator[None]:
         raise DisentangleError(f"{path} is damaged or no {what}: {reason}") from error
 
 
-def _canonical(path: Path, matrix: sp.csr_matrix) -> sp.csr_matrix:
+def _as_float32(values: Any) -> Any:
+    """An array or sparse matrix cast; before any conversion, which adds up values in their own type."""
     with np.errstate(over="ignore"):
-        matrix = matrix.astype(np.float32)
+        return values.astype(np.float32)
+
+
+def _canonical(path: Path, matrix: sp.csr_matrix) -> sp.csr_matrix:
     matrix.sum_duplicates()
     matrix.eliminate_zeros()
     if not np.isfinite(matrix.data).all():
@@ -102,8 +107,10 @@ def repairs(path: Path) -> Iterator[str]:
         yield f"{path.name}: values of type {loaded.dtype} become float32"
     if loaded.format == "csr" and not loaded.has_sorted_indices:
         yield f"{path.name}: indices are not sorted, they will be"
-    stored, zeros = loaded.nnz, int((loaded.data == 0).sum())
-    matrix = sp.csr_matrix(loaded)
+    entries = loaded.tocoo()
+    zeros = int((entries.data == 0).sum())
+    matrix = sp.csr_matrix(_as_float32(entries))
+    stored = entries.nnz
     matrix.sum_duplicates()
     if twice := stored - matrix.nnz:
         yield f"{path.name}: values given again for the same row and column: {twice:,}; they are added up"
@@ -165,12 +172,15 @@ def read_shape(path: Path) -> tuple[int, int]:
     DisentangleError
         If the file does not say.
     """
-    with (
-        _sentences(path, "sparse matrix saved by scipy.sparse.save_npz"),
-        np.load(path, allow_pickle=False) as file,
-    ):
-        n_rows, n_columns = file["shape"].tolist()
-        return int(n_rows), int(n_columns)
+    with _sentences(path, "sparse matrix saved by scipy.sparse.save_npz"):
+        with zipfile.ZipFile(path) as archive, archive.open("shape.npy") as file:
+            shape, _, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
+            if shape != (2,) or dtype.kind not in "iu":
+                raise ValueError(f"a shape of shape {shape} and type {dtype}")
+            n_rows, n_columns = np.frombuffer(file.read(2 * dtype.itemsize), dtype).tolist()
+        if min(n_rows, n_columns) < 0:
+            raise ValueError(f"a shape of {n_rows} x {n_columns}")
+        return n_rows, n_columns
 
 
 def load_any(path: Path) -> sp.csr_matrix:
@@ -194,8 +204,10 @@ def load_any(path: Path) -> sp.csr_matrix:
         array = next(iter(loaded.values())) if isinstance(loaded, np.lib.npyio.NpzFile) else loaded
         if array.ndim != 2 or array.dtype.kind not in "fiub":
             raise ValueError(f"an array of shape {array.shape} and type {array.dtype}")
-        _check_memory(path, 12 * array.size)
-        matrix = sp.csr_matrix(array)
+        if max(array.shape) > _MAX_SIZE:
+            raise ValueError(f"shape {array.shape}, more than {_MAX_SIZE} on a side")
+        _check_memory(path, 40 * array.size + 8 * array.shape[0])  # scipy lists row and column of each value
+        matrix = sp.csr_matrix(_as_float32(array))
     return _canonical(path, matrix)
 
 

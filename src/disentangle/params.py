@@ -175,7 +175,7 @@ class TfidfParams:
             _at_least("max_features", self.max_features, 1)
         try:
             groups = re.compile(self.token_pattern).groups
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise DisentangleError(
                 f"token_pattern must be a regular expression, got {self.token_pattern!r}: {error}"
             ) from error

@@ -19,13 +19,15 @@ from .matrices import load_any, load_labels
 _BLOCK_LINES = 8192
 _BLOCK_CHARACTERS = 1 << 24
 MAX_LINE = 1 << 26
+_STARTS = {b"\x1f\x8b": "gzip", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 MAX_ID = 2**31 - 2
 
 # Ten digits hold every id that is in range.
 _ID = "[0-9]{1,10}"
 _IDS = re.compile(f"{_ID}(?:,{_ID})*")
-_NUMBER = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
-_SVMLIGHT = re.compile(rf"(?:({_IDS.pattern})(?:[ \t]+|$))?[ \t]*((?:{_ID}:{_NUMBER}(?:[ \t]+|$))*)")
+# Each text must match in one way only: several would multiply from feature to feature when a line fails.
+_NUMBER = r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
+_SVMLIGHT = re.compile(rf"(?:({_IDS.pattern})(?=[ \t]|$))?[ \t]*((?:{_ID}:{_NUMBER}(?:[ \t]+|$))*)")
 _HEADER = re.compile(rf"({_ID})[ \t]+({_ID})[ \t]+({_ID})[ \t]*")
 
 
@@ -88,9 +90,10 @@ def read_lines(path: Path) -> Iterator[Line]:
                 try:
                     yield Line(path, number, raw.decode())
                 except UnicodeDecodeError as error:
-                    byte = f"the byte 0x{raw[error.start]:02x} at position {error.start + 1}"
+                    guess = "".join(f" ({what}?)" for start, what in _STARTS.items() if raw.startswith(start))
                     raise DisentangleError(
-                        f"{path}, line {number}: expected UTF-8 text, found {byte}"
+                        f"{path}, line {number}: expected UTF-8 text, found the byte "
+                        f"0x{raw[error.start]:02x} at position {error.start + 1}{guess}"
                     ) from error
     except OSError as error:
         raise DisentangleError(f"cannot read {path}: {error.strerror}") from error
@@ -120,8 +123,9 @@ def _blocks(lines: Iterator[Line]) -> Iterator[list[Line]]:
 def read_svmlight(path: Path) -> Iterator[Block]:
     """Bag-of-words files of the Extreme Classification Repository, and svmlight files with several labels.
 
-    A line is `label,label feature:value feature:value ...`, with ids from 0; labels, features or both may
-    be missing. The first line may be a header: the numbers of instances, features and labels.
+    A line is `label,label feature:value feature:value ...`, with ids from 0; labels or features may be
+    missing. The first line may be a header: the numbers of instances, features and labels. Only then may
+    a line be empty, because only then can it be told from a stray one.
 
     Raises
     ------
@@ -159,7 +163,7 @@ def _parse_svmlight(block: list[Line], n_features: int | None, n_labels: int | N
     matches = []
     for line in block:
         match = _SVMLIGHT.fullmatch(line.text)
-        if match is None:
+        if match is None or (not line.text.strip() and n_features is None):
             raise line.wrong("label,label feature:value feature:value ...", _first_wrong(line.text))
         matches.append(match)
     labels = _ids_matrix(block, [match[1] or "" for match in matches], n_labels)
@@ -290,9 +294,9 @@ def _parse_json(line: Line) -> tuple[list[str], str]:
     labels = value.get("labels")
     if not isinstance(labels, list) or any(type(label) not in (str, int) for label in labels):
         raise line.wrong(expected)
-    names = [str(label) for label in labels]
+    names = [str(label).strip() for label in labels]
     # They become lines of a UTF-8 file; a lone half of a surrogate pair cannot.
-    if not all(map(str.strip, names)) or re.search("[\n\r\ud800-\udfff]", " ".join(names)):
+    if not all(names) or re.search("[\n\r\ud800-\udfff]", " ".join(names)):
         raise line.wrong("label names of one line", str(names))
     return names, text
 

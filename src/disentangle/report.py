@@ -204,7 +204,7 @@ def print_info(
             shown = f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
             table.add_row(what.removeprefix("n_").replace("_", " "), shown)
     of_runs = (
-        f"from {costs.n_local_runs} runs on this machine"
+        f"at the pace of base runs on this machine ({costs.n_local_runs})"
         if costs.n_local_runs
         else f"at the pace of the measured runs ({costs.machine})"
     )

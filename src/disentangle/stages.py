@@ -13,10 +13,10 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from . import __version__, progress
 from .errors import DisentangleError
@@ -120,28 +120,46 @@ def claim(folder: Path) -> Iterator[Path]:
         As `workspace`.
     """
     temporary = folder.with_name(f"{_TEMPORARY}{folder.name}")
-    with _locked(folder.parent, f".{folder.name}.lock"):
+    lock = folder.with_name(f".{folder.name}.lock")
+    is_new = not folder.parent.exists()
+    with _locked(lock.parent, lock.name):
         shutil.rmtree(temporary, ignore_errors=True)
         try:
             yield temporary
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+            lock.unlink(missing_ok=True)
+            with suppress(OSError):
+                if is_new and not any(folder.parent.iterdir()):
+                    folder.parent.rmdir()
+
+
+def _open_lock(path: Path) -> TextIO:
+    """A file that nobody else holds; one that was removed meanwhile protects nothing, so it is made anew."""
+    while True:
+        lock = path.open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                return lock
+        except BaseException:
+            lock.close()
+            raise
+        lock.close()
 
 
 @contextmanager
 def _locked(folder: Path, name: str) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / name).open("w")
+        lock = _open_lock(folder / name)
+    except BlockingIOError as error:
+        raise DisentangleError(
+            f"another run is at work in {folder} ({name} is held): wait for it or stop it"
+        ) from error
     except OSError as error:
         raise DisentangleError(f"cannot write to {folder}: {error.strerror}") from error
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DisentangleError(
-                f"another run is at work in {folder} ({name} is held): wait for it or stop it"
-            ) from error
         yield
 
 
