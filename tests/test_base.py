@@ -213,7 +213,7 @@ def test_a_stopped_run_continues_at_the_stage_it_was_in(
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == status
     if number != signal.SIGKILL:
-        assert stderr.splitlines()[-1] == "stopped; finished stages are kept, the same command continues"
+        assert stderr.splitlines()[-1] == "stopped; what is finished is kept, run the same command again"
         assert not list((tmp_path / "model").rglob(".tmp-*"))
     assert "Traceback" not in stderr
     result = base()
