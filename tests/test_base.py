@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import fcntl
 import json
 import os
@@ -32,9 +33,9 @@ STAGES = [
     "xr-linear",
     "xr-linear-evaluation",
     "matching",
-    "assignment",
-    "overlap",
-    "overlap-evaluation",
+    "paper/assignment",
+    "paper/overlap",
+    "paper/evaluation",
 ]
 
 
@@ -135,7 +136,8 @@ def test_a_second_run_prints_the_table_and_does_nothing_else(base: Command, fini
     ("option", "redone"),
     [
         (("--threads", "1"), []),
-        (("--n-copies", "3"), STAGES[4:]),
+        (("--n-copies", "3"), [stage.replace("paper", "paper-n-copies-3") for stage in STAGES[4:]]),
+        (("--merge", "max"), ["paper/evaluation-merge-max"]),
         (("--beam-size", "4"), STAGES[1:]),
         (("--seed", "1"), STAGES[1:]),
         (("--force",), STAGES),
@@ -158,14 +160,70 @@ def test_more_rounds_go_on_from_the_first(base: Command, finished: Path, tmp_pat
     result = base("--model-dir", model_dir, "--rounds", "2")
     assert result.returncode == 0, result.stderr
     assert stages_run(result) == [
-        "matching-round-2",
-        "assignment-round-2",
-        "overlap-round-2",
-        "overlap-round-2-evaluation",
+        "paper/matching-round-2",
+        "paper/assignment-round-2",
+        "paper/overlap-round-2",
+        "paper/evaluation-round-2",
     ]
     report = json.loads((model_dir / "verbs" / "base" / "report.json").read_text())
-    assert report["params"]["rounds"] == 2
-    assert report["runs"][1]["model"] == "overlap-round-2"
+    assert report["runs"][1]["overlap"]["rounds"] == 2
+    assert report["runs"][1]["model"] == "paper/overlap-round-2"
+
+
+def test_variants_stand_beside_one_another(base: Command, finished: Path, tmp_path: Path):
+    model_dir = tmp_path / "copy"
+    shutil.copytree(finished, model_dir)
+    parts = ("--gain", "scores", "--coverage", "0.3", "--budget", "1.5", "--n-copies", "4")
+    result = base("--model-dir", model_dir, *parts, "--positives", "matched", "--merge", "noisy-or")
+    assert result.returncode == 0, result.stderr
+    folder = model_dir / "verbs" / "base"
+    report = json.loads((folder / "report.json").read_text())
+    xr_linear, overlap = report["runs"]
+    name = "paper-n-copies-4-gain-scores-coverage-0.3-budget-1.5-positives-matched-merge-noisy-or"
+    assert (overlap["variant"], overlap["overlap"]["budget"]) == (name, 1.5)
+    before = json.loads((finished / "verbs" / "base" / "report.json").read_text())["runs"]
+    assert xr_linear["precision"] == before[0]["precision"]
+    paper = before[1]
+    assert xr_linear["candidates_per_instance"] < overlap["candidates_per_instance"]
+    assert overlap["candidates_per_instance"] < paper["candidates_per_instance"]
+    # What the earlier call left is in the figure, too.
+    rows = list(csv.DictReader((folder / "frontier.csv").open()))
+    assert [row["setting"] for row in rows] == ["XR-Linear", name, "paper"]
+    assert float(rows[2]["P@1"]) == paper["precision"][0]
+    assert {"frontier.png", "frontier.svg"} <= {path.name for path in folder.iterdir()}
+
+
+def test_a_sweep_compares_on_training_data(disentangle: Command, verbs: Path, tmp_path: Path):
+    grid = ("--grid", "budget=1.2,1.5", "--grid", "merge=mean,max", "--n-copies", "3")
+    result = disentangle("sweep", "verbs", "--data-dir", verbs, *SMALL_TREE, *grid)
+    assert result.returncode == 0, result.stderr
+    folder = tmp_path / "model" / "verbs" / "sweep"
+    report = json.loads((folder / "seed-0" / "report.json").read_text())
+    assert report == json.loads((folder / "report.json").read_text())
+    settings = [(run["overlap"]["budget"], run["overlap"]["merge"]) for run in report["runs"][1:]]
+    assert settings == [(1.2, "mean"), (1.2, "max"), (1.5, "mean"), (1.5, "max")]
+    # Each model is trained once, whatever the rules of merging.
+    assert sum(stage.endswith("/overlap") for stage in stages_run(result)) == 2
+    sizes = json.loads((folder / "seed-0" / "load" / "stage.json").read_text())["results"]
+    assert sizes["n_train_instances"] == 3200
+    assert sizes["n_test_instances"] <= 800
+    assert len(list(csv.DictReader((folder / "seed-0" / "frontier.csv").open()))) == 5
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        ("luck=1", "argument --grid: expected PART=VALUE,VALUE, PART one of n_copies, .* got 'luck=1'"),
+        ("budget", "got 'budget'"),
+        ("budget=much", "error: budget must be a float, got 'much'"),
+        ("budget=0.5", "error: budget must be a number of at least 1, got 0.5"),
+        ("gain=luck", "error: gain must be one of counts, scores, got 'luck'"),
+    ],
+)
+def test_mistakes_in_a_grid(disentangle: Command, verbs: Path, grid: str, message: str):
+    result = disentangle("sweep", "verbs", "--data-dir", verbs, "--grid", grid)
+    assert result.returncode == 2
+    assert re.search(message, result.stderr.splitlines()[-1])
 
 
 def test_changed_data_redo_everything(base: Command, verbs: Path, finished: Path, tmp_path: Path):
@@ -253,7 +311,7 @@ MISTAKES = [
     (("base", "verbs", "--seed", "-1"), "seed must be in 0..4294967295, got -1"),
     (("base", "verbs", "--max-leaf-size", "99999"), "too few labels for a tree: expected more than"),
     (("base", "verbs", "--n-copies", "two"), "argument --n-copies: invalid int value: 'two'"),
-    (("base", "verbs", "--preset", "best"), "argument --preset: invalid choice: 'best'"),
+    (("base", "verbs", "--preset", "best"), "argument --preset: expected some of paper, got 'best'"),
     (("base", "verbs", "--copies", "2"), "unrecognized arguments: --copies"),
     (("bass",), "invalid choice: 'bass'"),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
+from disentangle.errors import DisentangleError
 from disentangle.overlap import Overlap, assign, without_copies
+from disentangle.params import OverlapParams
 
 
 def sparse(rows: list[list[int]]) -> sp.csr_matrix:
@@ -25,7 +28,7 @@ OWN = np.array([0, 3, 1], dtype=np.int32)
 
 
 def test_labels_take_the_clusters_of_highest_count():
-    overlap = assign(Y, M, OWN, n_copies=2)
+    overlap = assign(Y, M, OWN, OverlapParams(n_copies=2))
     # Label 0: clusters 2 (3 counts) and 1 (2). Label 1: its instance matches one cluster only.
     # Label 2: no counts, it keeps its cluster 1.
     assert overlap.clusters.tolist() == [2, 3, 1, 1]
@@ -36,24 +39,24 @@ def test_labels_take_the_clusters_of_highest_count():
 
 
 def test_one_copy_moves_labels_only():
-    overlap = assign(Y, M, OWN, n_copies=1)
+    overlap = assign(Y, M, OWN, OverlapParams(n_copies=1))
     assert overlap.clusters.tolist() == [2, 3, 1]
     assert overlap.original.tolist() == [0, 1, 2]
 
 
 def test_more_copies_than_matched_clusters_gives_those_matched():
-    overlap = assign(Y, M, OWN, n_copies=9)
+    overlap = assign(Y, M, OWN, OverlapParams(n_copies=9))
     assert np.bincount(overlap.original).tolist() == [3, 1, 1]
 
 
 def test_cluster_matrix_has_one_cluster_per_copy():
-    C = assign(Y, M, OWN, n_copies=2).cluster_matrix()
+    C = assign(Y, M, OWN, OverlapParams(n_copies=2)).cluster_matrix()
     assert C.toarray().tolist() == [[0, 0, 1, 0], [0, 0, 0, 1], [0, 1, 0, 0], [0, 1, 0, 0]]
 
 
 def test_shapes_that_disagree_are_refused():
     with pytest.raises(ValueError, match="shapes disagree"):
-        assign(Y, M[:3], OWN, n_copies=2)
+        assign(Y, M[:3], OWN, OverlapParams(n_copies=2))
 
 
 def test_without_copies_is_the_tree_as_it_was():
@@ -63,7 +66,7 @@ def test_without_copies_is_the_tree_as_it_was():
 
 
 def test_save_and_load(tmp_path: Path):
-    overlap = assign(Y, M, OWN, n_copies=2)
+    overlap = assign(Y, M, OWN, OverlapParams(n_copies=2))
     overlap.save(tmp_path / "overlap.npz")
     loaded = Overlap.load(tmp_path / "overlap.npz")
     assert loaded.clusters.tolist() == overlap.clusters.tolist()
@@ -83,7 +86,7 @@ def test_ties_favour_no_cluster():
     # 4000 labels, each on its own instance, which matches all 8 clusters: every cluster gets its share.
     n = 4000
     overlap = assign(
-        sp.identity(n, format="csc"), sp.csr_matrix(np.ones((n, 8))), np.zeros(n, int), n_copies=2
+        sp.identity(n, format="csc"), sp.csr_matrix(np.ones((n, 8))), np.zeros(n, int), OverlapParams()
     )
     assert overlap.cluster_sizes() == pytest.approx(np.full(8, n / 4), rel=0.1)
 
@@ -119,14 +122,14 @@ def copies(overlap: Overlap) -> list[list[int]]:
 @given(problems(), st.integers(1, 3))
 def test_the_kernel_equals_its_slow_twin(problem: tuple, threads: int):
     Y, M, own, n_copies = problem
-    overlap = assign(sp.csc_matrix(Y), sp.csr_matrix(M), own, n_copies, threads)
+    overlap = assign(sp.csc_matrix(Y), sp.csr_matrix(M), own, OverlapParams(n_copies), threads)
     assert copies(overlap) == slow_twin(Y, M, own, n_copies)
 
 
 @given(problems())
 def test_each_label_is_in_1_to_n_copies_distinct_clusters(problem: tuple):
     Y, M, own, n_copies = problem
-    overlap = assign(sp.csc_matrix(Y), sp.csr_matrix(M), own, n_copies)
+    overlap = assign(sp.csc_matrix(Y), sp.csr_matrix(M), own, OverlapParams(n_copies))
     assert overlap.original[: overlap.n_labels].tolist() == list(range(Y.shape[1]))
     for clusters in copies(overlap):
         assert 1 <= len(clusters) == len(set(clusters)) <= n_copies
@@ -137,7 +140,135 @@ def test_permuting_instances_changes_nothing(problem: tuple, random):
     Y, M, own, n_copies = problem
     order = list(range(len(Y)))
     random.shuffle(order)
-    before = assign(sp.csc_matrix(Y), sp.csr_matrix(M), own, n_copies)
-    after = assign(sp.csc_matrix(Y[order]), sp.csr_matrix(M[order]), own, n_copies)
+    before = assign(sp.csc_matrix(Y), sp.csr_matrix(M), own, OverlapParams(n_copies))
+    after = assign(sp.csc_matrix(Y[order]), sp.csr_matrix(M[order]), own, OverlapParams(n_copies))
     assert before.clusters.tolist() == after.clusters.tolist()
     assert before.original.tolist() == after.original.tolist()
+
+
+# Label 0 has four instances: cluster 0 suits the first two best, 1 nearly as well, 2 only the others.
+SCORES = sparse([[1, 0.9, 0], [1, 0.9, 0], [0, 0, 0.5], [0, 0, 0.5]])
+ONE = sparse([[1], [1], [1], [1]]).tocsc()
+
+
+@pytest.mark.parametrize(
+    ("params", "clusters"),
+    [
+        (OverlapParams(gain="scores"), [0, 1]),
+        (OverlapParams(gain="scores", coverage=1.0), [0, 2]),
+        # Half of the best score is taken off: 2 * (0.9 - 0.5) against 2 * 0.5.
+        (OverlapParams(gain="scores", coverage=0.5), [0, 2]),
+        (OverlapParams(gain="scores", coverage=0.3), [0, 1]),
+        (OverlapParams(gain="scores", coverage=1.0, n_copies=3), [0, 2]),
+    ],
+)
+def test_coverage_takes_off_what_earlier_copies_give(params: OverlapParams, clusters: list[int]):
+    assert copies(assign(ONE, SCORES, np.zeros(1, np.int32), params)) == [clusters]
+
+
+def test_capacity_moves_on_to_the_next_best():
+    # Three labels on an instance each; all prefer cluster 0, of which one may have it: 1 * 1 * 3 / 3.
+    Y, M = sp.identity(3, format="csc"), sparse([[0.9, 0.2, 0], [0.8, 0.3, 0], [0.7, 0.1, 0.6]])
+    overlap = assign(Y, M, np.array([2, 2, 2]), OverlapParams(n_copies=1, gain="scores", capacity=1.0))
+    assert copies(overlap) == [[0], [1], [2]]
+    assert overlap.n_unmatched_labels == 0
+
+
+def test_a_label_that_finds_no_room_keeps_its_cluster():
+    Y, M = sp.identity(2, format="csc"), sparse([[0.9, 0], [0.8, 0]])
+    overlap = assign(Y, M, np.array([1, 1]), OverlapParams(n_copies=1, gain="scores", capacity=1.0))
+    assert copies(overlap) == [[0], [1]]
+    assert overlap.n_unmatched_labels == 1
+
+
+def test_a_budget_buys_the_copies_of_most_gain_per_candidate():
+    # Clusters 0 and 1 cost 3/4 and 1/2 candidates per label and instance, cluster 2 costs 1/4.
+    M = sparse([[1, 1, 0], [1, 1, 0], [1, 0, 0], [0, 0, 1]])
+    Y = sparse([[1], [1], [0], [1]]).tocsc()
+    own = np.array([0], np.int32)
+
+    def bought(budget: float) -> list[list[int]]:
+        return copies(assign(Y, M, own, OverlapParams(n_copies=3, budget=budget)))
+
+    # Per candidate: cluster 1 gains 2 / (1/2), cluster 2 gains 1 / (1/4), cluster 0 gains 2 / (3/4).
+    first = bought(1.0)
+    assert first in ([[1, 2]], [[2, 1]])  # 3/4, what the label costs in its own cluster
+    assert bought(1.9) == first
+    assert bought(2.0) == [[*first[0], 0]]
+
+
+@st.composite
+def settings(draw: st.DrawFn) -> OverlapParams:
+    return OverlapParams(
+        n_copies=draw(st.integers(1, 5)),
+        gain=draw(st.sampled_from(["counts", "scores"])),
+        coverage=draw(st.sampled_from([0.0, 0.25, 1.0])),
+        capacity=draw(st.none() | st.floats(1, 3)),
+        budget=draw(st.none() | st.floats(1, 3)),
+    )
+
+
+def greedy_twin(Y: np.ndarray, M: np.ndarray, params: OverlapParams) -> list[list[int]]:
+    """Clusters of each label by gain, one after the other, without limits."""
+    M = M if params.gain == "scores" else (M > 0).astype(float)
+    found = []
+    for label in range(Y.shape[1]):
+        scores = M[Y[:, label] > 0]
+        best, chosen = np.zeros(len(scores)), []
+        for _ in range(params.n_copies):
+            gains = {
+                k: np.maximum(0, scores[:, k] - params.coverage * best).sum()
+                for k in range(M.shape[1])
+                if k not in chosen
+            }
+            gains = {k: gain for k, gain in gains.items() if gain > 0}
+            if not gains:
+                break
+            chosen.append(max(gains, key=lambda k: (gains[k], -shuffled(label, k))))
+            best = np.maximum(best, scores[:, chosen[-1]])
+        found.append(chosen)
+    return found
+
+
+@given(problems(), settings(), st.integers(1, 3))
+def test_any_gain_equals_its_slow_twin(problem: tuple, params: OverlapParams, threads: int):
+    Y, M, own, _ = problem
+    # Sixteenths, whose sums are exact in any order.
+    M = np.round(M * np.random.default_rng(len(M)).integers(1, 17, M.shape)) / 16
+    params = replace(params, capacity=None, budget=None)
+    overlap = assign(sp.csc_matrix(Y), sp.csr_matrix(M, dtype=np.float32), own, params, threads)
+    twin = greedy_twin(Y, M, params)
+    assert copies(overlap) == [chosen or [own[label]] for label, chosen in enumerate(twin)]
+
+
+@given(problems(), settings())
+def test_limits_are_kept(problem: tuple, params: OverlapParams):
+    Y, M, own, _ = problem
+    overlap = assign(sp.csc_matrix(Y), sp.csr_matrix(M), own, params)
+    for clusters in copies(overlap):
+        assert 1 <= len(clusters) == len(set(clusters)) <= params.n_copies
+    if params.capacity is not None:
+        room = max(1, int(params.capacity * min(params.n_copies, M.shape[1]) * Y.shape[1] / M.shape[1]))
+        assert np.bincount(overlap.clusters[overlap.n_labels :], minlength=1).max(initial=0) <= room
+    if params.budget is not None:
+        costs = (M > 0).mean(axis=0)
+        firsts = costs[overlap.clusters[: overlap.n_labels]].sum()
+        spent = costs[overlap.clusters].sum()
+        assert spent <= max(firsts, params.budget * costs[own].sum()) + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"gain": "luck"}, "gain must be one of counts, scores, got 'luck'"),
+        ({"positives": "none"}, "positives must be one of all, matched"),
+        ({"merge": "sum"}, "merge must be one of mean, max, noisy-or"),
+        ({"coverage": 1.1}, "coverage must be in 0..1, got 1.1"),
+        ({"coverage": float("nan")}, "coverage must be in 0..1"),
+        ({"capacity": 0.9}, "capacity must be a number of at least 1, got 0.9"),
+        ({"budget": float("inf")}, "budget must be a number of at least 1, got inf"),
+    ],
+)
+def test_wrong_settings(wrong: dict, message: str):
+    with pytest.raises(DisentangleError, match=message):
+        OverlapParams(**wrong).validate()

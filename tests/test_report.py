@@ -13,6 +13,7 @@ def run(method: str, p1: float, seconds: dict[str, float]) -> dict:
     return {
         "method": method,
         "preset": "paper" if method == "overlap" else None,
+        "variant": "paper" if method == "overlap" else None,
         "n_copies": 2,
         "precision": [p1] * 10,
         "recall": [10.0] * 10,

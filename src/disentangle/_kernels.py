@@ -9,7 +9,7 @@ int64, indices int32, scores float32.
 from __future__ import annotations
 
 import numpy as np
-from numba import float32, int32, int64, njit, prange
+from numba import boolean, float32, float64, int32, int64, njit, prange, uint64, vectorize
 from numba.types import Tuple
 
 _POINTERS, _INDICES, _SCORES = int64[::1], int32[::1], float32[::1]
@@ -24,88 +24,221 @@ def _shuffled(label, k):
     return z ^ (z >> np.uint64(31))
 
 
-@njit(inline="always")
-def _comes_before(a, b, counts, label):
-    """Whether cluster `a` is a better choice than `b`: more counts, else the lower pseudo-random number."""
-    if counts[a] != counts[b]:
-        return counts[a] > counts[b]
-    return _shuffled(label, a) < _shuffled(label, b)
+@vectorize([uint64(int64, int64)], cache=True)
+def shuffled(label, k):
+    """`_shuffled` of arrays, elementwise."""
+    return _shuffled(label, k)
 
 
 @njit(
-    int32[:, ::1](_POINTERS, _INDICES, _POINTERS, _INDICES, int64, int64, int64),
+    Tuple((int32[:, ::1], float64[:, ::1]))(
+        _POINTERS, _INDICES, _POINTERS, _INDICES, _SCORES, float64[::1], float64, int64, int64
+    ),
     parallel=True,
     cache=True,
 )
-def top_clusters(y_indptr, y_indices, m_indptr, m_indices, n_clusters, n_copies, n_blocks):
-    """Per label the `n_copies` clusters that most of its instances match.
+def best_clusters(y_indptr, y_indices, m_indptr, m_indices, m_scores, weights, coverage, width, n_blocks):
+    """Per label the clusters of most gain, one after the other.
+
+    The gain of cluster k for label l is `weights[k] * sum_i max(0, score(i, k) - coverage * best(i))` over
+    the label's instances i, best(i) being i's highest score in the clusters chosen before.
 
     Parameters
     ----------
     y_indptr, y_indices : int arrays
         Label matrix by columns: instances of each label.
-    m_indptr, m_indices : int arrays
-        Matching matrix by rows: clusters of each instance.
-    n_clusters : int
-    n_copies : int
+    m_indptr, m_indices, m_scores : arrays
+        Matching matrix by rows: clusters of each instance, and their scores.
+    weights : float64 array of shape (n_clusters,)
+    coverage : float
+    width : int
+        Clusters to choose.
     n_blocks : int
         How many blocks of labels to share out among threads.
 
     Returns
     -------
-    clusters : int32 array of shape (n_labels, n_copies)
-        Best first, equal counts in a fixed pseudo-random order; -1 where a label has counts in fewer
-        clusters.
+    clusters : int32 array of shape (n_labels, width)
+        Equal gains in a fixed pseudo-random order; -1 where a label has gain in fewer clusters.
+    gains : float64 array of shape (n_labels, width)
     """
-    n_labels = len(y_indptr) - 1
-    clusters = np.full((n_labels, n_copies), -1, np.int32)
+    n_labels, n_clusters = len(y_indptr) - 1, len(weights)
+    clusters = np.full((n_labels, width), -1, np.int32)
+    gains = np.zeros((n_labels, width), np.float64)
+    most = 0
+    for label in range(n_labels):
+        most = max(most, y_indptr[label + 1] - y_indptr[label])
     for block in prange(n_blocks):
-        counts = np.zeros(n_clusters, np.int64)
+        total = np.zeros(n_clusters, np.float64)
+        is_touched = np.zeros(n_clusters, np.bool_)
+        is_chosen = np.zeros(n_clusters, np.bool_)
         touched = np.empty(n_clusters, np.int64)
-        best = np.empty(n_copies, np.int64)
+        best = np.empty(most, np.float64)
         for label in range(block * n_labels // n_blocks, (block + 1) * n_labels // n_blocks):
+            start, stop = y_indptr[label], y_indptr[label + 1]
+            best[: stop - start] = 0.0
             n_touched = 0
-            for p in range(y_indptr[label], y_indptr[label + 1]):
-                instance = y_indices[p]
-                for q in range(m_indptr[instance], m_indptr[instance + 1]):
-                    k = m_indices[q]
-                    if counts[k] == 0:
-                        touched[n_touched] = k
-                        n_touched += 1
-                    counts[k] += 1
-            n_best = 0
+            for place in range(width):
+                if place == 0 or coverage > 0:
+                    for p in range(start, stop):
+                        instance = y_indices[p]
+                        for q in range(m_indptr[instance], m_indptr[instance + 1]):
+                            k = m_indices[q]
+                            if not is_touched[k]:
+                                is_touched[k] = True
+                                touched[n_touched] = k
+                                n_touched += 1
+                            total[k] += max(0.0, m_scores[q] - coverage * best[p - start])
+                chosen = -1
+                for t in range(n_touched):
+                    k = touched[t]
+                    if is_chosen[k]:
+                        continue
+                    gain = weights[k] * total[k]
+                    if gain > gains[label, place] or (
+                        chosen >= 0
+                        and gain == gains[label, place]
+                        and _shuffled(label, k) < _shuffled(label, chosen)
+                    ):
+                        chosen = k
+                        gains[label, place] = gain
+                if chosen < 0:
+                    break
+                clusters[label, place] = chosen
+                is_chosen[chosen] = True
+                if coverage > 0:
+                    for t in range(n_touched):
+                        total[touched[t]] = 0.0
+                    for p in range(start, stop):
+                        instance = y_indices[p]
+                        for q in range(m_indptr[instance], m_indptr[instance + 1]):
+                            if m_indices[q] == chosen:
+                                best[p - start] = max(best[p - start], m_scores[q])
             for t in range(n_touched):
-                k = touched[t]
-                place = n_best
-                while place > 0 and _comes_before(k, best[place - 1], counts, label):
-                    if place < n_copies:
-                        best[place] = best[place - 1]
-                    place -= 1
-                if place < n_copies:
-                    best[place] = k
-                    n_best = min(n_best + 1, n_copies)
-            for place in range(n_best):
-                clusters[label, place] = best[place]
-            for t in range(n_touched):
-                counts[touched[t]] = 0
-    return clusters
+                total[touched[t]] = 0.0
+                is_touched[touched[t]] = False
+                is_chosen[touched[t]] = False
+    return clusters, gains
 
 
 @njit(
-    Tuple((_POINTERS, _INDICES, _SCORES))(_POINTERS, _INDICES, _SCORES, _INDICES, int64, int64),
+    boolean[::1](_INDICES, _INDICES, _INDICES, float64[::1], int64, int64, float64),
+    cache=True,
+)
+def take_in_order(labels, clusters, own, costs, n_copies, room, budget):
+    """Go through choices in order and take what there is room for: first one per label, then copies.
+
+    Parameters
+    ----------
+    labels, clusters : int32 arrays of shape (n_choices,)
+        Best first; no pair twice.
+    own : int32 array of shape (n_labels,)
+        Cluster of each label now; one that finds no room elsewhere stays there.
+    costs : float64 array of shape (n_clusters,)
+        What a label in each cluster costs.
+    n_copies : int
+        Most clusters per label.
+    room : int
+        Most labels per cluster, copies counted.
+    budget : float
+        The copies beyond the first are taken until the first of them that would exceed it.
+
+    Returns
+    -------
+    taken : bool array of shape (n_choices,)
+    """
+    taken = np.zeros(len(labels), np.bool_)
+    copies = np.zeros(len(own), np.int64)
+    sizes = np.zeros(len(costs), np.int64)
+    spent = 0.0
+    for c in range(len(labels)):
+        label, k = labels[c], clusters[c]
+        if copies[label] == 0 and sizes[k] < room:
+            taken[c] = True
+            copies[label] = 1
+            sizes[k] += 1
+            spent += costs[k]
+    for label in range(len(own)):
+        if copies[label] == 0:
+            spent += costs[own[label]]
+    for c in range(len(labels)):
+        label, k = labels[c], clusters[c]
+        if not taken[c] and 0 < copies[label] < n_copies and sizes[k] < room:
+            if spent + costs[k] > budget:
+                break
+            taken[c] = True
+            copies[label] += 1
+            sizes[k] += 1
+            spent += costs[k]
+    return taken
+
+
+@njit(
+    boolean[::1](_POINTERS, _INDICES, _POINTERS, _INDICES, _INDICES, _INDICES, _POINTERS, int64),
     parallel=True,
     cache=True,
 )
-def merge_rows_by_mean(indptr, indices, data, original, n_labels, n_blocks):
-    """Average the scores of one label's copies, row by row.
+def matched_positives(e_indptr, e_indices, m_indptr, m_indices, clusters, original, pseudo_indptr, n_blocks):
+    """Which positives a copy keeps: the instances that match its cluster; what none matches, the first copy.
+
+    Parameters
+    ----------
+    e_indptr, e_indices : int arrays
+        Expanded label matrix by columns.
+    m_indptr, m_indices : int arrays
+        Matching matrix by rows.
+    clusters, original : int32 arrays of shape (n_columns,)
+        Of each copy; the first `n_labels` are first copies.
+    pseudo_indptr : int64 array of shape (n_labels + 1,)
+        Label l's further copies are columns `n_labels + pseudo_indptr[l : l + 2]`.
+    n_blocks : int
+
+    Returns
+    -------
+    bool array as long as `e_indices`
+    """
+    n_labels, n_columns = len(pseudo_indptr) - 1, len(original)
+    kept = np.zeros(len(e_indices), np.bool_)
+    for block in prange(n_blocks):
+        for column in range(block * n_columns // n_blocks, (block + 1) * n_columns // n_blocks):
+            label = original[column]
+            for p in range(e_indptr[column], e_indptr[column + 1]):
+                instance = e_indices[p]
+                is_matched_elsewhere = False
+                for q in range(m_indptr[instance], m_indptr[instance + 1]):
+                    k = m_indices[q]
+                    if k == clusters[column]:
+                        kept[p] = True
+                    elif column < n_labels:
+                        for other in range(pseudo_indptr[label], pseudo_indptr[label + 1]):
+                            if k == clusters[n_labels + other]:
+                                is_matched_elsewhere = True
+                if column < n_labels and not is_matched_elsewhere:
+                    kept[p] = True
+    return kept
+
+
+MEAN, MAX, NOISY_OR = 0, 1, 2
+
+
+@njit(
+    Tuple((_POINTERS, _INDICES, _SCORES))(_POINTERS, _INDICES, _SCORES, _INDICES, int64, int64, int64),
+    parallel=True,
+    cache=True,
+)
+def merge_rows(indptr, indices, data, original, n_labels, rule, n_blocks):
+    """Merge the scores of one label's copies, row by row.
 
     Parameters
     ----------
     indptr, indices, data : arrays of a CSR matrix over labels with copies
     original : int32 array
         Original label of each column.
-    n_labels, n_blocks : int
-        Original labels; blocks of rows to share out among threads.
+    n_labels : int
+    rule : int
+        MEAN, MAX, or NOISY_OR: 1 - prod(1 - score).
+    n_blocks : int
+        Blocks of rows to share out among threads.
 
     Returns
     -------
@@ -121,21 +254,26 @@ def merge_rows_by_mean(indptr, indices, data, original, n_labels, n_blocks):
     scores = np.empty(len(data), np.float32)
     for block in prange(n_blocks):
         n_seen = np.zeros(n_labels, np.int32)
-        total = np.empty(n_labels, np.float64)
+        merged = np.empty(n_labels, np.float64)
         for row in range(block * n_rows // n_blocks, (block + 1) * n_rows // n_blocks):
             start = indptr[row]
             stop = start
             for p in range(start, indptr[row + 1]):
-                label = original[indices[p]]
+                label, score = original[indices[p]], data[p]
                 if n_seen[label] == 0:
-                    total[label] = 0.0
+                    merged[label] = 0.0
                     labels[stop] = label
                     stop += 1
                 n_seen[label] += 1
-                total[label] += data[p]
+                if rule == MEAN:
+                    merged[label] += score
+                elif rule == MAX:
+                    merged[label] = max(merged[label], score)
+                else:
+                    merged[label] += (1.0 - merged[label]) * score
             for p in range(start, stop):
                 label = labels[p]
-                scores[p] = total[label] / n_seen[label]
+                scores[p] = merged[label] / n_seen[label] if rule == MEAN else merged[label]
                 n_seen[label] = 0
             sizes[row] = stop - start
     return sizes, labels, scores

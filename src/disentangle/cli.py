@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import os
 import signal
 import sys
@@ -15,7 +16,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from .cli_data import add_data, add_mirror, add_place, add_threads
 from .errors import DisentangleError
 from .params import (
+    CHOICES,
     DEFAULT_DATASET,
+    DEFAULT_PRESET,
     PRESETS,
     BinParams,
     OverlapParams,
@@ -25,6 +28,7 @@ from .params import (
 )
 
 if TYPE_CHECKING:
+    from .comparison import Variant
     from .pipeline import Job
 
 
@@ -113,9 +117,35 @@ def _parser() -> argparse.ArgumentParser:
         "--level", type=int, default=bins.level_from_leaf, help="level above the leaves to bin at"
     )
     metric.add_argument("--bin-size", type=int, default=bins.bin_size, help="labels per bin")
+    sweep = _add_job(
+        commands,
+        "sweep",
+        _sweep,
+        "many ways to overlap, compared on a part of the training data",
+        "Compare ways to overlap on a fifth of the training data, drawn with the seed, so as to choose one.",
+    )
+    sweep.add_argument(
+        "--grid",
+        type=_grid,
+        action="append",
+        default=[],
+        metavar="PART=VALUE,VALUE",
+        help="values of a part of the preset, as it is called below, such as budget=1.5,2; given several "
+        "times, all combinations are compared",
+    )
     add_data(commands)
     _add_build_wordnet(commands)
     return parser
+
+
+def _grid(text: str) -> tuple[str, list[str]]:
+    name, _, values = text.partition("=")
+    known = [field.name for field in fields(OverlapParams)]
+    if name.replace("-", "_") not in known or not values:
+        raise argparse.ArgumentTypeError(
+            f"expected PART=VALUE,VALUE, PART one of {', '.join(known)}, got {text!r}"
+        )
+    return name.replace("-", "_"), values.split(",")
 
 
 def _int_list(text: str) -> list[int]:
@@ -146,10 +176,14 @@ def _add_job(
     ):
         add_place(parser, option, variable, default, words)
     add_mirror(parser)
-    add("--preset", choices=sorted(PRESETS), default="paper", help="how labels are duplicated")
+    presets = ", ".join(PRESETS)
+    add(
+        "--preset",
+        type=_presets,
+        default=[DEFAULT_PRESET],
+        help=f"how labels are duplicated: one or more of {presets}",
+    )
     settings = (
-        ("n_copies", OverlapParams, "most clusters per label, the first included"),
-        ("rounds", OverlapParams, "rounds of match, assign, retrain"),
         ("beam_size", PredictParams, "clusters kept per level and instance"),
         ("top_k", PredictParams, "labels, copies counted, that a model returns"),
         ("nr_splits", TreeParams, "children per inner node of the tree"),
@@ -161,7 +195,6 @@ def _add_job(
     for setting, source, words in settings:
         option = f"propensity-{setting.lower()}" if source is Propensity else setting.replace("_", "-")
         value = getattr(source(), setting)
-        origin = "the preset's" if source is OverlapParams else f"{value}, or the dataset's own"
         # Left out unless it is given: what is given goes before what a preset or a dataset says.
         add(
             f"--{option}",
@@ -169,11 +202,48 @@ def _add_job(
             type=type(value),
             default=argparse.SUPPRESS,
             metavar=setting.upper(),
-            help=f"{words} (default: {origin})",
+            help=f"{words} (default: {value}, or the dataset's own)",
         )
+    _add_overlap(parser)
     add_threads(parser)
     add("--force", action="store_true", help="redo stages that are done")
     return parser
+
+
+_PARTS: tuple[tuple[str, Callable[[str], Any], str], ...] = (
+    ("n_copies", int, "most clusters per label, the first included"),
+    ("gain", str, "of a cluster for a label, per matching instance: 1, or the matcher's score"),
+    (
+        "coverage",
+        float,
+        "share of an instance's best score so far that a further copy gets no credit for",
+    ),
+    ("capacity", float, "most labels per cluster, times n_copies * labels / clusters"),
+    ("budget", float, "most candidates per instance, times those without overlap"),
+    ("positives", str, "which instances of its label a copy is trained on"),
+    ("merge", str, "a label's score from those of its copies"),
+    ("rounds", int, "rounds of match, assign, retrain"),
+)
+
+
+def _add_overlap(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the parts of a preset", "each goes before what the preset says")
+    for setting, kind, words in _PARTS:
+        group.add_argument(
+            f"--{setting.replace('_', '-')}",
+            type=kind,
+            choices=CHOICES.get(setting),
+            default=argparse.SUPPRESS,
+            help=words,
+        )
+
+
+def _presets(text: str) -> list[str]:
+    """Names of presets in the order given, each once."""
+    names = list(dict.fromkeys(text.split(",")))
+    if unknown := [name for name in names if name not in PRESETS]:
+        raise argparse.ArgumentTypeError(f"expected some of {', '.join(PRESETS)}, got {unknown[0]!r}")
+    return names
 
 
 def _limit_threads(threads: int) -> None:
@@ -184,25 +254,44 @@ def _limit_threads(threads: int) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def _job(args: argparse.Namespace) -> Job:
+def _job(args: argparse.Namespace, combinations: tuple[dict[str, Any], ...] = ({},)) -> Job:
     _limit_threads(args.threads)
     from . import catalog, pipeline, progress
     from .comparison import Settings
 
     # A trailing slash is what a shell's completion leaves behind a folder's name.
     dataset = args.dataset.rstrip("/")
-    layers = (asdict(PRESETS[args.preset]), catalog.settings_of(dataset), vars(args))
+    layers = (catalog.settings_of(dataset), vars(args))
     settings = Settings(
         threads=args.threads,
-        preset=args.preset,
+        variants=tuple(
+            _variant(preset, (*layers, combination)) for preset in args.preset for combination in combinations
+        ),
         tree=_filled(TreeParams, layers),
         predict=_filled(PredictParams, layers),
-        overlap=_filled(OverlapParams, layers),
         propensity=_filled(Propensity, layers),
         force=args.force,
     )
     progress.set_up_logging()
     return pipeline.Job(dataset, args.data_dir, args.model_dir, args.binned_dir, settings, args.mirror)
+
+
+def _variant(preset: str, layers: tuple[dict[str, Any], ...]) -> Variant:
+    """A preset, with what is changed of it in its name."""
+    from .comparison import Variant
+
+    before = asdict(PRESETS[preset])
+    params = _filled(OverlapParams, (before, *layers))
+    after = asdict(params)
+    # More rounds go on from the first, in the same folder.
+    changes = [
+        f"{name}-{after[name]}"
+        for name in after
+        if name not in ("rounds", "merge") and after[name] != before[name]
+    ]
+    folder = "-".join([preset, *changes]).replace("_", "-")
+    name = folder if params.merge == before["merge"] else f"{folder}-merge-{params.merge}"
+    return Variant(name, folder, preset, params)
 
 
 P = TypeVar("P")
@@ -219,6 +308,25 @@ def _base(args: argparse.Namespace) -> None:
     from . import pipeline, report
 
     report.print_base(pipeline.run_base(job))
+
+
+def _sweep(args: argparse.Namespace) -> None:
+    """Each combination of the grid is a variant: what it changes is given as if by its own options."""
+    from . import pipeline, report
+
+    layers = []
+    for values in itertools.product(*(values for _, values in args.grid)):
+        given = dict(zip((name for name, _ in args.grid), values, strict=True))
+        layers.append({name: _parse_part(name, value) for name, value in given.items()})
+    report.print_base(pipeline.run_sweep(_job(args, tuple(layers))))
+
+
+def _parse_part(name: str, value: str) -> Any:
+    kind = next(kind for setting, kind, _ in _PARTS if setting == name)
+    try:
+        return kind(value)
+    except ValueError:
+        raise DisentangleError(f"{name} must be a {kind.__name__}, got {value!r}") from None
 
 
 def _binned(args: argparse.Namespace) -> None:

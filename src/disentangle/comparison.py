@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable
@@ -15,9 +16,9 @@ import scipy.sparse as sp
 
 from . import data, estimate
 from .errors import DisentangleError
-from .params import MAX_K, PRESETS, OverlapParams, PredictParams, Propensity, TreeParams
+from .params import DEFAULT_PRESET, MAX_K, PRESETS, OverlapParams, PredictParams, Propensity, TreeParams
 from .progress import track
-from .stages import Stage
+from .stages import RECORD, Stage
 
 if TYPE_CHECKING:
     from .overlap import Overlap
@@ -32,13 +33,34 @@ MATCHING_FILE = "matching.npz"
 
 
 @dataclass(frozen=True)
+class Variant:
+    """One way to overlap.
+
+    Attributes
+    ----------
+    name : str
+        The preset's, with what was changed of it.
+    folder : str
+        Of its models: the same without the rule of merging, of which they know nothing.
+    preset : str
+        Name of the setting that `params` started from.
+    params : OverlapParams
+    """
+
+    name: str
+    folder: str
+    preset: str
+    params: OverlapParams
+
+
+@dataclass(frozen=True)
 class Settings:
     """What a job is run with.
 
     Attributes
     ----------
-    preset : str
-        Name of the setting that `overlap` started from.
+    variants : tuple of Variant
+        Ways to overlap, each compared with XR-Linear.
     threads : int
         Has no effect on results, nor has `force`.
     force : bool
@@ -46,16 +68,19 @@ class Settings:
     """
 
     threads: int
-    preset: str = "paper"
+    variants: tuple[Variant, ...] = (
+        Variant(DEFAULT_PRESET, DEFAULT_PRESET, DEFAULT_PRESET, PRESETS[DEFAULT_PRESET]),
+    )
     tree: TreeParams = field(default_factory=TreeParams)
     predict: PredictParams = field(default_factory=PredictParams)
-    overlap: OverlapParams = field(default_factory=lambda: PRESETS["paper"])
     propensity: Propensity = field(default_factory=Propensity)
     force: bool = False
 
     def validate(self) -> None:
-        for params in (self.tree, self.predict, self.overlap, self.propensity):
+        for params in (self.tree, self.predict, self.propensity):
             params.validate()
+        for variant in self.variants:
+            variant.params.validate()
         if self.threads < 1:
             raise DisentangleError(f"threads must be at least 1, got {self.threads}")
 
@@ -71,8 +96,33 @@ def load_overlap(model_folder: Path) -> Overlap:
     return without_copies(leaf_clusters(chain), chain[-1].shape[1])
 
 
+def load_matching(folder: Path) -> sp.csr_matrix:
+    """What a matching stage found: scores of leaf clusters for each training instance."""
+    return sp.load_npz(folder / MATCHING_FILE)
+
+
+@dataclass(frozen=True)
+class Overlapped:
+    """The stages of one variant.
+
+    Attributes
+    ----------
+    variant : Variant
+    steps : tuple of Stage
+        From the first model's matching to `model`.
+    model, evaluation, matching : Stage
+        The last retrained model, its figures, and where it sends its training instances.
+    """
+
+    variant: Variant
+    steps: tuple[Stage, ...]
+    model: Stage
+    evaluation: Stage
+    matching: Stage
+
+
 class Comparison:
-    """XR-Linear and its overlap on one dataset: trained, evaluated, and what lies in between.
+    """XR-Linear and its overlaps on one dataset: trained, evaluated, and what lies in between.
 
     Parameters
     ----------
@@ -95,15 +145,9 @@ class Comparison:
             ("tree", "xlinear"),
             (self.load,),
         )
-        self.xr_linear_evaluation = self._evaluation(self.xr_linear)
-        self.rounds: list[Stage] = []
-        model = self.xr_linear
-        for r in range(1, settings.overlap.rounds + 1):
-            model = self._round("" if r == 1 else f"-round-{r}", model)
-        self.overlap = model
-        self.overlap_evaluation = self._evaluation(model)
-        # Not part of the comparison: where the overlap sends its training instances.
-        self.overlap_matching = self._matching_stage("overlap-matching", model)
+        self.xr_linear_evaluation = self._evaluation(self.xr_linear, "xr-linear-evaluation", "mean")
+        self.matching = self._matching_stage("matching", self.xr_linear)
+        self.overlaps = [self._overlapped(variant) for variant in settings.variants]
 
     def _stage(
         self,
@@ -122,32 +166,51 @@ class Comparison:
             build,
             needs,
             prepare=(lambda: self.dataset) if needs else (lambda: None),
-            helpers=(load_overlap, Comparison._matching),
+            helpers=(load_overlap, load_matching, Comparison._matching),
             threads=self.settings.threads,
             force=self.settings.force,
+            title=folder,
         )
 
-    def _round(self, suffix: str, model: Stage) -> Stage:
-        """One round of match, assign and retrain on a trained model; returns the new model."""
-        match = self._matching_stage(f"matching{suffix}", model)
-        assign = self._stage(
+    def _overlapped(self, variant: Variant) -> Overlapped:
+        """All rounds of one variant."""
+        model, match, steps = self.xr_linear, self.matching, []
+        for r in range(1, variant.params.rounds + 1):
+            suffix = "" if r == 1 else f"-round-{r}"
+            if r > 1:
+                match = self._matching_stage(f"{variant.folder}/matching{suffix}", model)
+            assign = self._assignment(variant, suffix, model, match)
+            model = self._retraining(variant, suffix, model, match, assign)
+            steps += [match, assign, model]
+        merged = variant.name.removeprefix(variant.folder)
+        folder = f"{variant.folder}/evaluation{suffix}{merged}"
+        evaluation = self._evaluation(model, folder, variant.params.merge)
+        # Not part of the comparison: where the overlap sends its training instances.
+        own = self._matching_stage(f"{variant.folder}/overlap-matching{suffix}", model)
+        return Overlapped(variant, tuple(steps), model, evaluation, own)
+
+    def _assignment(self, variant: Variant, suffix: str, model: Stage, match: Stage) -> Stage:
+        params = asdict(variant.params)
+        names = ("n_copies", "gain", "coverage", "capacity", "budget")
+        return self._stage(
             "assign",
-            f"assignment{suffix}",
-            partial(self._assign, model=model, match=match),
-            {"n_copies": self.settings.overlap.n_copies},
+            f"{variant.folder}/assignment{suffix}",
+            partial(self._assign, model=model, match=match, params=variant.params),
+            {name: params[name] for name in names},
             ("overlap", "_kernels"),
             (match,),
         )
-        retrain = self._stage(
+
+    def _retraining(self, variant: Variant, suffix: str, model: Stage, match: Stage, assign: Stage) -> Stage:
+        positives = variant.params.positives
+        return self._stage(
             "retrain",
-            f"overlap{suffix}",
-            partial(self._retrain, model=model, assign=assign),
-            asdict(self.settings.predict),
+            f"{variant.folder}/overlap{suffix}",
+            partial(self._retrain, model=model, assign=assign, match=match, positives=positives),
+            asdict(self.settings.predict) | {"positives": positives},
             ("pseudo", "tree", "xlinear"),
             (assign,),
         )
-        self.rounds += [match, assign, retrain]
-        return retrain
 
     def _matching_stage(self, folder: str, model: Stage) -> Stage:
         return self._stage(
@@ -159,19 +222,15 @@ class Comparison:
             (model,),
         )
 
-    def _evaluation(self, model: Stage) -> Stage:
+    def _evaluation(self, model: Stage, folder: str, merge: str) -> Stage:
         return self._stage(
             "evaluate",
-            f"{model.folder.name}-evaluation",
-            partial(self._evaluate, model=model),
-            asdict(self.settings.propensity) | {"max_k": MAX_K},
+            folder,
+            partial(self._evaluate, model=model, merge=merge),
+            asdict(self.settings.propensity) | {"max_k": MAX_K, "merge": merge, "data": self.load.key},
             ("metrics", "pseudo", "xlinear", "_kernels"),
             (model,),
         )
-
-    def matching(self) -> sp.csr_matrix:
-        """The overlap's scores of leaf clusters for each training instance; its stage must be done."""
-        return sp.load_npz(self.overlap_matching.folder / MATCHING_FILE)
 
     @cached_property
     def dataset(self) -> data.Dataset:
@@ -206,24 +265,25 @@ class Comparison:
         batches = xlinear.match(model.folder, X, self.settings.predict.beam_size, self.settings.threads)
         return sp.vstack(list(track(batches, X.shape[0], xlinear.BATCH_SIZE)), format="csr")
 
-    def _assign(self, out: Path, model: Stage, match: Stage) -> dict[str, Any]:
+    def _assign(self, out: Path, model: Stage, match: Stage, params: OverlapParams) -> dict[str, Any]:
         from .overlap import assign
 
-        M = sp.load_npz(match.folder / MATCHING_FILE)
         own = load_overlap(model.folder).clusters[: self.dataset.Y_trn.shape[1]]
-        overlap = assign(
-            self.dataset.Y_trn.tocsc(), M, own, self.settings.overlap.n_copies, self.settings.threads
-        )
+        Y = self.dataset.Y_trn.tocsc()
+        overlap = assign(Y, load_matching(match.folder), own, params, self.settings.threads)
         overlap.save(out / OVERLAP_FILE)
         return {}
 
-    def _retrain(self, out: Path, model: Stage, assign: Stage) -> dict[str, Any]:
+    def _retrain(
+        self, out: Path, model: Stage, assign: Stage, match: Stage, positives: str
+    ) -> dict[str, Any]:
         from . import tree, xlinear
         from .pseudo import expand_labels
 
         start = time.perf_counter()
         overlap = load_overlap(assign.folder)
-        Y = expand_labels(self.dataset.Y_trn.tocsc(), overlap.original)
+        M = load_matching(match.folder) if positives == "matched" else None
+        Y = expand_labels(self.dataset.Y_trn.tocsc(), overlap, M)
         chain = tree.replace_leaf_level(tree.load_chain(model.folder), overlap.cluster_matrix())
         expanded = time.perf_counter()
         retrained = xlinear.train(self.dataset.X_trn, Y, chain, self.settings.predict, self.settings.threads)
@@ -232,7 +292,7 @@ class Comparison:
         overlap.save(out / OVERLAP_FILE)
         return {"seconds": {"expand": expanded - start, "retrain": time.perf_counter() - expanded}}
 
-    def _evaluate(self, out: Path, model: Stage) -> dict[str, Any]:
+    def _evaluate(self, out: Path, model: Stage, merge: str) -> dict[str, Any]:
         from . import metrics, xlinear
         from .pseudo import merge_scores
 
@@ -242,7 +302,7 @@ class Comparison:
         batches = xlinear.predict(model.folder, X, self.settings.predict, self.settings.threads)
         Y_pred = np.vstack(
             [
-                metrics.rank(merge_scores(batch, overlap.original, overlap.n_labels), MAX_K)
+                metrics.rank(merge_scores(batch, overlap.original, overlap.n_labels, merge), MAX_K)
                 for batch in track(batches, X.shape[0], xlinear.BATCH_SIZE)
             ]
         )
@@ -264,18 +324,36 @@ class Comparison:
         }
 
     def runs(self) -> list[dict[str, Any]]:
-        """Make all that is not done; return what the report says of the two methods."""
+        """Make all that is not done; return what the report says of XR-Linear and each variant."""
         before = (self.load, self.xr_linear)
-        overlap = {
-            "method": "overlap",
-            "preset": self.settings.preset,
-            "n_copies": self.settings.overlap.n_copies,
-        }
-        return [
-            {"method": "xr-linear", "preset": None, "n_copies": 1}
-            | self._summary((*before, self.xr_linear_evaluation), self.xr_linear),
-            overlap | self._summary((*before, *self.rounds, self.overlap_evaluation), self.overlap),
+        runs = [
+            {"method": "xr-linear", "variant": None, "preset": None, "n_copies": 1}
+            | self._summary((*before, self.xr_linear_evaluation), self.xr_linear)
         ]
+        for one in self.overlaps:
+            params = one.variant.params
+            runs.append(
+                {
+                    "method": "overlap",
+                    "variant": one.variant.name,
+                    "preset": one.variant.preset,
+                    "n_copies": params.n_copies,
+                    "overlap": asdict(params),
+                }
+                | self._summary((*before, *one.steps, one.evaluation), one.model)
+            )
+        return runs
+
+    def earlier_runs(self) -> list[dict[str, Any]]:
+        """Figures of variants that earlier calls have left beside those of this one, on the same data."""
+        these = {one.evaluation.folder for one in self.overlaps}
+        found = []
+        for path in sorted(self.folder.glob(f"*/evaluation*/{RECORD}")):
+            record = json.loads(path.read_text(encoding="utf-8"))
+            if path.parent not in these and record["inputs"]["data"] == self.load.key:
+                name = path.parts[-3] + path.parts[-2].removeprefix("evaluation")
+                found.append({"method": "overlap", "variant": name} | record["results"])
+        return found
 
     def _summary(self, steps: tuple[Stage, ...], model: Stage) -> dict[str, Any]:
         records = [step.ensure() for step in steps]
@@ -286,7 +364,7 @@ class Comparison:
         return records[-1]["results"] | {
             "seconds": seconds,
             "peak_rss_mib": max(record["peak_rss_mib"] for record in records),
-            "model": model.folder.name,
+            "model": str(model.folder.relative_to(self.folder)),
             "threads": model.ensure()["threads"],
             "machine": model.ensure()["machine"],
         }

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, told apart by colour-blind readers; markers and dashes tell them apart in grey.
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 _LEVEL_STYLES = ((_BLUE, "o", "-"), (_ORANGE, "s", "--"), (_GREEN, "^", ":"), (_GREY, "D", "-."))
+_MARKS = {"XR-Linear": (_BLUE, "o"), "paper": (_ORANGE, "s"), "tuned": (_GREEN, "^"), "lean": (_GREEN, "v")}
 
 
 def _new_figure(n_panels: int, width: float, height: float) -> tuple[Figure, Any]:
@@ -116,6 +117,38 @@ def _gains(xr_linear: dict[str, Any], overlap: dict[str, Any]) -> dict[str, Any]
     }
     where = {name: xr_linear[name] for name in ("level_from_leaf", "bin_size", "n_bins")}
     return where | {name: round(value, 4) for name, value in gains.items()}
+
+
+def draw_frontier(folder: Path, dataset: str, runs: list[dict[str, Any]]) -> None:
+    """Quality against cost, a point for each setting that was run.
+
+    Parameters
+    ----------
+    folder : Path
+        Gets `frontier.{png,svg,csv}`.
+    dataset : str
+    runs : list of dict
+        Of the report; XR-Linear's first.
+    """
+    metrics = (("P@1", "precision", 1), ("P@5", "precision", 5), ("R@10", "recall", 10))
+    figure, panels = _new_figure(len(metrics), 11, 3.8)
+    figure.suptitle(f"{dataset}: quality against candidates per instance", parse_math=False)
+    for panel, (name, metric, k) in zip(panels, metrics, strict=True):
+        for run in runs:
+            label = run["variant"] or "XR-Linear"
+            color, marker = _MARKS.get(label, (_GREY, "."))
+            x, y = run["candidates_per_instance"], run[metric][k - 1]
+            panel.plot([x], [y], color=color, marker=marker, ls="", ms=8)
+            panel.annotate(label, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=7)
+        panel.set(xlabel="candidates per instance (labels ranked)", ylabel=f"{name} (%)")
+        panel.margins(0.15)
+    _save(figure, folder, "frontier")
+    rows = [
+        {"setting": run["variant"] or "XR-Linear", "candidates_per_instance": run["candidates_per_instance"]}
+        | {name: run[metric][k - 1] for name, metric, k in metrics}
+        for run in runs
+    ]
+    write_csv(folder / "frontier.csv", rows)
 
 
 def draw_differences(

@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from ._kernels import top_clusters
+from ._kernels import best_clusters, shuffled, take_in_order
 from .matrices import flat, one_per_row
+from .params import OverlapParams
 
 # Blocks of labels per thread: enough to even out labels with many and with few instances.
 _BLOCKS_PER_THREAD = 16
+# Clusters that a label may turn to, in order, when those of most gain are full.
+_MOST_CHOICES = 32
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Overlap:
         Original label of each; `original[l] == l` for l < n_labels.
     n_labels, n_clusters : int
     n_unmatched_labels : int
-        Labels without counts: they kept their cluster.
+        Labels that match no cluster, or none with room: they kept their cluster.
     """
 
     clusters: np.ndarray
@@ -67,24 +70,28 @@ def without_copies(clusters: np.ndarray, n_clusters: int) -> Overlap:
     return Overlap(clusters, np.arange(n_labels, dtype=np.int32), n_labels, n_clusters, 0)
 
 
-def assign(Y: sp.csc_matrix, M: sp.csr_matrix, own: np.ndarray, n_copies: int, threads: int = 1) -> Overlap:
-    """Put each label into the clusters that its instances match most often.
+def assign(
+    Y: sp.csc_matrix, M: sp.csr_matrix, own: np.ndarray, params: OverlapParams, threads: int = 1
+) -> Overlap:
+    """Put each label into the clusters that gain it most.
 
-    With counts = Y^T M (M read as 0/1), a label takes its `n_copies` clusters of highest count
-    (Liu, Chang, Yu, Hsieh and Dhillon, NeurIPS 2021, section 3); there is no limit to a cluster's
-    size. Clusters with equal counts are taken in an order that a hash of label and cluster decides: it
-    favours none, and does not depend on instances, threads or a seed.
+    With the paper's parameters the gain is the number of instances that match a cluster, Y^T M, and a label
+    takes its `n_copies` clusters of most gain, whatever their size (Liu, Chang, Yu, Hsieh and Dhillon,
+    NeurIPS 2021, section 3). Otherwise each label ranks its clusters greedily, which is within 1 - 1/e of the
+    best set for facility location (Nemhauser, Wolsey and Fisher, 1978); all choices are then gone through in
+    descending order of gain, or under a budget of gain per candidate added, and taken while the limits
+    allow: first one for each label, then further copies. Equal gains are taken in an order that a
+    hash of label and cluster decides: it favours none, and does not depend on instances, threads or a seed.
 
     Parameters
     ----------
     Y : csc_matrix of shape (n_instances, n_labels)
         Training labels.
     M : csr_matrix of shape (n_instances, n_clusters)
-        Stored entries are the clusters that survive the beam.
+        Scores of the clusters that survive the beam.
     own : ndarray of shape (n_labels,), int
-        Cluster of each label now; a label without counts keeps it.
-    n_copies : int
-        Most clusters per label, at least 1.
+        Cluster of each label now; a label that matches no cluster with room keeps it.
+    params : OverlapParams
     threads : int
         Has no effect on the result.
 
@@ -101,9 +108,23 @@ def assign(Y: sp.csc_matrix, M: sp.csr_matrix, own: np.ndarray, n_copies: int, t
     n_labels, n_clusters = Y.shape[1], M.shape[1]
     if Y.shape[0] != M.shape[0] or own.shape != (n_labels,):
         raise ValueError(f"shapes disagree: Y {Y.shape}, M {M.shape}, own {own.shape}")
+    n_copies = min(params.n_copies, n_clusters)
+    # Candidates per instance are linear in the labels of a cluster: its share of the instances' beams.
+    costs = np.bincount(M.indices, minlength=n_clusters) / M.shape[0]
+    weights = np.ones(n_clusters) if params.budget is None else 1 / np.maximum(costs, 1 / M.shape[0])
+    width = n_copies if params.capacity is None else min(n_clusters, _MOST_CHOICES)
+    m_indptr, m_indices, scores = flat(M)
+    if params.gain == "counts":
+        scores = np.ones_like(scores)
     n_blocks = max(1, min(n_labels, _BLOCKS_PER_THREAD * threads))
-    n_copies = min(n_copies, n_clusters)
-    clusters = top_clusters(*flat(Y)[:2], *flat(M)[:2], n_clusters, n_copies, n_blocks)
+    clusters, gains = best_clusters(
+        *flat(Y)[:2], m_indptr, m_indices, scores, weights, params.coverage, width, n_blocks
+    )
+    if params.capacity is not None or params.budget is not None:
+        slack = np.inf if params.capacity is None else params.capacity
+        room = max(1, int(min(slack * n_copies * n_labels / n_clusters, n_labels * n_copies)))
+        budget = np.inf if params.budget is None else params.budget * costs[own].sum()
+        _keep_within(clusters, gains, own, costs, n_copies, room, budget)
     unmatched = clusters[:, 0] < 0
     first = np.where(unmatched, own, clusters[:, 0]).astype(np.int32)
     label, copy = np.nonzero(clusters[:, 1:] >= 0)
@@ -114,3 +135,27 @@ def assign(Y: sp.csc_matrix, M: sp.csr_matrix, own: np.ndarray, n_copies: int, t
         n_clusters=n_clusters,
         n_unmatched_labels=int(unmatched.sum()),
     )
+
+
+def _keep_within(
+    clusters: np.ndarray,
+    gains: np.ndarray,
+    own: np.ndarray,
+    costs: np.ndarray,
+    n_copies: int,
+    room: int,
+    budget: float,
+) -> None:
+    """Erase the choices that the limits do not allow; the rest of a label's choices moves to the front."""
+    labels, places = np.nonzero(clusters >= 0)
+    chosen = clusters[labels, places]
+    order = np.lexsort((shuffled(labels, chosen), -gains[labels, places]))
+    labels, places, chosen = labels[order], places[order], chosen[order]
+    labels_and_own = labels.astype(np.int32), chosen, own.astype(np.int32)
+    taken = take_in_order(*labels_and_own, costs, n_copies, room, budget)
+    kept = np.zeros_like(clusters, dtype=bool)
+    kept[labels[taken], places[taken]] = True
+    clusters[~kept] = -1
+    # Stable: what is first among a label's choices has most gain and stays first.
+    front = np.argsort(clusters < 0, axis=1, kind="stable")
+    clusters[:] = np.take_along_axis(clusters, front, axis=1)

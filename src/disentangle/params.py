@@ -75,22 +75,62 @@ class PredictParams:
 
 @dataclass(frozen=True)
 class OverlapParams:
-    """How labels are duplicated.
+    """How labels are duplicated: which clusters they take, what their copies learn, how scores are merged.
+
+    The defaults are the paper's rule.
 
     Attributes
     ----------
     n_copies : int
         The paper's lambda: most clusters a label may be in, the first included; 1 means no overlap.
+    gain : {"counts", "scores"}
+        What a cluster gains a label per instance that matches it: 1, or the matcher's score.
+    coverage : float
+        How much of an instance's best score in the clusters chosen before is taken off its gain in a
+        further one: 0 for nothing; 1 for facility location, where a copy counts only for what the
+        earlier ones leave uncovered.
+    capacity : float or None
+        No cluster takes more than `capacity` * `n_copies` * labels / clusters; None for no limit.
+    budget : float or None
+        Copies go where they gain most per candidate that they add, until there are `budget` times the
+        candidates per training instance that the model has without overlap; None for no limit.
+    positives : {"all", "matched"}
+        Instances of the label that a copy is trained on: all, or those that match its cluster (the first
+        copy also has those that match none).
+    merge : {"mean", "max", "noisy-or"}
+        Score of a label from those of its copies that were retrieved.
     rounds : int
         How often match, assign and retrain are run, each round on the last round's model.
     """
 
     n_copies: int = 2
+    gain: str = "counts"
+    coverage: float = 0.0
+    capacity: float | None = None
+    budget: float | None = None
+    positives: str = "all"
+    merge: str = "mean"
     rounds: int = 1
 
     def validate(self) -> None:
         _at_least("n_copies", self.n_copies, 1)
         _at_least("rounds", self.rounds, 1)
+        for name, choices in CHOICES.items():
+            if (value := getattr(self, name)) not in choices:
+                raise DisentangleError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+        if not 0 <= self.coverage <= 1:
+            raise DisentangleError(f"coverage must be in 0..1, got {self.coverage}")
+        for name in ("capacity", "budget"):
+            value = getattr(self, name)
+            if value is not None and not 1 <= value < float("inf"):
+                raise DisentangleError(f"{name} must be a number of at least 1, got {value}")
+
+
+CHOICES = {
+    "gain": ("counts", "scores"),
+    "positives": ("all", "matched"),
+    "merge": ("mean", "max", "noisy-or"),
+}
 
 
 @dataclass(frozen=True)
@@ -119,7 +159,8 @@ class BinParams:
 
 
 # A preset is a named setting of everything that makes one overlap variant.
-PRESETS = {"paper": OverlapParams()}
+DEFAULT_PRESET = "paper"
+PRESETS = {DEFAULT_PRESET: OverlapParams()}
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from typing import Any
 import scipy.sparse as sp
 
 from . import catalog, components, data, figures, matrices, report, stages
-from .comparison import Comparison, Settings, load_overlap
+from .comparison import Comparison, Overlapped, Settings, Variant, load_matching, load_overlap
 from .errors import DisentangleError
-from .params import ARCHIVE, BinParams
+from .params import ARCHIVE, DEFAULT_PRESET, BinParams
 from .stages import Stage
 
 logger = logging.getLogger(__name__)
@@ -47,6 +47,19 @@ class Job:
         """Where the job of this name leaves its results."""
         return self.model_dir / self.dataset / name
 
+    def one_variant(self, job: str) -> Variant:
+        """The way to overlap, for a job that takes just one.
+
+        Raises
+        ------
+        DisentangleError
+            If there are several.
+        """
+        if len(self.settings.variants) > 1:
+            names = ", ".join(variant.name for variant in self.settings.variants)
+            raise DisentangleError(f"{job} takes one preset, got {names}")
+        return self.settings.variants[0]
+
     def base(self) -> Comparison:
         """The base job's two models, not made yet; a known dataset that is not there is fetched."""
         self.settings.validate()
@@ -60,8 +73,8 @@ class Job:
         `made` says on which machine and with how many threads: a run or a stage's record.
         """
         settings = self.settings
-        params = {"preset": settings.preset, "propensity": asdict(settings.propensity)}
-        for part in (settings.tree, settings.predict, settings.overlap):
+        params: dict[str, Any] = {"propensity": asdict(settings.propensity)}
+        for part in (settings.tree, settings.predict):
             params |= asdict(part)
         params |= {"threads": made["threads"]} | more.pop("params", {})
         report = {
@@ -95,8 +108,34 @@ def run_base(job: Job) -> dict[str, Any]:
         return _report_base(job, base)
 
 
+def run_sweep(job: Job) -> dict[str, Any]:
+    """XR-Linear beside many ways to overlap, on a part of the training data: to choose among them.
+
+    Returns
+    -------
+    dict
+        The report, as `report.json` has it.
+
+    Raises
+    ------
+    DisentangleError
+        As `run_base`.
+    """
+    seed = job.settings.tree.seed
+    folder = job.folder("sweep")
+    source = data.validation(job.base().source, seed)
+    sweep = Comparison(folder / f"seed-{seed}", source, job.settings)
+    with _workspaces(folder, sweep.folder):
+        runs = sweep.runs()
+        figures.draw_frontier(sweep.folder, f"{job.dataset}, validation", [*runs, *sweep.earlier_runs()])
+        written = job.report("sweep", runs[-1], runs=runs)
+        stages.write_json(sweep.folder / "report.json", written)
+        return written
+
+
 def _report_base(job: Job, base: Comparison) -> dict[str, Any]:
     runs = base.runs()
+    figures.draw_frontier(base.folder, job.dataset, [*runs, *base.earlier_runs()])
     return job.report("base", runs[-1], sizes=base.load.ensure()["results"], runs=runs)
 
 
@@ -196,6 +235,7 @@ def run_binned(job: Job, grid: list[BinParams]) -> dict[str, Any]:
     DisentangleError
         As `run_base`, and if the tree has no such level.
     """
+    job.one_variant("binned")
     base = job.base()
     ways = [Binned(job, base, params) for params in grid]
     folder = job.folder("binned")
@@ -230,7 +270,8 @@ def run_metric(job: Job, kind: str | None, params: BinParams) -> dict[str, Any]:
     DisentangleError
         As `run_binned`, and if the dataset has no components or none of its labels can be scored.
     """
-    if job.settings.overlap.n_copies < 2:
+    variant = job.one_variant("metric")
+    if variant.params.n_copies < 2:
         raise DisentangleError("n_copies must be at least 2 to have copies to score, got 1")
     base = job.base()
     folder = job.folder("metric")
@@ -264,16 +305,20 @@ def _score(
 ) -> dict[str, Any]:
     """Score a comparison's overlap against the components in the dataset folder `where`, and report it."""
     folder, seed = job.folder("metric"), job.settings.tree.seed
+    (overlapped,) = comparison.overlaps
+    variant = overlapped.variant
+    if variant.name != DEFAULT_PRESET:
+        name = f"{name}-{variant.name}"
     sizes = comparison.load.ensure()["results"]
     separation = Stage(
         "separate",
         folder / f"separation-{name}",
         components.digest_components(where) | {"seed": seed},
         ("separation", "components", "data", "matrices"),
-        partial(_separate, comparison=comparison, where=where, seed=seed),
-        (comparison.overlap_matching,),
+        partial(_separate, comparison=comparison, overlapped=overlapped, where=where, seed=seed),
+        (overlapped.matching,),
         prepare=lambda: comparison.dataset,
-        helpers=(load_overlap,),
+        helpers=(load_overlap, load_matching),
         threads=job.settings.threads,
         force=job.settings.force,
     )
@@ -282,20 +327,23 @@ def _score(
     components.add_names(where, sizes["n_labels"], rows)
     report.write_csv(folder / f"labels-{name}.csv", rows)
     figures.draw_differences(folder, job.dataset, name, rows, summary)
-    more = {"components": name, "preset": job.settings.preset} | summary
+    of_variant = {"variant": variant.name, "preset": variant.preset, "overlap": asdict(variant.params)}
+    more = {"components": name} | of_variant | summary
     written = job.report("metric", record, params=params, **more)
     # report.json is the last one asked for; this one stays when other components are scored.
     stages.write_json(folder / f"report-{name}.json", written)
     return written | {"labels": rows}
 
 
-def _separate(out: Path, comparison: Comparison, where: Path, seed: int) -> dict[str, Any]:
+def _separate(
+    out: Path, comparison: Comparison, overlapped: Overlapped, where: Path, seed: int
+) -> dict[str, Any]:
     from . import separation
 
     dataset = comparison.dataset
     parts = components.load_components(where, dataset.X_trn.shape[0], dataset.Y_trn.shape[1])
-    overlap = load_overlap(comparison.overlap.folder)
-    scored = separation.separate(parts.Y_trn, parts.of_label, overlap, comparison.matching(), seed)
+    overlap, M = load_overlap(overlapped.model.folder), load_matching(overlapped.matching.folder)
+    scored = separation.separate(parts.Y_trn, parts.of_label, overlap, M, seed)
     if not scored:
         raise DisentangleError(
             f"no label of {where} can be scored: expected two components of more than "

@@ -5,31 +5,50 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from ._kernels import merge_rows_by_mean
+from ._kernels import MAX, MEAN, NOISY_OR, matched_positives, merge_rows
 from .matrices import flat
+from .overlap import Overlap
 
 # Each block holds a score per label: a few per core even out the rows, more would only cost memory.
 _BLOCKS = 64
 
 
-def expand_labels(Y: sp.csc_matrix, original: np.ndarray) -> sp.csc_matrix:
-    """The label matrix with a column for each copy, which repeats all positives of its label.
+def expand_labels(Y: sp.csc_matrix, overlap: Overlap, M: sp.csr_matrix | None = None) -> sp.csc_matrix:
+    """The label matrix with a column for each copy.
 
     Parameters
     ----------
     Y : csc_matrix of shape (n_instances, n_labels)
-    original : ndarray of shape (n_labels + n_pseudo_labels,), int
-        Original label of each column to make.
+    overlap : Overlap
+        Of `n_labels` labels.
+    M : csr_matrix of shape (n_instances, n_clusters), optional
+        If it is given, a copy keeps only those positives of its label that match its cluster, and the first
+        copy also those that match none of the label's. Without it each copy repeats all of them.
 
     Returns
     -------
     csc_matrix of shape (n_instances, n_labels + n_pseudo_labels)
     """
-    return Y[:, original]
+    expanded = Y[:, overlap.original]
+    if M is None:
+        return expanded
+    pseudo = np.bincount(overlap.original[overlap.n_labels :], minlength=overlap.n_labels)
+    pseudo_indptr = np.concatenate([[0], np.cumsum(pseudo)]).astype(np.int64)
+    indptr, indices, values = flat(expanded)
+    kept = matched_positives(
+        indptr, indices, *flat(M)[:2], overlap.clusters, overlap.original, pseudo_indptr, _BLOCKS
+    )
+    kept_indptr = np.concatenate([[0], np.cumsum(kept)])[indptr]
+    return sp.csc_matrix((values[kept], indices[kept], kept_indptr), shape=expanded.shape)
 
 
-def merge_scores(Y_pred: sp.csr_matrix, original: np.ndarray, n_labels: int) -> sp.csr_matrix:
-    """Scores of labels from scores of their copies: the mean over the copies that were retrieved.
+_RULES = {"mean": MEAN, "max": MAX, "noisy-or": NOISY_OR}
+
+
+def merge_scores(
+    Y_pred: sp.csr_matrix, original: np.ndarray, n_labels: int, rule: str = "mean"
+) -> sp.csr_matrix:
+    """Scores of labels from the scores of those of their copies that were retrieved.
 
     Parameters
     ----------
@@ -37,6 +56,9 @@ def merge_scores(Y_pred: sp.csr_matrix, original: np.ndarray, n_labels: int) -> 
     original : ndarray of shape (n_labels + n_pseudo_labels,), int
         Original label of each column, below `n_labels`.
     n_labels : int
+    rule : {"mean", "max", "noisy-or"}
+        "noisy-or" is 1 - prod(1 - score): the label is wrong only if all its copies are. It needs scores
+        in 0..1.
 
     Returns
     -------
@@ -52,7 +74,7 @@ def merge_scores(Y_pred: sp.csr_matrix, original: np.ndarray, n_labels: int) -> 
         raise ValueError(f"original must have one entry per column {Y_pred.shape}, got {original.shape}")
     original = np.ascontiguousarray(original, dtype=np.int32)
     n_blocks = max(1, min(_BLOCKS, Y_pred.shape[0]))
-    sizes, labels, scores = merge_rows_by_mean(*flat(Y_pred), original, n_labels, n_blocks)
+    sizes, labels, scores = merge_rows(*flat(Y_pred), original, n_labels, _RULES[rule], n_blocks)
     indptr = np.concatenate([[0], np.cumsum(sizes)])
     # Rows shrank in place: close the gaps that they left.
     within = np.arange(indptr[-1]) - np.repeat(indptr[:-1], sizes)

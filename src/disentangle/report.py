@@ -55,7 +55,7 @@ def training_seconds(run: dict[str, Any]) -> float:
 def _name(run: dict[str, Any]) -> str:
     if run["method"] == "xr-linear":
         return "XR-Linear"
-    return f"overlap ({run['preset']}, n_copies {run['n_copies']})"
+    return f"overlap ({run['variant']}, n_copies {run['n_copies']})"
 
 
 def _cells(figures: list[float | None], sign: str = "") -> list[str]:
@@ -107,11 +107,13 @@ def _comparison_table(title: str, runs: list[dict[str, Any]]) -> Table:
         costs = [run["candidates_per_instance"], training_seconds(run), run["seconds"]["predict"]]
         rows.append((_figures(run), costs))
         table.add_row(_name(run), *_cells(_figures(run)), *(f"{value:,.1f}" for value in costs))
-    (xr_linear, xr_costs), (overlap, overlap_costs) = rows
-    difference = [b - a for a, b in zip(xr_linear, overlap, strict=True)]  # type: ignore[operator]
-    ratios = [f"x {b / a:.2f}" if a else "" for a, b in zip(xr_costs, overlap_costs, strict=True)]
+    (xr_linear, xr_costs), *overlaps = rows
     table.add_section()
-    table.add_row("difference", *_cells(difference, "+"), *ratios)
+    for run, (overlap, overlap_costs) in zip(runs[1:], overlaps, strict=True):
+        difference = [b - a for a, b in zip(xr_linear, overlap, strict=True)]  # type: ignore[operator]
+        ratios = [f"x {b / a:.2f}" if a else "" for a, b in zip(xr_costs, overlap_costs, strict=True)]
+        what = "difference" if len(overlaps) == 1 else f"difference, {run['variant']}"
+        table.add_row(what, *_cells(difference, "+"), *ratios)
     return table
 
 

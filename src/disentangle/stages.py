@@ -200,6 +200,8 @@ class Stage:
         For the record; they have no effect on results.
     force : bool
         Make it anew, once, even when it is valid.
+    title : str, optional
+        What the log calls it, if not by its folder.
     """
 
     def __init__(
@@ -214,8 +216,10 @@ class Stage:
         helpers: tuple[Callable, ...] = (),
         threads: int = 1,
         force: bool = False,
+        title: str | None = None,
     ) -> None:
         self.name = name
+        self.title = title or folder.name
         self.folder = folder
         self.needs = needs
         self._build = build
@@ -252,7 +256,7 @@ class Stage:
         for need in self.needs:
             need.ensure()
         self._say_why()
-        with progress.stage(self.folder.name):
+        with progress.stage(self.title):
             record = self._make()
         self._force = False
         return record
@@ -263,7 +267,7 @@ class Stage:
         before = old["inputs"]
         changed = sorted(name for name, value in self._inputs.items() if before.get(name) != value)
         why = f"changed {', '.join(changed)}" if changed else "--force" if self._force else "damaged files"
-        logger.info("%s is redone: %s", self.folder.name, why)
+        logger.info("%s is redone: %s", self.title, why)
 
     def _make(self) -> dict[str, Any]:
         temporary = self.folder.with_name(f"{_TEMPORARY}{self.folder.name}")
