@@ -75,6 +75,21 @@ def test_a_table_is_never_wrapped_where_it_is_piped(capsys: pytest.CaptureFixtur
     assert sum("overlap" in line for line in lines) == 1
 
 
+def test_a_sweep_shows_the_parts_that_vary(capsys: pytest.CaptureFixture[str]):
+    xr_linear, overlap = REPORT["runs"]
+    runs = [
+        {**overlap, "variant": f"paper-budget-{budget}", "overlap": {"n_copies": 8, "budget": budget}}
+        for budget in (1.2, 2.0)
+    ]
+    report.print_sweep(REPORT | {"runs": [xr_linear, *runs]})
+    lines = capsys.readouterr().out.splitlines()
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if "│" in line]
+    assert [row[0] for row in rows] == ["XR-Linear", "1.2", "2.0"]
+    assert "n_copies 8" in lines[0]
+    report.print_sweep(REPORT | {"runs": [xr_linear, runs[0]]})
+    assert "paper-budget-1.2" in capsys.readouterr().out
+
+
 def test_csv_is_whole_or_not_there(tmp_path: Path):
     report.write_csv(
         tmp_path / "a.csv", [{"name": 'with "quotes", and comma', "n": 1}, {"name": "ä", "n": 2}]

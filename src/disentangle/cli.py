@@ -318,7 +318,7 @@ def _sweep(args: argparse.Namespace) -> None:
     for values in itertools.product(*(values for _, values in args.grid)):
         given = dict(zip((name for name, _ in args.grid), values, strict=True))
         layers.append({name: _parse_part(name, value) for name, value in given.items()})
-    report.print_base(pipeline.run_sweep(_job(args, tuple(layers))))
+    report.print_sweep(pipeline.run_sweep(_job(args, tuple(layers))))
 
 
 def _parse_part(name: str, value: str) -> Any:

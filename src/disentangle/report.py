@@ -15,10 +15,11 @@ from .estimate import Estimate
 from .stages import replacing
 
 _COLUMNS = ("P@1", "P@3", "P@5", "R@1", "R@5", "R@10", "PSP@5")
+_COSTS = ("candidates", "train s", "predict s")
 _LETTERS = {"P": "precision", "R": "recall", "PSP": "psp"}
 _TRAINING = ("train", "match", "assign", "expand", "retrain")
 # Wide enough for every table where the output is no terminal: a wrapped table cannot be searched.
-_PLAIN_WIDTH = 140
+_PLAIN_WIDTH = 300
 _N_SHOWN = 10
 
 
@@ -99,9 +100,9 @@ def print_binned(report: dict[str, Any]) -> None:
 
 def _comparison_table(title: str, runs: list[dict[str, Any]]) -> Table:
     table = Table(title=title)
-    table.add_column("method", no_wrap=True)
-    for column in (*_COLUMNS, "candidates", "train s", "predict s"):
-        table.add_column(column, justify="right")
+    table.add_column("method", overflow="fold")
+    for column in (*_COLUMNS, *_COSTS):
+        table.add_column(column, justify="right", no_wrap=True)
     rows = []
     for run in runs:
         costs = [run["candidates_per_instance"], training_seconds(run), run["seconds"]["predict"]]
@@ -115,6 +116,30 @@ def _comparison_table(title: str, runs: list[dict[str, Any]]) -> Table:
         what = "difference" if len(overlaps) == 1 else f"difference, {run['variant']}"
         table.add_row(what, *_cells(difference, "+"), *ratios)
     return table
+
+
+def print_sweep(report: dict[str, Any]) -> None:
+    """Print a row for each variant, with those of its parts that are not the same for all."""
+    xr_linear, *runs = report["runs"]
+    values = {name: {str(run["overlap"][name]) for run in runs} for name in runs[0]["overlap"]}
+    varied = [name for name in values if len(values[name]) > 1]
+    same = ", ".join(f"{name} {runs[0]['overlap'][name]}" for name in values if name not in varied)
+    table = Table(title=f"{report['dataset']}, a fifth of the training data; {same}")
+    for column in varied or ["overlap"]:
+        table.add_column(column.replace("_", " "))
+    for column in (*_COLUMNS, *_COSTS):
+        table.add_column(column, justify="right", no_wrap=True)
+    for run in report["runs"]:
+        costs = [run["candidates_per_instance"], training_seconds(run), run["seconds"]["predict"]]
+        parts = [str(run["overlap"][name]) for name in varied] or [run["variant"]] if run in runs else []
+        blanks = [""] * (len(varied or [0]) - 1)
+        table.add_row(
+            *(parts or ["XR-Linear", *blanks]),
+            *_cells(_figures(run)),
+            *(f"{value:,.1f}" for value in costs),
+            end_section=run is xr_linear,
+        )
+    _print(table)
 
 
 def _published_table(dataset: str, rows: list[dict[str, Any]]) -> Table:
