@@ -198,7 +198,7 @@ def test_the_estimate_grows_with_the_data_and_follows_runs_made_here(tmp_path: P
         "machine": machine,
         "params": {"preset": "paper", "threads": 2},
         "sizes": {"costs": vars(small)},
-        "runs": [run, run],
+        "runs": [run | {"variant": None}, run | {"variant": "paper-budget-2"}, run | {"variant": "paper"}],
     }
     (tmp_path / "small" / "base").mkdir(parents=True)
     (tmp_path / "small" / "base" / "report.json").write_text(json.dumps(report))

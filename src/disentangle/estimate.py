@@ -96,7 +96,7 @@ def estimate(size: Size, threads: int, machine: dict[str, Any], model_dir: Path)
 def run_of(report: dict[str, Any], size: Size) -> dict[str, Any]:
     """What there is to learn from the report of a base run."""
     first = report["runs"][0]
-    last = next(run for run in report["runs"] if run.get("variant", run["preset"]) == "paper")
+    last = next(run for run in report["runs"] if run.get("variant", run.get("preset")) == "paper")
     seconds = sum(last["seconds"].values()) + first["seconds"]["predict"] + first["seconds"]["evaluate"]
     return {
         "dataset": report["dataset"],
