@@ -252,7 +252,15 @@ def test_another_run_gives_the_same_bytes_with_any_number_of_threads(
 def start(tmp_path: Path, verbs: Path) -> subprocess.Popen:
     command = [sys.executable, "-m", "disentangle", "base", "verbs", "--data-dir", str(verbs), *SMALL_TREE]
     env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "XMC_MODEL": str(tmp_path / "model")}
-    return subprocess.Popen(command, env=env, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command,
+        env=env,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        # A shell's background jobs ignore Ctrl-C, and would hand that down.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 @pytest.mark.parametrize(
