@@ -93,7 +93,7 @@ def _insist(download: _Download) -> None:
                 ) from interruption
             wait = interruption.wait or BACKOFF_SECONDS * 2 ** (failures - 1)
             wait = min(wait, MAX_WAIT_SECONDS)
-            logger.info("%s: %s; trying again in %g s", download.path.name, interruption, wait)
+            logger.info("%s: %s; trying again in %g s", download.name, interruption, wait)
             time.sleep(wait)
 
 
@@ -102,6 +102,8 @@ class _Download:
 
     Attributes
     ----------
+    name : str
+        What the log calls it.
     done : int
         Bytes in `part`, of the version that `validator` names; 0 if they cannot be used.
     total : int or None
@@ -114,6 +116,8 @@ class _Download:
     def __init__(self, url: str, path: Path) -> None:
         self.url = url
         self.path = path
+        # Hidden files are hidden for as long as they are not whole: no part of what they are called.
+        self.name = path.name.removeprefix(".")
         self.part = path.with_name(f"{path.name}.part")
         self._record = path.with_name(f"{path.name}.part.json")
         self.done = 0
@@ -171,7 +175,7 @@ class _Download:
         chunked = "Transfer-Encoding" in response.headers
         total = None if chunked else _number(response.headers.get("Content-Length"))
         size = "size unknown" if total is None else decimal(total)
-        logger.info("%s: %s from %s", self.path.name, size, self.url)
+        logger.info("%s: %s from %s", self.name, size, self.url)
         self.part.write_bytes(b"")
         self.done = 0
         self._remember(total, _validator(response))
@@ -192,7 +196,7 @@ class _Download:
             or _validator(response) not in (None, self.validator)
         ):
             self._discard(f"the server did not go on at byte {self.done} of the same file")
-        logger.info("%s: going on at %s of %s", self.path.name, decimal(self.done), decimal(total))
+        logger.info("%s: going on at %s of %s", self.name, decimal(self.done), decimal(total))
         self._remember(total, self.validator)
 
     def _check_complete(self, response: requests.Response) -> None:
@@ -215,8 +219,7 @@ class _Download:
     def _receive(self, response: requests.Response) -> None:
         """Append the body to the part."""
         self._check_space()
-        name = self.path.name
-        with self.part.open("ab") as file, progress.transfer(name, self.total, self.done) as advance:
+        with self.part.open("ab") as file, progress.transfer(self.name, self.total, self.done) as advance:
             while block := self._read(response):
                 if self.total is not None and self.done + len(block) > self.total:
                     self._discard(f"the server sent more than the {decimal(self.total)} that it announced")
@@ -232,8 +235,7 @@ class _Download:
         free = shutil.disk_usage(folder).free
         if missing > free:
             raise DisentangleError(
-                f"not enough space in {folder}: {self.path.name} needs {decimal(missing)}, "
-                f"{decimal(free)} is free"
+                f"not enough space in {folder}: {self.name} needs {decimal(missing)}, {decimal(free)} is free"
             )
 
     def _read(self, response: requests.Response) -> bytes:
