@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, told apart by colour-blind readers; markers and dashes tell them apart in grey.
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 _LEVEL_STYLES = ((_BLUE, "o", "-"), (_ORANGE, "s", "--"), (_GREEN, "^", ":"), (_GREY, "D", "-."))
-_MARKS = {"XR-Linear": (_BLUE, "o"), "paper": (_ORANGE, "s"), "tuned": (_GREEN, "^"), "lean": (_GREEN, "v")}
+_MARKS = {"XR-Linear": (_BLUE, "o"), "paper": (_ORANGE, "s")}
 
 
 def _new_figure(n_panels: int, width: float, height: float) -> tuple[Figure, Any]:

@@ -160,11 +160,7 @@ class BinParams:
 
 # A preset is a named setting of everything that makes one overlap variant.
 DEFAULT_PRESET = "paper"
-PRESETS = {
-    DEFAULT_PRESET: OverlapParams(),
-    # Hardly more candidates than XR-Linear: chosen on validation data, see the README.
-    "lean": OverlapParams(n_copies=8, gain="scores", coverage=0.3, budget=1.2, positives="matched"),
-}
+PRESETS = {DEFAULT_PRESET: OverlapParams()}
 
 
 @dataclass(frozen=True)
