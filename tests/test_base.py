@@ -23,8 +23,11 @@ import scipy.sparse as sp
 from conftest import ROOT, SHARED, Command
 from pecos.xmc.xlinear import XLinearModel
 
+from disentangle import data
+from disentangle.comparison import Comparison, Settings, Variant
 from disentangle.metrics import precision, rank
 from disentangle.overlap import Overlap
+from disentangle.params import OverlapParams, TreeParams
 from disentangle.pseudo import merge_scores
 
 SMALL_TREE = ("--nr-splits", "8", "--max-leaf-size", "10")
@@ -191,6 +194,28 @@ def test_variants_stand_beside_one_another(base: Command, finished: Path, tmp_pa
     assert [row["setting"] for row in rows] == ["XR-Linear", name, "paper"]
     assert float(rows[2]["P@1"]) == paper["precision"][0]
     assert {"frontier.png", "frontier.svg"} <= {path.name for path in folder.iterdir()}
+    # A figure is drawn for new numbers or when it is gone; what cannot be read is no setting.
+    drawn = (folder / "frontier.png").stat().st_mtime_ns
+    again = [*parts, "--positives", "matched", "--merge", "noisy-or"]
+    assert base("--model-dir", model_dir, *again).returncode == 0
+    assert (folder / "frontier.png").stat().st_mtime_ns == drawn
+    (folder / "frontier.svg").unlink()
+    (folder / "paper" / "evaluation" / "stage.json").write_text("{")
+    assert base("--model-dir", model_dir, *again).returncode == 0
+    assert (folder / "frontier.svg").exists()
+    assert len(list(csv.DictReader((folder / "frontier.csv").open()))) == 2
+
+
+def test_a_model_is_retrained_from_a_matching_that_was_deleted(verbs: Path, tmp_path: Path):
+    variant = Variant("matched", "matched", "paper", OverlapParams(positives="matched"))
+    settings = Settings(threads=1, variants=(variant,), tree=TreeParams(nr_splits=8, max_leaf_size=10))
+    comparison = Comparison(tmp_path, data.source(verbs, "verbs"), settings)
+    (overlapped,) = comparison.overlaps
+    overlapped.model.ensure()
+    for folder in (comparison.matching.folder, comparison.xr_linear.folder, overlapped.model.folder):
+        shutil.rmtree(folder)
+    overlapped.model.ensure()
+    assert (overlapped.model.folder / "overlap.npz").exists()
 
 
 def test_a_sweep_compares_on_training_data(disentangle: Command, verbs: Path, tmp_path: Path):

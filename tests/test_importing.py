@@ -20,12 +20,18 @@ from conftest import EMBEDDED, SHARED, Command, run_disentangle
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from disentangle import data, exporting
+from disentangle import cli_data, data, exporting
 from disentangle.errors import DisentangleError
 from disentangle.importing import Import, import_dataset
 from disentangle.matrices import load_any
 from disentangle.params import TfidfParams
 from disentangle.readers import FORMATS
+
+
+def test_the_command_line_offers_every_format():
+    assert tuple(FORMATS) == cli_data.FORMATS
+    assert tuple(exporting.WRITERS) == cli_data.EXPORT_FORMATS
+
 
 Content = bytes | Callable[[Path], None]
 

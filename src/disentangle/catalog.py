@@ -172,12 +172,11 @@ def differs(sizes: dict[str, int], entry: Entry) -> str | None:
     """How sizes differ from all that were published, in words, or None."""
     if any(all(sizes[size] == one[size] for size in data.SIZES) for one in entry.published):
         return None
-    expected = " or ".join(f"{_words(one)} ({one['source']})" for one in entry.published)
-    return f"expected {expected}, got {_words(sizes)}"
-
-
-def _words(sizes: dict[str, int]) -> str:
-    return ", ".join(f"{sizes[size]:,} {size[2:].replace('_', ' ')}" for size in data.SIZES)
+    expected = " or ".join(
+        f"{data.in_words({size: one[size] for size in data.SIZES})} ({one['source']})"
+        for one in entry.published
+    )
+    return f"expected {expected}, got {data.in_words(sizes)}"
 
 
 def _compare(sizes: dict[str, int], entry: Entry, source: str, any_size: bool) -> None:

@@ -61,7 +61,7 @@ def _warnings(folder: Path, read: dict[str, sp.csr_matrix]) -> Iterator[str]:
     yield from data.oddities(read)
     yield from _leakage(read)
     yield from _names(folder, read["Y_trn"])
-    yield from _origin(folder, read)
+    yield from _origin(folder)
 
 
 def _leakage(read: dict[str, sp.csr_matrix]) -> Iterator[str]:
@@ -106,16 +106,10 @@ def _names(folder: Path, Y_trn: sp.csr_matrix) -> Iterator[str]:
         yield f"{error}; the metric needs it, training does not"
 
 
-def _origin(folder: Path, read: dict[str, sp.csr_matrix]) -> Iterator[str]:
+def _origin(folder: Path) -> Iterator[str]:
     """Differences from what was published and from what was downloaded."""
-    Y_trn, Y_tst = read["Y_trn"], read["Y_tst"]
-    sizes = {
-        "n_train_instances": Y_trn.shape[0],
-        "n_test_instances": Y_tst.shape[0],
-        "n_labels": Y_trn.shape[1],
-    }
     known = catalog.entries().get(folder.name)
-    if known and (difference := catalog.differs(sizes, known)):
+    if known and (difference := catalog.differs(data.sizes_in(folder), known)):
         yield f"other sizes than published: {difference}"
     path = folder / catalog.SOURCE_FILE
     if not path.exists():

@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from .errors import DisentangleError
-from .params import ARCHIVE, TfidfParams
+from .params import ARCHIVE, TfidfParams, at_least
 
 # The formats' names, so that help need not import what reads them.
 FORMATS = ("svmlight", "attentionxml", "pecos", "jsonl", "npz")
@@ -162,8 +162,7 @@ def _check(args: argparse.Namespace) -> int:
 def _info(args: argparse.Namespace) -> int:
     from . import data, describe, estimate, report, stages
 
-    if args.threads < 1:
-        raise DisentangleError(f"threads must be at least 1, got {args.threads}")
+    at_least("threads", args.threads, 1)
     dataset = data.load_dataset(args.data_dir, args.name)
     size = estimate.size_of(dataset.X_trn, dataset.Y_trn)
     machine = stages.machine()
@@ -173,7 +172,7 @@ def _info(args: argparse.Namespace) -> int:
 
 
 def _import(args: argparse.Namespace) -> int:
-    from . import importing, progress
+    from . import data, importing, progress
 
     settings = {field.name: getattr(args, field.name) for field in fields(TfidfParams)}
     settings["ngram_range"] = tuple(settings["ngram_range"])
@@ -182,10 +181,8 @@ def _import(args: argparse.Namespace) -> int:
     )
     progress.set_up_logging()
     made = importing.import_dataset(job, args.data_dir)
-    sizes = ", ".join(
-        f"{made[name]:,} {name[2:].replace('_', ' ')}" for name in made if name.startswith("n_")
-    )
-    print(f"{args.data_dir / args.name}: {sizes}")
+    sizes = {name: n for name, n in made.items() if name.startswith("n_")}
+    print(f"{args.data_dir / args.name}: {data.in_words(sizes)}")
     return 0
 
 

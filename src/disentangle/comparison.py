@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable
@@ -15,10 +14,18 @@ import numpy as np
 import scipy.sparse as sp
 
 from . import data, estimate
-from .errors import DisentangleError
-from .params import DEFAULT_PRESET, MAX_K, PRESETS, OverlapParams, PredictParams, Propensity, TreeParams
+from .params import (
+    DEFAULT_PRESET,
+    MAX_K,
+    PRESETS,
+    OverlapParams,
+    PredictParams,
+    Propensity,
+    TreeParams,
+    at_least,
+)
 from .progress import track
-from .stages import RECORD, Stage
+from .stages import RECORD, Stage, read_record
 
 if TYPE_CHECKING:
     from .overlap import Overlap
@@ -81,8 +88,7 @@ class Settings:
             params.validate()
         for variant in self.variants:
             variant.params.validate()
-        if self.threads < 1:
-            raise DisentangleError(f"threads must be at least 1, got {self.threads}")
+        at_least("threads", self.threads, 1)
 
 
 def load_overlap(model_folder: Path) -> Overlap:
@@ -198,7 +204,7 @@ class Comparison:
             partial(self._assign, model=model, match=match, params=variant.params),
             {name: params[name] for name in names},
             ("overlap", "_kernels"),
-            (match,),
+            (model, match),
         )
 
     def _retraining(self, variant: Variant, suffix: str, model: Stage, match: Stage, assign: Stage) -> Stage:
@@ -209,7 +215,7 @@ class Comparison:
             partial(self._retrain, model=model, assign=assign, match=match, positives=positives),
             asdict(self.settings.predict) | {"positives": positives},
             ("pseudo", "tree", "xlinear"),
-            (assign,),
+            (model, match, assign),
         )
 
     def _matching_stage(self, folder: str, model: Stage) -> Stage:
@@ -236,8 +242,7 @@ class Comparison:
     def dataset(self) -> data.Dataset:
         """The dataset, loaded when a stage first needs it."""
         dataset = self.source.load()
-        sizes = ", ".join(f"{n:,} {what[2:].replace('_', ' ')}" for what, n in dataset.sizes().items())
-        logger.info("%s: %s", dataset.name, sizes)
+        logger.info("%s: %s", dataset.name, data.in_words(dataset.sizes()))
         for note in dataset.notes:
             logger.warning("note: %s", note)
         return dataset
@@ -349,8 +354,8 @@ class Comparison:
         these = {one.evaluation.folder for one in self.overlaps}
         found = []
         for path in sorted(self.folder.glob(f"*/evaluation*/{RECORD}")):
-            record = json.loads(path.read_text(encoding="utf-8"))
-            if path.parent not in these and record["inputs"]["data"] == self.load.key:
+            record = read_record(path.parent)
+            if record and path.parent not in these and record["inputs"].get("data") == self.load.key:
                 name = path.parts[-3] + path.parts[-2].removeprefix("evaluation")
                 found.append({"method": "overlap", "variant": name} | record["results"])
         return found

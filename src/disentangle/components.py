@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,15 @@ def label_names(folder: Path, n_labels: int, file: str = LABEL_NAMES) -> list[st
 def has_names(folder: Path, file: str = LABEL_NAMES) -> bool:
     """Whether a dataset says how its labels are called."""
     return (folder / file).exists()
+
+
+def first_repeated(names: Sequence[str]) -> tuple[int, int] | None:
+    """Positions of the first name that an earlier one equals, the earlier one first; None if all differ."""
+    seen: dict[str, int] = {}
+    for i, name in enumerate(names):
+        if (first := seen.setdefault(name, i)) != i:
+            return first, i
+    return None
 
 
 def write_lines(path: Path, lines: list[str]) -> None:

@@ -125,6 +125,26 @@ def digest(folder: Path) -> dict[str, str]:
     return {name: sha256(path) for name, path in paths_of(folder).items()}
 
 
+def in_words(sizes: dict[str, int]) -> str:
+    """Sizes for a log line or a message: `n_labels` 1200 is "1,200 labels"."""
+    return ", ".join(f"{n:,} {name.removeprefix('n_').replace('_', ' ')}" for name, n in sizes.items())
+
+
+def load_parts(folder: Path) -> dict[str, sp.csr_matrix]:
+    """All four matrices of a dataset, by name.
+
+    Raises
+    ------
+    DisentangleError
+        As `load_dataset`.
+    """
+    paths = paths_of(folder)
+    read = {key: load_part(key, path) for key, path in paths.items()}
+    for problem in problems(read, paths):
+        raise DisentangleError(problem)
+    return read
+
+
 def sizes_in(folder: Path) -> dict[str, int]:
     """Numbers of instances and labels of a dataset, without reading it; its matrices must be there.
 
@@ -156,10 +176,7 @@ def load_dataset(data_dir: Path, name: str) -> Dataset:
         If a file is missing or damaged, shapes disagree, a matrix is without entries, or labels are
         not 0/1.
     """
-    paths = paths_of(dataset_folder(data_dir, name))
-    read = {key: load_part(key, path) for key, path in paths.items()}
-    for problem in problems(read, paths):
-        raise DisentangleError(problem)
+    read = load_parts(dataset_folder(data_dir, name))
     notes = tuple(oddities(read))
     # Test instances without labels cannot be scored.
     if not (scored := np.diff(read["Y_tst"].indptr) > 0).all():

@@ -82,14 +82,16 @@ def export_dataset(data_dir: Path, name: str, format: str, out: Path) -> list[Pa
     if not out.name:
         raise DisentangleError(f"--out must name a folder to make, got {str(out)!r}")
     folder = data.dataset_folder(data_dir, name)
-    read = {key: data.load_part(key, path) for key, path in data.paths_of(folder).items()}
-    for problem in data.problems(read, data.paths_of(folder)):
-        raise DisentangleError(problem)
+    read = data.load_parts(folder)
     names = components.label_names(folder, read["Y_trn"].shape[1])
     if format == "attentionxml":
         names = ["_".join(label.split()) for label in names]  # there, blanks part them
-    if FORMATS[format].has_names:
-        _check_unique(names, format)
+    if FORMATS[format].has_names and (repeated := components.first_repeated(names)):
+        first, again = repeated
+        raise DisentangleError(
+            f"{format} tells labels by their names, which must differ: labels {first} and {again} "
+            f"are both {names[first]!r}"
+        )
     parts = [
         Part(part, read[f"X_{part}"], read[f"Y_{part}"], folder / f"X.{part}.txt", names)
         for part in ("trn", "tst")
@@ -107,16 +109,6 @@ def export_dataset(data_dir: Path, name: str, format: str, out: Path) -> list[Pa
         except OSError as error:
             raise DisentangleError(f"cannot write {error.filename or out}: {error.strerror}") from error
     return [out / file for file in files]
-
-
-def _check_unique(names: list[str], format: str) -> None:
-    first: dict[str, int] = {}
-    for i, name in enumerate(names):
-        if first.setdefault(name, i) != i:
-            raise DisentangleError(
-                f"{format} tells labels by their names, which must differ: labels {first[name]} and {i} "
-                f"are both {name!r}"
-            )
 
 
 def _write(path: Path, lines: Iterable[str]) -> None:

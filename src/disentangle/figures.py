@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,16 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, told apart by colour-blind readers; markers and dashes tell them apart in grey.
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 _LEVEL_STYLES = ((_BLUE, "o", "-"), (_ORANGE, "s", "--"), (_GREEN, "^", ":"), (_GREY, "D", "-."))
+
+
+def _is_drawn(figure: Path, rows: list[dict[str, Any]]) -> bool:
+    """Whether all files of a figure are there, and its numbers, which are written last, are these rows."""
+    if not all(figure.with_suffix(ending).exists() for ending in (".png", ".svg", ".csv")):
+        return False
+    with figure.with_suffix(".csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file)) == [{key: str(value) for key, value in row.items()} for row in rows]
+
+
 _MARKS = {"XR-Linear": (_BLUE, "o"), "paper": (_ORANGE, "s")}
 
 
@@ -131,6 +142,14 @@ def draw_frontier(folder: Path, dataset: str, runs: list[dict[str, Any]]) -> Non
         Of the report; XR-Linear's first.
     """
     metrics = (("P@1", "precision", 1), ("P@5", "precision", 5), ("R@10", "recall", 10))
+    rows = [
+        {"setting": run["variant"] or "XR-Linear", "candidates_per_instance": run["candidates_per_instance"]}
+        | {name: run[metric][k - 1] for name, metric, k in metrics}
+        for run in runs
+    ]
+    # Drawing takes seconds, which a run that finds everything done should not.
+    if _is_drawn(folder / "frontier", rows):
+        return
     figure, panels = _new_figure(len(metrics), 11, 3.8)
     figure.suptitle(f"{dataset}: quality against candidates per instance", parse_math=False)
     for panel, (name, metric, k) in zip(panels, metrics, strict=True):
@@ -143,11 +162,6 @@ def draw_frontier(folder: Path, dataset: str, runs: list[dict[str, Any]]) -> Non
         panel.set(xlabel="candidates per instance (labels ranked)", ylabel=f"{name} (%)")
         panel.margins(0.15)
     _save(figure, folder, "frontier")
-    rows = [
-        {"setting": run["variant"] or "XR-Linear", "candidates_per_instance": run["candidates_per_instance"]}
-        | {name: run[metric][k - 1] for name, metric, k in metrics}
-        for run in runs
-    ]
     write_csv(folder / "frontier.csv", rows)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import scipy.sparse as sp
 
 from . import data, matrices, npz, progress, stages, tfidf
-from .components import LABEL_NAMES, write_lines
+from .components import LABEL_NAMES, first_repeated, write_lines
 from .errors import DisentangleError
 from .params import TfidfParams
 from .readers import FORMATS, Block, binary_rows, read_names
@@ -158,14 +158,13 @@ def _texts(blocks: Iterator[Block], found: set[str]) -> Iterator[str]:
 
 def _columns(names: Sequence[str], source: Path | None) -> dict[str, int]:
     """Column of each label name."""
-    columns: dict[str, int] = {}
-    for i, name in enumerate(names):
-        if columns.setdefault(name, i) != i:
-            raise DisentangleError(
-                f"{source}, line {i + 1}: expected each name once, found {name!r}, which line "
-                f"{columns[name] + 1} has, too"
-            )
-    return columns
+    if repeated := first_repeated(names):
+        first, again = repeated
+        raise DisentangleError(
+            f"{source}, line {again + 1}: expected each name once, found {names[again]!r}, which line "
+            f"{first + 1} has, too"
+        )
+    return {name: i for i, name in enumerate(names)}
 
 
 def _label_rows(labels: Any, columns: dict[str, int], names: Path | None, source: Path) -> sp.csr_matrix:

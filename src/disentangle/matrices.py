@@ -142,10 +142,15 @@ def _check_memory(path: Path, size: int) -> None:
         )
 
 
+def locate(indptr: np.ndarray, wrong: np.ndarray) -> tuple[int, int]:
+    """Row and position of the first of a CSR matrix's entries that the mask `wrong` marks."""
+    entry = int(np.argmax(wrong))
+    return int(np.searchsorted(indptr, entry, side="right")) - 1, entry
+
+
 def _first(matrix: sp.csr_matrix, wrong: np.ndarray) -> tuple[int, int, float]:
     """Row, column and value of the first entry that the mask `wrong` marks."""
-    entry = int(np.argmax(wrong))
-    row = int(np.searchsorted(matrix.indptr, entry, side="right")) - 1
+    row, entry = locate(matrix.indptr, wrong)
     return row, int(matrix.indices[entry]), float(matrix.data[entry])
 
 

@@ -20,7 +20,8 @@ MAX_K = 10
 _MAX_INT = 2**31 - 1
 
 
-def _at_least(name: str, value: int, minimum: int) -> None:
+def at_least(name: str, value: int, minimum: int) -> None:
+    """Raise DisentangleError unless an integer is in its range."""
     if value < minimum:
         raise DisentangleError(f"{name} must be at least {minimum}, got {value}")
     if value > _MAX_INT:
@@ -46,9 +47,9 @@ class TreeParams:
     seed: int = 0
 
     def validate(self) -> None:
-        _at_least("nr_splits", self.nr_splits, 2)
+        at_least("nr_splits", self.nr_splits, 2)
         # With one label per leaf PECOS cannot balance a tree over a label count that is no power of two.
-        _at_least("max_leaf_size", self.max_leaf_size, 2)
+        at_least("max_leaf_size", self.max_leaf_size, 2)
         if not 0 <= self.seed < 2**32:
             raise DisentangleError(f"seed must be in 0..{2**32 - 1}, got {self.seed}")
 
@@ -69,8 +70,8 @@ class PredictParams:
     top_k: int = 160
 
     def validate(self) -> None:
-        _at_least("beam_size", self.beam_size, 1)
-        _at_least("top_k", self.top_k, MAX_K)
+        at_least("beam_size", self.beam_size, 1)
+        at_least("top_k", self.top_k, MAX_K)
 
 
 @dataclass(frozen=True)
@@ -113,8 +114,8 @@ class OverlapParams:
     rounds: int = 1
 
     def validate(self) -> None:
-        _at_least("n_copies", self.n_copies, 1)
-        _at_least("rounds", self.rounds, 1)
+        at_least("n_copies", self.n_copies, 1)
+        at_least("rounds", self.rounds, 1)
         for name, choices in CHOICES.items():
             if (value := getattr(self, name)) not in choices:
                 raise DisentangleError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
@@ -150,8 +151,8 @@ class BinParams:
     bin_size: int = 2
 
     def validate(self) -> None:
-        _at_least("level_from_leaf", self.level_from_leaf, 0)
-        _at_least("bin_size", self.bin_size, 2)
+        at_least("level_from_leaf", self.level_from_leaf, 0)
+        at_least("bin_size", self.bin_size, 2)
 
     def name(self) -> str:
         """Name of the folder of what is made with these."""
@@ -209,11 +210,11 @@ class TfidfParams:
         fewest, most = self.ngram_range
         if not 1 <= fewest <= most <= 10:
             raise DisentangleError(f"ngram_range must be two rising numbers in 1..10, got {fewest}, {most}")
-        _at_least("min_df", self.min_df, 1)
+        at_least("min_df", self.min_df, 1)
         if not 0 < self.max_df <= 1:
             raise DisentangleError(f"max_df must be above 0 and at most 1, got {self.max_df}")
         if self.max_features is not None:
-            _at_least("max_features", self.max_features, 1)
+            at_least("max_features", self.max_features, 1)
         try:
             groups = re.compile(self.token_pattern).groups
         except (re.error, OverflowError, RecursionError) as error:

@@ -60,12 +60,16 @@ class Job:
             raise DisentangleError(f"{job} takes one preset, got {names}")
         return self.settings.variants[0]
 
-    def base(self) -> Comparison:
-        """The base job's two models, not made yet; a known dataset that is not there is fetched."""
+    def source(self) -> data.Source:
+        """The dataset, not loaded yet; a known one that is not there is fetched."""
         self.settings.validate()
         if catalog.is_missing(self.data_dir, self.dataset):
             catalog.get(self.data_dir, self.dataset, self.mirror)
-        return Comparison(self.folder("base"), data.source(self.data_dir, self.dataset), self.settings)
+        return data.source(self.data_dir, self.dataset)
+
+    def base(self) -> Comparison:
+        """The base job's models, not made yet."""
+        return Comparison(self.folder("base"), self.source(), self.settings)
 
     def report(self, name: str, made: dict[str, Any], **more: Any) -> dict[str, Any]:
         """Write `report.json` of the job of this name and return it.
@@ -123,7 +127,7 @@ def run_sweep(job: Job) -> dict[str, Any]:
     """
     seed = job.settings.tree.seed
     folder = job.folder("sweep")
-    source = data.validation(job.base().source, seed)
+    source = data.validation(job.source(), seed)
     sweep = Comparison(folder / f"seed-{seed}", source, job.settings)
     with _workspaces(folder, sweep.folder):
         runs = sweep.runs()

@@ -97,6 +97,20 @@ def track(batches: Iterable[T], n_instances: int, batch_size: int) -> Iterator[T
             _live.advance(task, batch_size)
 
 
+def _every(seconds: float) -> Callable[[], bool]:
+    """A function that says whether so many seconds have passed since it last said so."""
+    last = time.monotonic()
+
+    def is_due() -> bool:
+        nonlocal last
+        if time.monotonic() - last < seconds:
+            return False
+        last = time.monotonic()
+        return True
+
+    return is_due
+
+
 @contextmanager
 def transfer(name: str, total: int | None, done: int) -> Iterator[Callable[[int], None]]:
     """Show how far a transfer is: a bar on a terminal, elsewhere a log line now and then.
@@ -115,14 +129,13 @@ def transfer(name: str, total: int | None, done: int) -> Iterator[Callable[[int]
     callable
         To be called with the number of bytes of each block.
     """
-    last_line = time.monotonic()
+    is_due = _every(LINE_SECONDS)
 
     def advance(n_bytes: int) -> None:
-        nonlocal done, last_line
+        nonlocal done
         done += n_bytes
         _live.advance(task, n_bytes)
-        if _live.disable and time.monotonic() - last_line >= LINE_SECONDS:
-            last_line = time.monotonic()
+        if _live.disable and is_due():
             share = f"{100 * done // total} % of {decimal(total)}" if total else decimal(done)
             logger.info("%s: %s", name, share)
 
@@ -145,12 +158,11 @@ S = TypeVar("S", bound=_Sized)
 
 def counted(blocks: Iterable[S], what: str) -> Iterator[S]:
     """Pass blocks through whose number is not known, and show how many instances they had."""
-    n, last_line = 0, time.monotonic()
+    n, is_due = 0, _every(LINE_SECONDS)
     for block in blocks:
         yield block
         n += block.n_instances
         for task in _live.task_ids:
             _live.update(task, description=f"{n:,} {what}")
-        if _live.disable and time.monotonic() - last_line >= LINE_SECONDS:
-            last_line = time.monotonic()
+        if _live.disable and is_due():
             logger.info("%s %s", f"{n:,}", what)

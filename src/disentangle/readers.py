@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from .errors import DisentangleError
-from .matrices import load_any, load_labels
+from .matrices import load_any, load_labels, locate
 
 # A block ends at either; together they bound what is held at a time.
 _BLOCK_LINES = 8192
@@ -178,10 +178,10 @@ def _parse_svmlight(block: list[Line], n_features: int | None, n_labels: int | N
     ids = pairs[:, 0]
     highest = MAX_ID if n_features is None else n_features - 1
     if (wrong := ids > highest).any():
-        row, entry = _locate(indptr, wrong)
+        row, entry = locate(indptr, wrong)
         raise block[row].wrong(f"features from 0 to {highest}", f"{ids[entry]:.0f}")
     if (wrong := ~np.isfinite(values)).any():
-        row, entry = _locate(indptr, wrong)
+        row, entry = locate(indptr, wrong)
         raise block[row].wrong("values that fit float32", f"{pairs[entry, 1]:g}")
     matrix = sp.csr_matrix((values, ids.astype(np.int32), indptr), shape=(len(block), int(highest) + 1))
     matrix.sort_indices()
@@ -190,12 +190,6 @@ def _parse_svmlight(block: list[Line], n_features: int | None, n_labels: int | N
     if len(twice):
         raise block[rows[twice[0]]].wrong("each feature once", str(matrix.indices[twice[0]]))
     return Block(labels, matrix, n_features, n_labels)
-
-
-def _locate(indptr: np.ndarray, wrong: np.ndarray) -> tuple[int, int]:
-    """Row and entry of the first value that is wrong."""
-    entry = int(np.argmax(wrong))
-    return int(np.searchsorted(indptr, entry, side="right")) - 1, entry
 
 
 def _first_wrong(text: str) -> str:

@@ -59,6 +59,15 @@ def _name(run: dict[str, Any]) -> str:
     return f"overlap ({run['variant']}, n_copies {run['n_copies']})"
 
 
+def _costs(run: dict[str, Any]) -> list[float]:
+    return [run["candidates_per_instance"], training_seconds(run), run["seconds"]["predict"]]
+
+
+def _numbers(run: dict[str, Any]) -> list[str]:
+    """The cells of `_COLUMNS` and `_COSTS`."""
+    return [*_cells(_figures(run)), *(f"{value:,.1f}" for value in _costs(run))]
+
+
 def _cells(figures: list[float | None], sign: str = "") -> list[str]:
     return ["" if value is None else f"{value:{sign}.2f}" for value in figures]
 
@@ -103,12 +112,9 @@ def _comparison_table(title: str, runs: list[dict[str, Any]]) -> Table:
     table.add_column("method", overflow="fold")
     for column in (*_COLUMNS, *_COSTS):
         table.add_column(column, justify="right", no_wrap=True)
-    rows = []
     for run in runs:
-        costs = [run["candidates_per_instance"], training_seconds(run), run["seconds"]["predict"]]
-        rows.append((_figures(run), costs))
-        table.add_row(_name(run), *_cells(_figures(run)), *(f"{value:,.1f}" for value in costs))
-    (xr_linear, xr_costs), *overlaps = rows
+        table.add_row(_name(run), *_numbers(run))
+    (xr_linear, xr_costs), *overlaps = [(_figures(run), _costs(run)) for run in runs]
     table.add_section()
     for run, (overlap, overlap_costs) in zip(runs[1:], overlaps, strict=True):
         difference = [b - a for a, b in zip(xr_linear, overlap, strict=True)]  # type: ignore[operator]
@@ -129,16 +135,9 @@ def print_sweep(report: dict[str, Any]) -> None:
         table.add_column(column.replace("_", " "))
     for column in (*_COLUMNS, *_COSTS):
         table.add_column(column, justify="right", no_wrap=True)
-    for run in report["runs"]:
-        costs = [run["candidates_per_instance"], training_seconds(run), run["seconds"]["predict"]]
-        parts = [str(run["overlap"][name]) for name in varied] or [run["variant"]] if run in runs else []
-        blanks = [""] * (len(varied or [0]) - 1)
-        table.add_row(
-            *(parts or ["XR-Linear", *blanks]),
-            *_cells(_figures(run)),
-            *(f"{value:,.1f}" for value in costs),
-            end_section=run is xr_linear,
-        )
+    table.add_row("XR-Linear", *[""] * (len(varied) - 1), *_numbers(xr_linear), end_section=True)
+    for run in runs:
+        table.add_row(*([str(run["overlap"][name]) for name in varied] or [run["variant"]]), *_numbers(run))
     _print(table)
 
 

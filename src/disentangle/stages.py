@@ -174,6 +174,15 @@ def _clear(left: Path) -> None:
         left.unlink(missing_ok=True)
 
 
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """What a stage's `stage.json` says, or None if it is not there or damaged."""
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) and set(record) >= _RECORDED else None
+
+
 class Stage:
     """One step of a job, whose results lie in a folder of their own.
 
@@ -233,7 +242,7 @@ class Stage:
 
     def record(self) -> dict[str, Any] | None:
         """What `stage.json` says, or None if the stage is not done, not whole, or out of date."""
-        record = self._on_disk()
+        record = read_record(self.folder)
         if self._force or record is None or record.get("key") != self.key:
             return None
         for file, size in record["files"].items():
@@ -241,13 +250,6 @@ class Stage:
             if not path.is_file() or path.stat().st_size != size:
                 return None
         return record
-
-    def _on_disk(self) -> dict[str, Any] | None:
-        try:
-            record = json.loads((self.folder / RECORD).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        return record if isinstance(record, dict) and set(record) >= _RECORDED else None
 
     def ensure(self) -> dict[str, Any]:
         """Make the stage, and before it what it needs, unless it is done; return its record."""
@@ -262,7 +264,7 @@ class Stage:
         return record
 
     def _say_why(self) -> None:
-        if (old := self._on_disk()) is None:
+        if (old := read_record(self.folder)) is None:
             return
         before = old["inputs"]
         changed = sorted(name for name, value in self._inputs.items() if before.get(name) != value)
