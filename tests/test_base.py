@@ -100,7 +100,8 @@ def test_the_report_says_what_was_run(finished: Path):
     assert report["machine"]["cores"] >= 1
     xr_linear, overlap = report["runs"]
     assert set(xr_linear["seconds"]) == {"load", "train", "predict", "evaluate"}
-    assert set(overlap["seconds"]) == {*xr_linear["seconds"], "match", "assign", "expand", "retrain"}
+    more = {"match", "assign", "expand", "split", "retrain"}
+    assert set(overlap["seconds"]) == {*xr_linear["seconds"], *more}
     for run in report["runs"]:
         assert all(len(run[name]) == 10 for name in ("precision", "recall", "ndcg", "psp"))
         assert 50 < run["peak_rss_mib"] < 5000
@@ -204,6 +205,68 @@ def test_variants_stand_beside_one_another(base: Command, finished: Path, tmp_pa
     assert base("--model-dir", model_dir, *again).returncode == 0
     assert (folder / "frontier.svg").exists()
     assert len(list(csv.DictReader((folder / "frontier.csv").open()))) == 2
+
+
+def test_clusters_that_swell_are_split(base: Command, finished: Path, tmp_path: Path):
+    model_dir = tmp_path / "copy"
+    shutil.copytree(finished, model_dir)
+    parts = ("--leaf-size", "10", "--negatives", "0.5")
+    assert base("--model-dir", model_dir, *parts).returncode == 0
+    folder = model_dir / "verbs" / "base"
+    overlap = json.loads((folder / "report.json").read_text())["runs"][1]
+    paper = json.loads((finished / "verbs" / "base" / "report.json").read_text())["runs"][1]
+    assert paper["largest_cluster"] > overlap["largest_cluster"] <= 10
+    assert overlap["n_pseudo_labels"] == paper["n_pseudo_labels"]
+    assert overlap["candidates_per_instance"] < paper["candidates_per_instance"] / 2
+    assert {"expand", "split", "retrain"} <= set(overlap["seconds"])
+    # The splits are drawn from the seed, not from the clock or the threads.
+    model = folder / overlap["model"]
+    before = {path: path.read_bytes() for path in model.rglob("*.npz")}
+    shutil.rmtree(model)
+    assert base("--model-dir", model_dir, *parts, "--threads", "1").returncode == 0
+    assert before == {path: path.read_bytes() for path in model.rglob("*.npz")}
+    # The next round starts from the tree that was split.
+    assert base("--model-dir", model_dir, *parts, "--rounds", "2").returncode == 0
+
+
+def test_ensembles_average_the_scores_of_their_trees(
+    base: Command, finished: Path, verbs: Path, tmp_path: Path
+):
+    model_dir = tmp_path / "copy"
+    shutil.copytree(finished, model_dir)
+    result = base("--model-dir", model_dir, "--n-trees", "2")
+    assert result.returncode == 0, result.stderr
+    folder = model_dir / "verbs" / "base"
+    runs = json.loads((folder / "report.json").read_text())["runs"]
+    kinds = [(run["method"], run["n_trees"]) for run in runs]
+    assert kinds == [("xr-linear", 1), ("overlap", 1), ("xr-linear", 2), ("overlap", 2)]
+    assert all(f"{name}, 2 trees" in result.stdout for name in ("XR-Linear", "paper"))
+    # The second tree is the one that its seed gives alone.
+    assert base("--seed", "1").returncode == 0
+    alone = tmp_path / "model" / "verbs" / "base"
+    second = json.loads((alone / "report.json").read_text())["runs"]
+    for path in (alone / "paper" / "overlap").rglob("*.npz"):
+        assert path.read_bytes() == (folder / "tree-2" / path.relative_to(alone)).read_bytes()
+    assert runs[2]["candidates_per_instance"] == pytest.approx(
+        runs[0]["candidates_per_instance"] + second[0]["candidates_per_instance"]
+    )
+    # Slow twin: dense scores, averaged.
+    dataset = data.load_dataset(verbs, "verbs")
+    scores = np.zeros(dataset.Y_tst.shape, np.float32)
+    for place in (folder, folder / "tree-2"):
+        copies = Overlap.load(place / "paper" / "overlap" / "overlap.npz")
+        predicted = XLinearModel.load(str(place / "paper" / "overlap")).predict(dataset.X_tst)
+        scores += merge_scores(predicted, copies.original, copies.n_labels).toarray() / 2
+    by_hand = precision(dataset.Y_tst, rank(sp.csr_matrix(scores), 10))
+    assert by_hand.tolist() == pytest.approx(runs[3]["precision"], abs=1e-3)
+    # A further tree is all that a larger ensemble makes.
+    result = base("--model-dir", model_dir, "--n-trees", "3")
+    trained = [stage for stage in stages_run(result) if "evaluation" not in stage]
+    assert [stage for stage in trained if stage.endswith(("xr-linear", "overlap"))] == [
+        "tree-3/xr-linear",
+        "tree-3/paper/overlap",
+    ]
+    assert len(trained) == 5
 
 
 def test_a_model_is_retrained_from_a_matching_that_was_deleted(verbs: Path, tmp_path: Path):
@@ -333,6 +396,14 @@ MISTAKES = [
     (("base", "../verbs"), "must be the name of a folder in"),
     (("base", "verbs", "--data-dir", "nowhere"), "no dataset folder at nowhere"),
     (("base", "verbs", "--n-copies", "0"), "n_copies must be at least 1, got 0"),
+    (("base", "verbs", "--leaf-size", "1"), "leaf_size must be at least 2, got 1"),
+    (("base", "verbs", "--negatives", "1.1"), "negatives must be in 0..1, got 1.1"),
+    (("base", "verbs", "--coverage", "nan"), "coverage must be in 0..1, got nan"),
+    (("base", "verbs", "--n-trees", "0"), "n_trees must be at least 1, got 0"),
+    (
+        ("base", "verbs", "--n-trees", "2", "--seed", "4294967295"),
+        "seed must be in 0..4294967295, got 4294967296",
+    ),
     (("base", "verbs", "--rounds", "0"), "rounds must be at least 1, got 0"),
     (("base", "verbs", "--beam-size", "0"), "beam_size must be at least 1, got 0"),
     (("base", "verbs", "--top-k", "9"), "top_k must be at least 10, got 9"),

@@ -15,6 +15,7 @@ def run(method: str, p1: float, seconds: dict[str, float]) -> dict:
         "preset": "paper" if method == "overlap" else None,
         "variant": "paper" if method == "overlap" else None,
         "n_copies": 2,
+        "n_trees": 1,
         "precision": [p1] * 10,
         "recall": [10.0] * 10,
         "psp": [20.0] * 10,

@@ -92,6 +92,53 @@ def test_replacing_the_leaf_level_keeps_the_rest(model: Path):
     assert tree.leaf_clusters(replaced).tolist() == [0, 0, 0]
 
 
+def test_leaves_with_too_many_labels_are_split_and_the_rest_of_the_tree_stays(dataset: Dataset, model: Path):
+    chain, Y = tree.load_chain(model), dataset.Y_trn.tocsc()
+    before = tree.leaf_clusters(chain)
+    limit = int(np.bincount(before).max()) - 1
+    split, part_of = tree.split_leaves(chain, dataset.X_trn, Y, limit, seed=0, threads=2)
+    after = tree.leaf_clusters(split)
+    sizes = np.bincount(after)
+    assert sizes.max() <= limit
+    assert sizes.min() > 0
+    assert part_of[after].tolist() == before.tolist()
+    small = np.bincount(before)[before] <= limit
+    assert 0 < small.sum() < len(small)
+    assert after[small].tolist() == before[small].tolist()
+    assert tree.clusters_at_level(split, 1).tolist() == tree.clusters_at_level(chain, 1).tolist()
+    again, _ = tree.split_leaves(chain, dataset.X_trn, Y, limit, seed=0, threads=1)
+    assert again == split
+
+
+def test_a_tree_whose_leaves_are_small_enough_is_not_split(dataset: Dataset, model: Path):
+    chain = tree.load_chain(model)
+    largest = int(np.bincount(tree.leaf_clusters(chain)).max())
+    same, part_of = tree.split_leaves(chain, dataset.X_trn, dataset.Y_trn.tocsc(), largest, 0, threads=1)
+    assert same == chain
+    assert part_of.tolist() == list(range(chain[-1].shape[1]))
+
+
+def test_negatives_change_the_ranker_and_where_the_labels_are_at_home_nothing(
+    dataset: Dataset, model: Path, tmp_path: Path
+):
+    chain, Y = tree.load_chain(model), dataset.Y_trn.tocsc()
+
+    def weights(name: str, negatives: sp.csr_matrix) -> list[bytes]:
+        trained = xlinear.train(dataset.X_trn, Y, chain, PredictParams(), 2, negatives)
+        xlinear.save(trained, tmp_path / name)
+        return layers(tmp_path / name)
+
+    def layers(folder: Path) -> list[bytes]:
+        return [(folder / "ranker" / f"{d}.model" / "W.npz").read_bytes() for d in range(len(chain))]
+
+    own = (Y @ chain[-1]).tocsr()
+    assert weights("own", own) == layers(model)
+    matched = sp.vstack(list(xlinear.match(model, dataset.X_trn, 3, threads=2)), format="csr")
+    changed = weights("matched", matched)
+    assert changed[:-1] == layers(model)[:-1]
+    assert changed[-1] != layers(model)[-1]
+
+
 def test_too_few_labels_for_a_tree(dataset: Dataset):
     n_labels = dataset.Y_trn.shape[1]
     with pytest.raises(

@@ -76,12 +76,18 @@ def _parser() -> argparse.ArgumentParser:
         description="Label disentanglement in extreme multi-label classification.",
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    _add_job(
+    base = _add_job(
         commands,
         "base",
         _base,
         "XR-Linear beside overlapped XR-Linear on one dataset",
         "Train and evaluate XR-Linear, put labels into several clusters, retrain, evaluate.",
+    )
+    base.add_argument(
+        "--n-trees",
+        type=int,
+        default=1,
+        help="compare ensembles, too: averaged scores of so many trees, whose seeds rise by one",
     )
     binned = _add_job(
         commands,
@@ -221,6 +227,13 @@ _PARTS: tuple[tuple[str, Callable[[str], Any], str], ...] = (
     ("capacity", float, "most labels per cluster, times n_copies * labels / clusters"),
     ("budget", float, "most candidates per instance, times those without overlap"),
     ("positives", str, "which instances of its label a copy is trained on"),
+    ("leaf_size", int, "most labels per cluster, copies counted: larger ones are split before retraining"),
+    (
+        "negatives",
+        float,
+        "share of the clusters that match an instance without being its own where retraining uses it against "
+        "their labels",
+    ),
     ("merge", str, "a label's score from those of its copies"),
     ("rounds", int, "rounds of match, assign, retrain"),
 )
@@ -268,6 +281,7 @@ def _job(args: argparse.Namespace, combinations: tuple[dict[str, Any], ...] = ({
             _variant(preset, (*layers, combination)) for preset in args.preset for combination in combinations
         ),
         tree=_filled(TreeParams, layers),
+        n_trees=getattr(args, "n_trees", 1),
         predict=_filled(PredictParams, layers),
         propensity=_filled(Propensity, layers),
         force=args.force,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,6 +59,11 @@ class Variant:
     preset: str
     params: OverlapParams
 
+    @property
+    def merged(self) -> str:
+        """What the name has that the folder has not."""
+        return self.name.removeprefix(self.folder)
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -68,6 +73,8 @@ class Settings:
     ----------
     variants : tuple of Variant
         Ways to overlap, each compared with XR-Linear.
+    n_trees : int
+        How many trees there are in the ensembles that are compared as well; 1 for none.
     threads : int
         Has no effect on results, nor has `force`.
     force : bool
@@ -79,6 +86,7 @@ class Settings:
         Variant(DEFAULT_PRESET, DEFAULT_PRESET, DEFAULT_PRESET, PRESETS[DEFAULT_PRESET]),
     )
     tree: TreeParams = field(default_factory=TreeParams)
+    n_trees: int = 1
     predict: PredictParams = field(default_factory=PredictParams)
     propensity: Propensity = field(default_factory=Propensity)
     force: bool = False
@@ -88,6 +96,8 @@ class Settings:
             params.validate()
         for variant in self.variants:
             variant.params.validate()
+        at_least("n_trees", self.n_trees, 1)
+        replace(self.tree, seed=self.tree.seed + self.n_trees - 1).validate()
         at_least("threads", self.threads, 1)
 
 
@@ -105,6 +115,20 @@ def load_overlap(model_folder: Path) -> Overlap:
 def load_matching(folder: Path) -> sp.csr_matrix:
     """What a matching stage found: scores of leaf clusters for each training instance."""
     return sp.load_npz(folder / MATCHING_FILE)
+
+
+def describe(variant: Variant | None, n_trees: int = 1) -> dict[str, Any]:
+    """How the report names XR-Linear (None) or a way to overlap."""
+    if variant is None:
+        return {"method": "xr-linear", "variant": None, "preset": None, "n_copies": 1, "n_trees": n_trees}
+    return {
+        "method": "overlap",
+        "variant": variant.name,
+        "preset": variant.preset,
+        "n_copies": variant.params.n_copies,
+        "n_trees": n_trees,
+        "overlap": asdict(variant.params),
+    }
 
 
 @dataclass(frozen=True)
@@ -136,10 +160,13 @@ class Comparison:
         Each stage leaves its results in a folder in here.
     source : data.Source
     settings : Settings
+    prefix : str
+        What the log puts before the names of the stages.
     """
 
-    def __init__(self, folder: Path, source: data.Source, settings: Settings) -> None:
+    def __init__(self, folder: Path, source: data.Source, settings: Settings, prefix: str = "") -> None:
         self.folder = folder
+        self.prefix = prefix
         self.source = source
         self.settings = settings
         self.load = self._stage("load", "load", self._load, source.inputs, ("data", "matrices"))
@@ -151,7 +178,7 @@ class Comparison:
             ("tree", "xlinear"),
             (self.load,),
         )
-        self.xr_linear_evaluation = self._evaluation(self.xr_linear, "xr-linear-evaluation", "mean")
+        self.xr_linear_evaluation = self.evaluation((self.xr_linear,), "xr-linear-evaluation", "mean")
         self.matching = self._matching_stage("matching", self.xr_linear)
         self.overlaps = [self._overlapped(variant) for variant in settings.variants]
 
@@ -172,10 +199,10 @@ class Comparison:
             build,
             needs,
             prepare=(lambda: self.dataset) if needs else (lambda: None),
-            helpers=(load_overlap, load_matching, Comparison._matching),
+            helpers=(load_overlap, load_matching, Comparison._matching, Comparison._scores),
             threads=self.settings.threads,
             force=self.settings.force,
-            title=folder,
+            title=f"{self.prefix}{folder}",
         )
 
     def _overlapped(self, variant: Variant) -> Overlapped:
@@ -188,9 +215,8 @@ class Comparison:
             assign = self._assignment(variant, suffix, model, match)
             model = self._retraining(variant, suffix, model, match, assign)
             steps += [match, assign, model]
-        merged = variant.name.removeprefix(variant.folder)
-        folder = f"{variant.folder}/evaluation{suffix}{merged}"
-        evaluation = self._evaluation(model, folder, variant.params.merge)
+        folder = f"{variant.folder}/evaluation{suffix}{variant.merged}"
+        evaluation = self.evaluation((model,), folder, variant.params.merge)
         # Not part of the comparison: where the overlap sends its training instances.
         own = self._matching_stage(f"{variant.folder}/overlap-matching{suffix}", model)
         return Overlapped(variant, tuple(steps), model, evaluation, own)
@@ -208,13 +234,14 @@ class Comparison:
         )
 
     def _retraining(self, variant: Variant, suffix: str, model: Stage, match: Stage, assign: Stage) -> Stage:
-        positives = variant.params.positives
+        params = variant.params
+        parts = {name: getattr(params, name) for name in ("positives", "leaf_size", "negatives")}
         return self._stage(
             "retrain",
             f"{variant.folder}/overlap{suffix}",
-            partial(self._retrain, model=model, assign=assign, match=match, positives=positives),
-            asdict(self.settings.predict) | {"positives": positives},
-            ("pseudo", "tree", "xlinear"),
+            partial(self._retrain, model=model, assign=assign, match=match, params=params),
+            asdict(self.settings.predict) | parts | {"seed": self.settings.tree.seed},
+            ("pseudo", "tree", "negatives", "xlinear"),
             (model, match, assign),
         )
 
@@ -228,14 +255,15 @@ class Comparison:
             (model,),
         )
 
-    def _evaluation(self, model: Stage, folder: str, merge: str) -> Stage:
+    def evaluation(self, models: tuple[Stage, ...], folder: str, merge: str) -> Stage:
+        """The stage that evaluates the averaged scores of models, of one tree each."""
         return self._stage(
             "evaluate",
             folder,
-            partial(self._evaluate, model=model, merge=merge),
+            partial(self._evaluate, models=models, merge=merge),
             asdict(self.settings.propensity) | {"max_k": MAX_K, "merge": merge, "data": self.load.key},
             ("metrics", "pseudo", "xlinear", "_kernels"),
-            (model,),
+            models,
         )
 
     @cached_property
@@ -280,40 +308,48 @@ class Comparison:
         return {}
 
     def _retrain(
-        self, out: Path, model: Stage, assign: Stage, match: Stage, positives: str
+        self, out: Path, model: Stage, assign: Stage, match: Stage, params: OverlapParams
     ) -> dict[str, Any]:
         from . import tree, xlinear
+        from .negatives import sample_negatives
         from .pseudo import expand_labels
 
-        start = time.perf_counter()
-        overlap = load_overlap(assign.folder)
-        M = load_matching(match.folder) if positives == "matched" else None
-        Y = expand_labels(self.dataset.Y_trn.tocsc(), overlap, M)
+        settings, X = self.settings, self.dataset.X_trn
+        clock = [time.perf_counter()]
+        overlap, M = load_overlap(assign.folder), load_matching(match.folder)
+        Y = expand_labels(self.dataset.Y_trn.tocsc(), overlap, M if params.positives == "matched" else None)
         chain = tree.replace_leaf_level(tree.load_chain(model.folder), overlap.cluster_matrix())
-        expanded = time.perf_counter()
-        retrained = xlinear.train(self.dataset.X_trn, Y, chain, self.settings.predict, self.settings.threads)
-        xlinear.save(retrained, out)
+        part_of = np.arange(overlap.n_clusters, dtype=np.int32)
+        clock.append(time.perf_counter())
+        if params.leaf_size is not None:
+            chain, part_of = tree.split_leaves(
+                chain, X, Y, params.leaf_size, settings.tree.seed, settings.threads
+            )
+            overlap = replace(overlap, clusters=tree.leaf_clusters(chain), n_clusters=len(part_of))
+        clock.append(time.perf_counter())
+        negatives = None
+        if params.negatives > 0:
+            negatives = sample_negatives(M, part_of, params.negatives, settings.tree.seed)
+        xlinear.save(xlinear.train(X, Y, chain, settings.predict, settings.threads, negatives), out)
         # Beside the model, because its scores can be merged to labels only with it.
         overlap.save(out / OVERLAP_FILE)
-        return {"seconds": {"expand": expanded - start, "retrain": time.perf_counter() - expanded}}
+        clock.append(time.perf_counter())
+        return {"seconds": dict(zip(("expand", "split", "retrain"), np.diff(clock).tolist(), strict=True))}
 
-    def _evaluate(self, out: Path, model: Stage, merge: str) -> dict[str, Any]:
+    def _evaluate(self, out: Path, models: tuple[Stage, ...], merge: str) -> dict[str, Any]:
         from . import metrics, xlinear
-        from .pseudo import merge_scores
 
         X, Y_true = self.dataset.X_tst, self.dataset.Y_tst
-        overlap = load_overlap(model.folder)
+        overlaps = [load_overlap(model.folder) for model in models]
         start = time.perf_counter()
-        batches = xlinear.predict(model.folder, X, self.settings.predict, self.settings.threads)
-        Y_pred = np.vstack(
-            [
-                metrics.rank(merge_scores(batch, overlap.original, overlap.n_labels, merge), MAX_K)
-                for batch in track(batches, X.shape[0], xlinear.BATCH_SIZE)
-            ]
-        )
+        batches = track(self._scores(models, overlaps, merge), X.shape[0], xlinear.BATCH_SIZE)
+        Y_pred = np.vstack([metrics.rank(scores, MAX_K) for scores in batches])
         predicted = time.perf_counter()
         inverse = metrics.inverse_propensity(self.dataset.Y_trn, self.settings.propensity)
-        sizes = overlap.cluster_sizes()
+        candidates = [
+            metrics.candidates_per_instance(self._matching(model, X), overlap.cluster_sizes())
+            for model, overlap in zip(models, overlaps, strict=True)
+        ]
         figures = {
             "precision": metrics.precision(Y_true, Y_pred),
             "recall": metrics.recall(Y_true, Y_pred),
@@ -321,32 +357,40 @@ class Comparison:
             "psp": metrics.psp(Y_true, Y_pred, inverse),
         }
         return {name: [round(v, 4) for v in values.tolist()] for name, values in figures.items()} | {
-            "candidates_per_instance": metrics.candidates_per_instance(self._matching(model, X), sizes),
-            "largest_cluster": int(sizes.max()),
-            "n_pseudo_labels": overlap.n_pseudo_labels,
-            "n_unmatched_labels": overlap.n_unmatched_labels,
+            "candidates_per_instance": sum(candidates),
+            "largest_cluster": int(max(overlap.cluster_sizes().max() for overlap in overlaps)),
+            "n_pseudo_labels": sum(overlap.n_pseudo_labels for overlap in overlaps),
+            "n_unmatched_labels": sum(overlap.n_unmatched_labels for overlap in overlaps),
             "seconds": {"predict": predicted - start, "evaluate": time.perf_counter() - predicted},
         }
+
+    def _scores(
+        self, models: tuple[Stage, ...], overlaps: list[Overlap], merge: str
+    ) -> Iterator[sp.csr_matrix]:
+        """Scores of labels in batches of test instances, means over the models; what one lacks counts 0."""
+        from . import xlinear
+        from .pseudo import merge_scores
+
+        predict = partial(
+            xlinear.predict,
+            X=self.dataset.X_tst,
+            params=self.settings.predict,
+            threads=self.settings.threads,
+        )
+        for batches in zip(*(predict(model.folder) for model in models), strict=True):
+            merged = [
+                merge_scores(batch, overlap.original, overlap.n_labels, merge)
+                for batch, overlap in zip(batches, overlaps, strict=True)
+            ]
+            yield sum(merged[1:], start=merged[0]) / len(merged)
 
     def runs(self) -> list[dict[str, Any]]:
         """Make all that is not done; return what the report says of XR-Linear and each variant."""
         before = (self.load, self.xr_linear)
-        runs = [
-            {"method": "xr-linear", "variant": None, "preset": None, "n_copies": 1}
-            | self._summary((*before, self.xr_linear_evaluation), self.xr_linear)
-        ]
+        runs = [describe(None) | self.summary((*before, self.xr_linear_evaluation), self.xr_linear)]
         for one in self.overlaps:
-            params = one.variant.params
-            runs.append(
-                {
-                    "method": "overlap",
-                    "variant": one.variant.name,
-                    "preset": one.variant.preset,
-                    "n_copies": params.n_copies,
-                    "overlap": asdict(params),
-                }
-                | self._summary((*before, *one.steps, one.evaluation), one.model)
-            )
+            steps = (*before, *one.steps, one.evaluation)
+            runs.append(describe(one.variant) | self.summary(steps, one.model))
         return runs
 
     def earlier_runs(self) -> list[dict[str, Any]]:
@@ -357,10 +401,11 @@ class Comparison:
             record = read_record(path.parent)
             if record and path.parent not in these and record["inputs"].get("data") == self.load.key:
                 name = path.parts[-3] + path.parts[-2].removeprefix("evaluation")
-                found.append({"method": "overlap", "variant": name} | record["results"])
+                found.append({"method": "overlap", "variant": name, "n_trees": 1} | record["results"])
         return found
 
-    def _summary(self, steps: tuple[Stage, ...], model: Stage) -> dict[str, Any]:
+    def summary(self, steps: tuple[Stage, ...], model: Stage) -> dict[str, Any]:
+        """What the report says of a model: figures of the last step, seconds and memory of all."""
         records = [step.ensure() for step in steps]
         seconds: dict[str, float] = {}
         for record in records:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .params import MAX_K
-from .report import write_csv
+from .report import setting_name, write_csv
 from .stages import replacing
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def draw_frontier(folder: Path, dataset: str, runs: list[dict[str, Any]]) -> Non
     """
     metrics = (("P@1", "precision", 1), ("P@5", "precision", 5), ("R@10", "recall", 10))
     rows = [
-        {"setting": run["variant"] or "XR-Linear", "candidates_per_instance": run["candidates_per_instance"]}
+        {"setting": setting_name(run), "candidates_per_instance": run["candidates_per_instance"]}
         | {name: run[metric][k - 1] for name, metric, k in metrics}
         for run in runs
     ]
@@ -154,7 +154,7 @@ def draw_frontier(folder: Path, dataset: str, runs: list[dict[str, Any]]) -> Non
     figure.suptitle(f"{dataset}: quality against candidates per instance", parse_math=False)
     for panel, (name, metric, k) in zip(panels, metrics, strict=True):
         for run in runs:
-            label = run["variant"] or "XR-Linear"
+            label = setting_name(run)
             color, marker = _MARKS.get(label, (_GREY, "."))
             x, y = run["candidates_per_instance"], run[metric][k - 1]
             panel.plot([x], [y], color=color, marker=marker, ls="", ms=8)

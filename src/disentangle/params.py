@@ -98,6 +98,11 @@ class OverlapParams:
     positives : {"all", "matched"}
         Instances of the label that a copy is trained on: all, or those that match its cluster (the first
         copy also has those that match none).
+    leaf_size : int or None
+        A cluster that has got more labels than that, copies counted, is split; None leaves it as it is.
+    negatives : float
+        In retraining, an instance is a negative in its own labels' clusters, and in this share of the
+        others that it matches.
     merge : {"mean", "max", "noisy-or"}
         Score of a label from those of its copies that were retrieved.
     rounds : int
@@ -110,6 +115,8 @@ class OverlapParams:
     capacity: float | None = None
     budget: float | None = None
     positives: str = "all"
+    leaf_size: int | None = None
+    negatives: float = 0.0
     merge: str = "mean"
     rounds: int = 1
 
@@ -119,8 +126,11 @@ class OverlapParams:
         for name, choices in CHOICES.items():
             if (value := getattr(self, name)) not in choices:
                 raise DisentangleError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
-        if not 0 <= self.coverage <= 1:
-            raise DisentangleError(f"coverage must be in 0..1, got {self.coverage}")
+        for name in ("coverage", "negatives"):
+            if not 0 <= (share := getattr(self, name)) <= 1:
+                raise DisentangleError(f"{name} must be in 0..1, got {share}")
+        if self.leaf_size is not None:
+            at_least("leaf_size", self.leaf_size, 2)
         for name in ("capacity", "budget"):
             value = getattr(self, name)
             if value is not None and not 1 <= value < float("inf"):

@@ -14,6 +14,7 @@ import scipy.sparse as sp
 
 from . import catalog, components, data, figures, matrices, report, stages
 from .comparison import Comparison, Overlapped, Settings, Variant, load_matching, load_overlap
+from .ensemble import Ensemble
 from .errors import DisentangleError
 from .params import ARCHIVE, DEFAULT_PRESET, BinParams
 from .stages import Stage
@@ -107,9 +108,9 @@ def run_base(job: Job) -> dict[str, Any]:
     DisentangleError
         If settings are out of range, the data are wrong, or results cannot be written.
     """
-    base = job.base()
-    with stages.workspace(base.folder):
-        return _report_base(job, base)
+    trees = Ensemble(job.folder("base"), job.source(), job.settings)
+    with stages.workspace(trees.first.folder):
+        return _report_base(job, trees.first, trees.runs())
 
 
 def run_sweep(job: Job) -> dict[str, Any]:
@@ -137,8 +138,7 @@ def run_sweep(job: Job) -> dict[str, Any]:
         return written
 
 
-def _report_base(job: Job, base: Comparison) -> dict[str, Any]:
-    runs = base.runs()
+def _report_base(job: Job, base: Comparison, runs: list[dict[str, Any]]) -> dict[str, Any]:
     figures.draw_frontier(base.folder, job.dataset, [*runs, *base.earlier_runs()])
     return job.report("base", runs[-1], sizes=base.load.ensure()["results"], runs=runs)
 
@@ -287,7 +287,7 @@ def run_metric(job: Job, kind: str | None, params: BinParams) -> dict[str, Any]:
         with _workspaces(folder, base.folder):
             _check_components(base, where)
             # The whole base job, so that its report tells of the models that are scored.
-            _report_base(job, base)
+            _report_base(job, base, base.runs())
             return _score(job, comparison, where, name, {})
     binned = Binned(job, base, params)
     where = binned.bins.folder

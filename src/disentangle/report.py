@@ -17,7 +17,7 @@ from .stages import replacing
 _COLUMNS = ("P@1", "P@3", "P@5", "R@1", "R@5", "R@10", "PSP@5")
 _COSTS = ("candidates", "train s", "predict s")
 _LETTERS = {"P": "precision", "R": "recall", "PSP": "psp"}
-_TRAINING = ("train", "match", "assign", "expand", "retrain")
+_TRAINING = ("train", "match", "assign", "expand", "split", "retrain")
 # Wide enough for every table where the output is no terminal: a wrapped table cannot be searched.
 _PLAIN_WIDTH = 300
 _N_SHOWN = 10
@@ -55,8 +55,14 @@ def training_seconds(run: dict[str, Any]) -> float:
 
 def _name(run: dict[str, Any]) -> str:
     if run["method"] == "xr-linear":
-        return "XR-Linear"
-    return f"overlap ({run['variant']}, n_copies {run['n_copies']})"
+        return setting_name(run)
+    return f"overlap ({setting_name(run)}, n_copies {run['n_copies']})"
+
+
+def setting_name(run: dict[str, Any]) -> str:
+    """What a run is called in tables and figures."""
+    trees = f", {run['n_trees']} trees" if run["n_trees"] > 1 else ""
+    return f"{run['variant'] or 'XR-Linear'}{trees}"
 
 
 def _costs(run: dict[str, Any]) -> list[float]:
@@ -119,7 +125,7 @@ def _comparison_table(title: str, runs: list[dict[str, Any]]) -> Table:
     for run, (overlap, overlap_costs) in zip(runs[1:], overlaps, strict=True):
         difference = [b - a for a, b in zip(xr_linear, overlap, strict=True)]  # type: ignore[operator]
         ratios = [f"x {b / a:.2f}" if a else "" for a, b in zip(xr_costs, overlap_costs, strict=True)]
-        what = "difference" if len(overlaps) == 1 else f"difference, {run['variant']}"
+        what = "difference" if len(overlaps) == 1 else f"difference, {setting_name(run)}"
         table.add_row(what, *_cells(difference, "+"), *ratios)
     return table
 

@@ -237,7 +237,9 @@ class Stage:
         self._force = force
         self._modules = modules
         self._inputs = inputs | versions() | {"code": code_of(modules, (build, *helpers))}
-        self._inputs |= {need.folder.name: need.key for need in needs}
+        for need in needs:
+            # Those of several trees have the same name.
+            self._inputs[need.folder.name] = self._inputs.get(need.folder.name, "") + need.key
         self.key: str = hashlib.sha256(json.dumps(self._inputs, sort_keys=True).encode()).hexdigest()
 
     def record(self) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from pecos.xmc.base import HierarchicalKMeans
 
 from .errors import DisentangleError
 from .interrupt import interruptible
+from .matrices import one_per_row
 from .params import TreeParams
+from .progress import track
 
 
 def build_chain(X: sp.csr_matrix, Y: sp.csc_matrix, params: TreeParams, threads: int) -> ClusterChain:
@@ -41,6 +44,15 @@ def build_chain(X: sp.csr_matrix, Y: sp.csc_matrix, params: TreeParams, threads:
             f"too few labels for a tree: expected more than max_leaf_size ({params.max_leaf_size}), "
             f"got {n_labels}; a smaller --max-leaf-size gives more clusters"
         )
+    return interruptible(lambda: _cluster(_label_features(X, Y, threads), params, threads))
+
+
+def _label_features(X: sp.csr_matrix, Y: sp.csc_matrix, threads: int) -> sp.csr_matrix:
+    """PIFA: each label's is the normalised sum of its instances' features."""
+    return LabelEmbeddingFactory.create(Y, X, method="pifa", threads=threads)
+
+
+def _cluster(label_features: sp.csr_matrix, params: TreeParams, threads: int) -> ClusterChain:
     kmeans = HierarchicalKMeans.TrainParams(
         nr_splits=params.nr_splits,
         max_leaf_size=params.max_leaf_size,
@@ -48,12 +60,7 @@ def build_chain(X: sp.csr_matrix, Y: sp.csc_matrix, params: TreeParams, threads:
         spherical=True,
         threads=threads,
     )
-
-    def cluster() -> ClusterChain:
-        label_features = LabelEmbeddingFactory.create(Y, X, method="pifa", threads=threads)
-        return Indexer.gen(label_features, train_params=kmeans)
-
-    return interruptible(cluster)
+    return Indexer.gen(label_features, train_params=kmeans)
 
 
 def load_chain(model_folder: Path) -> ClusterChain:
@@ -74,6 +81,49 @@ def replace_leaf_level(chain: ClusterChain, C: sp.csc_matrix) -> ClusterChain:
         One 1 per row; `n_labels` may differ from the chain's, copies counted.
     """
     return ClusterChain([*chain[:-1], C])
+
+
+def split_leaves(
+    chain: ClusterChain, X: sp.csr_matrix, Y: sp.csc_matrix, leaf_size: int, seed: int, threads: int
+) -> tuple[ClusterChain, np.ndarray]:
+    """The same tree, each leaf cluster of too many labels split into clusters of about equal size.
+
+    They are found as the first tree was, by balanced spherical k-means on the labels' PIFA features, and
+    become children of the same parent.
+
+    Parameters
+    ----------
+    chain : ClusterChain
+        Its last matrix has `n_labels` rows.
+    X : csr_matrix of shape (n_instances, n_features), float32
+    Y : csc_matrix of shape (n_instances, n_labels), float32
+        Labels, copies counted.
+    leaf_size : int
+        Most labels per leaf cluster.
+    seed : int
+        Of k-means.
+    threads : int
+
+    Returns
+    -------
+    chain : ClusterChain
+    part_of : ndarray of shape (n_clusters,), int32
+        Which leaf cluster of the given tree each one is a part of. The first part of each keeps its number.
+    """
+    clusters = leaf_clusters(chain)
+    part_of = np.arange(chain[-1].shape[1], dtype=np.int32)
+    sizes = np.bincount(clusters, minlength=len(part_of))
+    # Each split halves, so that no part is smaller than need be.
+    halving = TreeParams(nr_splits=2, max_leaf_size=leaf_size, seed=seed)
+    too_large = np.flatnonzero(sizes > leaf_size)
+    for k in track(too_large, len(too_large), 1):
+        members = np.flatnonzero(clusters == k)
+        features = _label_features(X, Y[:, members], threads)
+        parts = leaf_clusters(interruptible(partial(_cluster, features, halving, threads)))
+        clusters[members] = np.where(parts == 0, k, len(part_of) + parts - 1)
+        part_of = np.append(part_of, np.full(parts.max(), k, np.int32))
+    parents = chain[-2].tocsr()[part_of].tocsc()
+    return ClusterChain([*chain[:-2], parents, one_per_row(clusters, len(part_of)).tocsc()]), part_of
 
 
 def leaf_clusters(chain: ClusterChain) -> np.ndarray:

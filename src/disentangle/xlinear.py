@@ -25,7 +25,12 @@ BATCH_SIZE = 16384
 
 
 def train(
-    X: sp.csr_matrix, Y: sp.csc_matrix, chain: ClusterChain, params: PredictParams, threads: int
+    X: sp.csr_matrix,
+    Y: sp.csc_matrix,
+    chain: ClusterChain,
+    params: PredictParams,
+    threads: int,
+    negatives: sp.csr_matrix | None = None,
 ) -> XLinearModel:
     """Train XR-Linear on a given tree, with PECOS's defaults for everything else.
 
@@ -41,10 +46,15 @@ def train(
     params : PredictParams
         Stored in the model as what `predict` does unless told otherwise.
     threads : int
+    negatives : csr_matrix of shape (n_instances, n_clusters), optional
+        Leaf clusters whose labels are trained against an instance even if none of its own are there.
     """
+    above = ["tfn"] * (len(chain) - 1)
     train_params = XLinearModel.TrainParams(
         hlm_args=HierarchicalMLModel.TrainParams(
-            neg_mining_chain="tfn", model_chain=MLModel.TrainParams(threads=threads)
+            # "usn" is PECOS's word for negatives that the caller supplies.
+            neg_mining_chain=[*above, "tfn" if negatives is None else "tfn+usn"],
+            model_chain=MLModel.TrainParams(threads=threads),
         )
     )
     predict_kwargs = {
@@ -52,8 +62,17 @@ def train(
         "only_topk": params.top_k,
         "post_processor": POST_PROCESSOR,
     }
+    # PECOS counts layers from the leaves.
+    supplied = None if negatives is None else {1: negatives.tocsc()}
     return interruptible(
-        lambda: XLinearModel.train(X, Y, C=chain, train_params=train_params, pred_kwargs=predict_kwargs)
+        lambda: XLinearModel.train(
+            X,
+            Y,
+            C=chain,
+            user_supplied_negatives=supplied,
+            train_params=train_params,
+            pred_kwargs=predict_kwargs,
+        )
     )
 
 

@@ -1,0 +1,59 @@
+"""The same comparison on several label trees, whose scores are averaged."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from . import data
+from .comparison import Comparison, Settings, Variant, describe
+
+
+class Ensemble:
+    """XR-Linear and its overlaps on each of several trees, and on all of them together.
+
+    Trees differ by the seed of k-means alone, which rises by one from tree to tree, and so does all that
+    is made on them. A label's score is the mean over trees, as in Parabel (Prabhu, Kag, Harsola, Agrawal
+    and Varma, WWW 2018) and Bonsai (Khandagale, Xiao and Babbar, 2020).
+
+    Parameters
+    ----------
+    folder : Path
+        Of the first tree's comparison; the others' are `tree-2`, `tree-3`, ... in it.
+    source : data.Source
+    settings : Settings
+        With the first tree's seed.
+    """
+
+    def __init__(self, folder: Path, source: data.Source, settings: Settings) -> None:
+        self.first = Comparison(folder, source, settings)
+        # What is loaded is the same for all.
+        shared = replace(source, load=lambda: self.first.dataset)
+        self.trees = [self.first]
+        for t in range(1, settings.n_trees):
+            tree = replace(settings.tree, seed=settings.tree.seed + t)
+            name = f"tree-{t + 1}"
+            self.trees.append(Comparison(folder / name, shared, replace(settings, tree=tree), f"{name}/"))
+
+    def runs(self) -> list[dict[str, Any]]:
+        """The first tree's runs, then those of all trees together if there are several."""
+        runs = self.first.runs()
+        if len(self.trees) > 1:
+            runs += [self._run(i) for i in range(-1, len(self.first.overlaps))]
+        return runs
+
+    def _run(self, i: int) -> dict[str, Any]:
+        """The i-th way to overlap on all trees; -1 for XR-Linear."""
+        steps = [step for one in self.trees for step in (one.load, one.xr_linear)]
+        variant: Variant | None = None
+        folder, merge = f"xr-linear-evaluation-trees-{len(self.trees)}", "mean"
+        models = [one.xr_linear for one in self.trees]
+        if i >= 0:
+            overlaps = [one.overlaps[i] for one in self.trees]
+            variant, models = overlaps[0].variant, [one.model for one in overlaps]
+            folder = f"{overlaps[0].evaluation.folder.relative_to(self.first.folder)}-trees-{len(self.trees)}"
+            merge = variant.params.merge
+            steps += [step for one in overlaps for step in one.steps]
+        evaluation = self.first.evaluation(tuple(models), folder, merge)
+        return describe(variant, len(self.trees)) | self.first.summary((*steps, evaluation), models[-1])
