@@ -142,6 +142,7 @@ def test_a_second_run_prints_the_table_and_does_nothing_else(base: Command, fini
         (("--threads", "1"), []),
         (("--n-copies", "3"), [stage.replace("paper", "paper-n-copies-3") for stage in STAGES[4:]]),
         (("--merge", "max"), ["paper/evaluation-merge-max"]),
+        (("--eps", "0.3"), [stage.replace("paper", "paper-eps-0.3") for stage in STAGES[4:]]),
         (("--beam-size", "4"), STAGES[1:]),
         (("--seed", "1"), STAGES[1:]),
         (("--force",), STAGES),
@@ -210,7 +211,7 @@ def test_variants_stand_beside_one_another(base: Command, finished: Path, tmp_pa
 def test_clusters_that_swell_are_split(base: Command, finished: Path, tmp_path: Path):
     model_dir = tmp_path / "copy"
     shutil.copytree(finished, model_dir)
-    parts = ("--leaf-size", "10", "--negatives", "0.5")
+    parts = ("--leaf-size", "10", "--negatives", "0.5", "--predict-beam", "4", "--positives", "frequent")
     assert base("--model-dir", model_dir, *parts).returncode == 0
     folder = model_dir / "verbs" / "base"
     overlap = json.loads((folder / "report.json").read_text())["runs"][1]
@@ -219,6 +220,10 @@ def test_clusters_that_swell_are_split(base: Command, finished: Path, tmp_path: 
     assert overlap["n_pseudo_labels"] == paper["n_pseudo_labels"]
     assert overlap["candidates_per_instance"] < paper["candidates_per_instance"] / 2
     assert {"expand", "split", "retrain"} <= set(overlap["seconds"])
+    # The model stores its own beam: PECOS alone finds as many clusters.
+    saved = json.loads((folder / overlap["model"] / "ranker" / "0.model" / "param.json").read_text())
+    assert saved["pred_kwargs"]["only_topk"] == 4
+    assert overlap["candidates_per_instance"] <= 4 * 10
     # The splits are drawn from the seed, not from the clock or the threads.
     model = folder / overlap["model"]
     before = {path: path.read_bytes() for path in model.rglob("*.npz")}
@@ -398,6 +403,8 @@ MISTAKES = [
     (("base", "verbs", "--n-copies", "0"), "n_copies must be at least 1, got 0"),
     (("base", "verbs", "--leaf-size", "1"), "leaf_size must be at least 2, got 1"),
     (("base", "verbs", "--negatives", "1.1"), "negatives must be in 0..1, got 1.1"),
+    (("base", "verbs", "--eps", "0"), "eps must be a positive number, got 0.0"),
+    (("base", "verbs", "--predict-beam", "0"), "predict_beam must be at least 1, got 0"),
     (("base", "verbs", "--coverage", "nan"), "coverage must be in 0..1, got nan"),
     (("base", "verbs", "--n-trees", "0"), "n_trees must be at least 1, got 0"),
     (

@@ -58,6 +58,17 @@ def test_a_copy_keeps_the_positives_that_match_its_cluster():
     assert expanded.toarray().tolist() == [[1, 0, 0], [0, 0, 1], [1, 0, 1], [1, 1, 0]]
 
 
+def test_copies_of_a_rare_label_repeat_all_of_them():
+    # Label 0 has three instances, label 1 four; each has a copy that matches none of them.
+    Y = sp.csc_matrix(np.array([[1, 1], [1, 1], [1, 1], [0, 1]], dtype=np.float32))
+    M = sp.csr_matrix(np.array([[1, 0, 1, 0]] * 4, dtype=np.float32))
+    copies = overlap([0, 1, 0, 1], [0, 2, 1, 3], 2)
+    expanded = expand_labels(Y, copies, M, min_positives=4)
+    assert expanded.sum(axis=0).tolist() == [[3, 4, 3, 0]]
+    assert expand_labels(Y, copies, M, min_positives=5).sum(axis=0).tolist() == [[3, 4, 3, 4]]
+    assert expand_labels(Y, copies, M).sum(axis=0).tolist() == [[3, 4, 0, 0]]
+
+
 @given(st.integers(0, 2**32 - 1))
 def test_splitting_positives_equals_its_slow_twin(seed: int):
     rng = np.random.default_rng(seed)

@@ -105,7 +105,8 @@ def test_leaves_with_too_many_labels_are_split_and_the_rest_of_the_tree_stays(da
     small = np.bincount(before)[before] <= limit
     assert 0 < small.sum() < len(small)
     assert after[small].tolist() == before[small].tolist()
-    assert tree.clusters_at_level(split, 1).tolist() == tree.clusters_at_level(chain, 1).tolist()
+    assert tree.clusters_at_level(split, 1).tolist() == before.tolist()
+    assert all((a != b).nnz == 0 for a, b in zip(split[:-2], chain[:-1], strict=True))
     again, _ = tree.split_leaves(chain, dataset.X_trn, Y, limit, seed=0, threads=1)
     assert again == split
 
@@ -137,6 +138,17 @@ def test_negatives_change_the_ranker_and_where_the_labels_are_at_home_nothing(
     changed = weights("matched", matched)
     assert changed[:-1] == layers(model)[:-1]
     assert changed[-1] != layers(model)[-1]
+
+
+def test_the_tolerance_is_the_solvers(dataset: Dataset, model: Path, tmp_path: Path):
+    chain, Y = tree.load_chain(model), dataset.Y_trn.tocsc()
+    for eps in (0.1, 10.0):
+        xlinear.save(xlinear.train(dataset.X_trn, Y, chain, PredictParams(), 2, eps=eps), tmp_path / str(eps))
+    weights = [
+        (folder / "ranker" / "0.model" / "W.npz").read_bytes()
+        for folder in (model, tmp_path / "0.1", tmp_path / "10.0")
+    ]
+    assert weights[0] == weights[1] != weights[2]
 
 
 def test_too_few_labels_for_a_tree(dataset: Dataset):

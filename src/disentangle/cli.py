@@ -234,6 +234,8 @@ _PARTS: tuple[tuple[str, Callable[[str], Any], str], ...] = (
         "share of the clusters that match an instance without being its own where retraining uses it against "
         "their labels",
     ),
+    ("eps", float, "tolerance of the solver in retraining"),
+    ("predict_beam", int, "clusters that the retrained model keeps, if not --beam-size"),
     ("merge", str, "a label's score from those of its copies"),
     ("rounds", int, "rounds of match, assign, retrain"),
 )

@@ -16,6 +16,7 @@ import scipy.sparse as sp
 from . import data, estimate
 from .params import (
     DEFAULT_PRESET,
+    FREQUENT,
     MAX_K,
     PRESETS,
     OverlapParams,
@@ -178,7 +179,7 @@ class Comparison:
             ("tree", "xlinear"),
             (self.load,),
         )
-        self.xr_linear_evaluation = self.evaluation((self.xr_linear,), "xr-linear-evaluation", "mean")
+        self.xr_linear_evaluation = self.evaluation((self.xr_linear,), "xr-linear-evaluation", None)
         self.matching = self._matching_stage("matching", self.xr_linear)
         self.overlaps = [self._overlapped(variant) for variant in settings.variants]
 
@@ -216,7 +217,7 @@ class Comparison:
             model = self._retraining(variant, suffix, model, match, assign)
             steps += [match, assign, model]
         folder = f"{variant.folder}/evaluation{suffix}{variant.merged}"
-        evaluation = self.evaluation((model,), folder, variant.params.merge)
+        evaluation = self.evaluation((model,), folder, variant)
         # Not part of the comparison: where the overlap sends its training instances.
         own = self._matching_stage(f"{variant.folder}/overlap-matching{suffix}", model)
         return Overlapped(variant, tuple(steps), model, evaluation, own)
@@ -235,12 +236,12 @@ class Comparison:
 
     def _retraining(self, variant: Variant, suffix: str, model: Stage, match: Stage, assign: Stage) -> Stage:
         params = variant.params
-        parts = {name: getattr(params, name) for name in ("positives", "leaf_size", "negatives")}
+        parts = {name: getattr(params, name) for name in ("positives", "leaf_size", "negatives", "eps")}
         return self._stage(
             "retrain",
             f"{variant.folder}/overlap{suffix}",
-            partial(self._retrain, model=model, assign=assign, match=match, params=params),
-            asdict(self.settings.predict) | parts | {"seed": self.settings.tree.seed},
+            partial(self._retrain, model=model, assign=assign, match=match, variant=variant),
+            asdict(self._prediction(variant)) | parts | {"seed": self.settings.tree.seed},
             ("pseudo", "tree", "negatives", "xlinear"),
             (model, match, assign),
         )
@@ -255,16 +256,23 @@ class Comparison:
             (model,),
         )
 
-    def evaluation(self, models: tuple[Stage, ...], folder: str, merge: str) -> Stage:
-        """The stage that evaluates the averaged scores of models, of one tree each."""
+    def evaluation(self, models: tuple[Stage, ...], folder: str, variant: Variant | None) -> Stage:
+        """The stage that evaluates the averaged scores of models, of one tree each; None for XR-Linear's."""
+        merge = variant.params.merge if variant else "mean"
         return self._stage(
             "evaluate",
             folder,
-            partial(self._evaluate, models=models, merge=merge),
+            partial(self._evaluate, models=models, predict=self._prediction(variant), merge=merge),
             asdict(self.settings.propensity) | {"max_k": MAX_K, "merge": merge, "data": self.load.key},
             ("metrics", "pseudo", "xlinear", "_kernels"),
             models,
         )
+
+    def _prediction(self, variant: Variant | None) -> PredictParams:
+        """How XR-Linear (None) or a variant's retrained model predicts."""
+        if variant is None or variant.params.predict_beam is None:
+            return self.settings.predict
+        return replace(self.settings.predict, beam_size=variant.params.predict_beam)
 
     @cached_property
     def dataset(self) -> data.Dataset:
@@ -289,13 +297,14 @@ class Comparison:
         return {}
 
     def _match(self, out: Path, model: Stage) -> dict[str, Any]:
-        sp.save_npz(out / MATCHING_FILE, self._matching(model, self.dataset.X_trn), compressed=False)
+        M = self._matching(model, self.dataset.X_trn, self.settings.predict.beam_size)
+        sp.save_npz(out / MATCHING_FILE, M, compressed=False)
         return {}
 
-    def _matching(self, model: Stage, X: sp.csr_matrix) -> sp.csr_matrix:
+    def _matching(self, model: Stage, X: sp.csr_matrix, beam_size: int) -> sp.csr_matrix:
         from . import xlinear
 
-        batches = xlinear.match(model.folder, X, self.settings.predict.beam_size, self.settings.threads)
+        batches = xlinear.match(model.folder, X, beam_size, self.settings.threads)
         return sp.vstack(list(track(batches, X.shape[0], xlinear.BATCH_SIZE)), format="csr")
 
     def _assign(self, out: Path, model: Stage, match: Stage, params: OverlapParams) -> dict[str, Any]:
@@ -308,16 +317,21 @@ class Comparison:
         return {}
 
     def _retrain(
-        self, out: Path, model: Stage, assign: Stage, match: Stage, params: OverlapParams
+        self, out: Path, model: Stage, assign: Stage, match: Stage, variant: Variant
     ) -> dict[str, Any]:
         from . import tree, xlinear
         from .negatives import sample_negatives
         from .pseudo import expand_labels
 
-        settings, X = self.settings, self.dataset.X_trn
+        settings, params, X = self.settings, variant.params, self.dataset.X_trn
         clock = [time.perf_counter()]
         overlap, M = load_overlap(assign.folder), load_matching(match.folder)
-        Y = expand_labels(self.dataset.Y_trn.tocsc(), overlap, M if params.positives == "matched" else None)
+        Y = expand_labels(
+            self.dataset.Y_trn.tocsc(),
+            overlap,
+            None if params.positives == "all" else M,
+            FREQUENT if params.positives == "frequent" else 0,
+        )
         chain = tree.replace_leaf_level(tree.load_chain(model.folder), overlap.cluster_matrix())
         part_of = np.arange(overlap.n_clusters, dtype=np.int32)
         clock.append(time.perf_counter())
@@ -330,24 +344,30 @@ class Comparison:
         negatives = None
         if params.negatives > 0:
             negatives = sample_negatives(M, part_of, params.negatives, settings.tree.seed)
-        xlinear.save(xlinear.train(X, Y, chain, settings.predict, settings.threads, negatives), out)
+        predict = self._prediction(variant)
+        retrained = xlinear.train(X, Y, chain, predict, settings.threads, negatives, params.eps)
+        xlinear.save(retrained, out)
         # Beside the model, because its scores can be merged to labels only with it.
         overlap.save(out / OVERLAP_FILE)
         clock.append(time.perf_counter())
         return {"seconds": dict(zip(("expand", "split", "retrain"), np.diff(clock).tolist(), strict=True))}
 
-    def _evaluate(self, out: Path, models: tuple[Stage, ...], merge: str) -> dict[str, Any]:
+    def _evaluate(
+        self, out: Path, models: tuple[Stage, ...], predict: PredictParams, merge: str
+    ) -> dict[str, Any]:
         from . import metrics, xlinear
 
         X, Y_true = self.dataset.X_tst, self.dataset.Y_tst
         overlaps = [load_overlap(model.folder) for model in models]
         start = time.perf_counter()
-        batches = track(self._scores(models, overlaps, merge), X.shape[0], xlinear.BATCH_SIZE)
+        batches = track(self._scores(models, overlaps, predict, merge), X.shape[0], xlinear.BATCH_SIZE)
         Y_pred = np.vstack([metrics.rank(scores, MAX_K) for scores in batches])
         predicted = time.perf_counter()
         inverse = metrics.inverse_propensity(self.dataset.Y_trn, self.settings.propensity)
         candidates = [
-            metrics.candidates_per_instance(self._matching(model, X), overlap.cluster_sizes())
+            metrics.candidates_per_instance(
+                self._matching(model, X, predict.beam_size), overlap.cluster_sizes()
+            )
             for model, overlap in zip(models, overlaps, strict=True)
         ]
         figures = {
@@ -365,7 +385,7 @@ class Comparison:
         }
 
     def _scores(
-        self, models: tuple[Stage, ...], overlaps: list[Overlap], merge: str
+        self, models: tuple[Stage, ...], overlaps: list[Overlap], params: PredictParams, merge: str
     ) -> Iterator[sp.csr_matrix]:
         """Scores of labels in batches of test instances, means over the models; what one lacks counts 0."""
         from . import xlinear
@@ -374,7 +394,7 @@ class Comparison:
         predict = partial(
             xlinear.predict,
             X=self.dataset.X_tst,
-            params=self.settings.predict,
+            params=params,
             threads=self.settings.threads,
         )
         for batches in zip(*(predict(model.folder) for model in models), strict=True):

@@ -47,13 +47,12 @@ class Ensemble:
         """The i-th way to overlap on all trees; -1 for XR-Linear."""
         steps = [step for one in self.trees for step in (one.load, one.xr_linear)]
         variant: Variant | None = None
-        folder, merge = f"xr-linear-evaluation-trees-{len(self.trees)}", "mean"
+        folder = f"xr-linear-evaluation-trees-{len(self.trees)}"
         models = [one.xr_linear for one in self.trees]
         if i >= 0:
             overlaps = [one.overlaps[i] for one in self.trees]
             variant, models = overlaps[0].variant, [one.model for one in overlaps]
             folder = f"{overlaps[0].evaluation.folder.relative_to(self.first.folder)}-trees-{len(self.trees)}"
-            merge = variant.params.merge
             steps += [step for one in overlaps for step in one.steps]
-        evaluation = self.first.evaluation(tuple(models), folder, merge)
+        evaluation = self.first.evaluation(tuple(models), folder, variant)
         return describe(variant, len(self.trees)) | self.first.summary((*steps, evaluation), models[-1])

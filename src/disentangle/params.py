@@ -74,6 +74,10 @@ class PredictParams:
         at_least("top_k", self.top_k, MAX_K)
 
 
+# Labels of fewer training instances cannot spare any of them to tell their copies apart.
+FREQUENT = 30
+
+
 @dataclass(frozen=True)
 class OverlapParams:
     """How labels are duplicated: which clusters they take, what their copies learn, how scores are merged.
@@ -95,14 +99,19 @@ class OverlapParams:
     budget : float or None
         Copies go where they gain most per candidate that they add, until there are `budget` times the
         candidates per training instance that the model has without overlap; None for no limit.
-    positives : {"all", "matched"}
+    positives : {"all", "matched", "frequent"}
         Instances of the label that a copy is trained on: all, or those that match its cluster (the first
-        copy also has those that match none).
+        copy also has those that match none); "frequent" is "matched" for labels of at least
+        `FREQUENT` training instances and "all" for the others.
     leaf_size : int or None
         A cluster that has got more labels than that, copies counted, is split; None leaves it as it is.
     negatives : float
         In retraining, an instance is a negative in its own labels' clusters, and in this share of the
         others that it matches.
+    eps : float
+        Tolerance at which PECOS's solver stops in retraining; 0.1 is PECOS's default.
+    predict_beam : int or None
+        Clusters that the retrained model keeps per level and instance; None for as many as in matching.
     merge : {"mean", "max", "noisy-or"}
         Score of a label from those of its copies that were retrieved.
     rounds : int
@@ -117,6 +126,8 @@ class OverlapParams:
     positives: str = "all"
     leaf_size: int | None = None
     negatives: float = 0.0
+    eps: float = 0.1
+    predict_beam: int | None = None
     merge: str = "mean"
     rounds: int = 1
 
@@ -131,6 +142,10 @@ class OverlapParams:
                 raise DisentangleError(f"{name} must be in 0..1, got {share}")
         if self.leaf_size is not None:
             at_least("leaf_size", self.leaf_size, 2)
+        if self.predict_beam is not None:
+            at_least("predict_beam", self.predict_beam, 1)
+        if not 0 < self.eps < float("inf"):
+            raise DisentangleError(f"eps must be a positive number, got {self.eps}")
         for name in ("capacity", "budget"):
             value = getattr(self, name)
             if value is not None and not 1 <= value < float("inf"):
@@ -139,7 +154,7 @@ class OverlapParams:
 
 CHOICES = {
     "gain": ("counts", "scores"),
-    "positives": ("all", "matched"),
+    "positives": ("all", "matched", "frequent"),
     "merge": ("mean", "max", "noisy-or"),
 }
 

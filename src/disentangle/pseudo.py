@@ -13,7 +13,9 @@ from .overlap import Overlap
 _BLOCKS = 64
 
 
-def expand_labels(Y: sp.csc_matrix, overlap: Overlap, M: sp.csr_matrix | None = None) -> sp.csc_matrix:
+def expand_labels(
+    Y: sp.csc_matrix, overlap: Overlap, M: sp.csr_matrix | None = None, min_positives: int = 0
+) -> sp.csc_matrix:
     """The label matrix with a column for each copy.
 
     Parameters
@@ -24,6 +26,8 @@ def expand_labels(Y: sp.csc_matrix, overlap: Overlap, M: sp.csr_matrix | None = 
     M : csr_matrix of shape (n_instances, n_clusters), optional
         If it is given, a copy keeps only those positives of its label that match its cluster, and the first
         copy also those that match none of the label's. Without it each copy repeats all of them.
+    min_positives : int
+        Copies of labels that have fewer repeat all of them in any case.
 
     Returns
     -------
@@ -38,6 +42,8 @@ def expand_labels(Y: sp.csc_matrix, overlap: Overlap, M: sp.csr_matrix | None = 
     kept = matched_positives(
         indptr, indices, *flat(M)[:2], overlap.clusters, overlap.original, pseudo_indptr, _BLOCKS
     )
+    is_rare = np.diff(Y.indptr)[overlap.original] < min_positives
+    kept |= np.repeat(is_rare, np.diff(indptr))
     kept_indptr = np.concatenate([[0], np.cumsum(kept)])[indptr]
     return sp.csc_matrix((values[kept], indices[kept], kept_indptr), shape=expanded.shape)
 

@@ -86,10 +86,10 @@ def replace_leaf_level(chain: ClusterChain, C: sp.csc_matrix) -> ClusterChain:
 def split_leaves(
     chain: ClusterChain, X: sp.csr_matrix, Y: sp.csc_matrix, leaf_size: int, seed: int, threads: int
 ) -> tuple[ClusterChain, np.ndarray]:
-    """The same tree, each leaf cluster of too many labels split into clusters of about equal size.
+    """The same tree, a level deeper: each cluster of too many labels is split into some of about equal size.
 
-    They are found as the first tree was, by balanced spherical k-means on the labels' PIFA features, and
-    become children of the same parent.
+    They are found as the first tree was, by balanced spherical k-means on the labels' PIFA features. The
+    cluster stays as their parent, so that the matcher tells only parts of the same cluster apart.
 
     Parameters
     ----------
@@ -107,8 +107,9 @@ def split_leaves(
     Returns
     -------
     chain : ClusterChain
+        The given one if no cluster is too large.
     part_of : ndarray of shape (n_clusters,), int32
-        Which leaf cluster of the given tree each one is a part of. The first part of each keeps its number.
+        Which leaf cluster of the given tree each one is a part of, or is. The first part keeps its number.
     """
     clusters = leaf_clusters(chain)
     part_of = np.arange(chain[-1].shape[1], dtype=np.int32)
@@ -119,11 +120,13 @@ def split_leaves(
     for k in track(too_large, len(too_large), 1):
         members = np.flatnonzero(clusters == k)
         features = _label_features(X, Y[:, members], threads)
-        parts = leaf_clusters(interruptible(partial(_cluster, features, halving, threads)))
-        clusters[members] = np.where(parts == 0, k, len(part_of) + parts - 1)
-        part_of = np.append(part_of, np.full(parts.max(), k, np.int32))
-    parents = chain[-2].tocsr()[part_of].tocsc()
-    return ClusterChain([*chain[:-2], parents, one_per_row(clusters, len(part_of)).tocsc()]), part_of
+        part = leaf_clusters(interruptible(partial(_cluster, features, halving, threads)))
+        clusters[members] = np.where(part == 0, k, len(part_of) + part - 1)
+        part_of = np.append(part_of, np.full(part.max(), k, np.int32))
+    if not len(too_large):
+        return chain, part_of
+    parts = one_per_row(part_of, len(sizes)).tocsc()
+    return ClusterChain([*chain[:-1], parts, one_per_row(clusters, len(part_of)).tocsc()]), part_of
 
 
 def leaf_clusters(chain: ClusterChain) -> np.ndarray:

@@ -31,6 +31,7 @@ def train(
     params: PredictParams,
     threads: int,
     negatives: sp.csr_matrix | None = None,
+    eps: float = 0.1,
 ) -> XLinearModel:
     """Train XR-Linear on a given tree, with PECOS's defaults for everything else.
 
@@ -48,13 +49,15 @@ def train(
     threads : int
     negatives : csr_matrix of shape (n_instances, n_clusters), optional
         Leaf clusters whose labels are trained against an instance even if none of its own are there.
+    eps : float
+        The solver's tolerance.
     """
     above = ["tfn"] * (len(chain) - 1)
     train_params = XLinearModel.TrainParams(
         hlm_args=HierarchicalMLModel.TrainParams(
             # "usn" is PECOS's word for negatives that the caller supplies.
             neg_mining_chain=[*above, "tfn" if negatives is None else "tfn+usn"],
-            model_chain=MLModel.TrainParams(threads=threads),
+            model_chain=MLModel.TrainParams(threads=threads, eps=eps),
         )
     )
     predict_kwargs = {
