@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from disentangle import data
 from disentangle.comparison import Comparison, Settings, Variant
 from disentangle.metrics import precision, rank
 from disentangle.overlap import Overlap
-from disentangle.params import OverlapParams, TreeParams
+from disentangle.params import PRESETS, OverlapParams, TreeParams
 from disentangle.pseudo import merge_scores
 
 SMALL_TREE = ("--nr-splits", "8", "--max-leaf-size", "10")
@@ -234,6 +235,24 @@ def test_clusters_that_swell_are_split(base: Command, finished: Path, tmp_path: 
     assert base("--model-dir", model_dir, *parts, "--rounds", "2").returncode == 0
 
 
+def test_all_presets_stand_in_one_table(base: Command, finished: Path, tmp_path: Path):
+    model_dir = tmp_path / "copy"
+    shutil.copytree(finished, model_dir)
+    result = base("--model-dir", model_dir, "--preset", "paper,tuned,lean")
+    assert result.returncode == 0, result.stderr
+    assert [result.stdout.count(f"({name}, n_copies") for name in PRESETS] == [1, 1, 1]
+    runs = json.loads((model_dir / "verbs" / "base" / "report.json").read_text())["runs"]
+    assert [run["overlap"] for run in runs[1:]] == [asdict(preset) for preset in PRESETS.values()]
+    # XR-Linear and its matching are shared.
+    assert stages_run(result) == [
+        f"{name}/{stage}" for name in ("tuned", "lean") for stage in ("assignment", "overlap", "evaluation")
+    ]
+    # What is changed of a preset is in its name.
+    assert base("--model-dir", model_dir, "--preset", "lean", "--leaf-size", "12").returncode == 0
+    (overlap,) = json.loads((model_dir / "verbs" / "base" / "report.json").read_text())["runs"][1:]
+    assert (overlap["variant"], overlap["preset"]) == ("lean-leaf-size-12", "lean")
+
+
 def test_ensembles_average_the_scores_of_their_trees(
     base: Command, finished: Path, verbs: Path, tmp_path: Path
 ):
@@ -422,7 +441,10 @@ MISTAKES = [
     (("base", "verbs", "--seed", "-1"), "seed must be in 0..4294967295, got -1"),
     (("base", "verbs", "--max-leaf-size", "99999"), "too few labels for a tree: expected more than"),
     (("base", "verbs", "--n-copies", "two"), "argument --n-copies: invalid int value: 'two'"),
-    (("base", "verbs", "--preset", "best"), "argument --preset: expected some of paper, got 'best'"),
+    (
+        ("base", "verbs", "--preset", "best"),
+        "argument --preset: expected some of paper, tuned, lean, got 'best'",
+    ),
     (("base", "verbs", "--copies", "2"), "unrecognized arguments: --copies"),
     (("bass",), "invalid choice: 'bass'"),
 ]

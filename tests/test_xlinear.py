@@ -92,11 +92,14 @@ def test_replacing_the_leaf_level_keeps_the_rest(model: Path):
     assert tree.leaf_clusters(replaced).tolist() == [0, 0, 0]
 
 
-def test_leaves_with_too_many_labels_are_split_and_the_rest_of_the_tree_stays(dataset: Dataset, model: Path):
+@pytest.mark.parametrize("nested", [False, True])
+def test_leaves_with_too_many_labels_are_split_and_the_rest_of_the_tree_stays(
+    dataset: Dataset, model: Path, nested: bool
+):
     chain, Y = tree.load_chain(model), dataset.Y_trn.tocsc()
     before = tree.leaf_clusters(chain)
     limit = int(np.bincount(before).max()) - 1
-    split, part_of = tree.split_leaves(chain, dataset.X_trn, Y, limit, seed=0, threads=2)
+    split, part_of = tree.split_leaves(chain, dataset.X_trn, Y, limit, nested, seed=0, threads=2)
     after = tree.leaf_clusters(split)
     sizes = np.bincount(after)
     assert sizes.max() <= limit
@@ -105,16 +108,19 @@ def test_leaves_with_too_many_labels_are_split_and_the_rest_of_the_tree_stays(da
     small = np.bincount(before)[before] <= limit
     assert 0 < small.sum() < len(small)
     assert after[small].tolist() == before[small].tolist()
-    assert tree.clusters_at_level(split, 1).tolist() == before.tolist()
-    assert all((a != b).nnz == 0 for a, b in zip(split[:-2], chain[:-1], strict=True))
-    again, _ = tree.split_leaves(chain, dataset.X_trn, Y, limit, seed=0, threads=1)
+    assert len(split) == len(chain) + nested
+    # Above the leaves nothing moves: each label has the ancestors that it had.
+    for level in range(1, len(chain)):
+        ancestors = tree.clusters_at_level(chain, level).tolist()
+        assert tree.clusters_at_level(split, level + nested).tolist() == ancestors
+    again, _ = tree.split_leaves(chain, dataset.X_trn, Y, limit, nested, seed=0, threads=1)
     assert again == split
 
 
 def test_a_tree_whose_leaves_are_small_enough_is_not_split(dataset: Dataset, model: Path):
-    chain = tree.load_chain(model)
+    chain, Y = tree.load_chain(model), dataset.Y_trn.tocsc()
     largest = int(np.bincount(tree.leaf_clusters(chain)).max())
-    same, part_of = tree.split_leaves(chain, dataset.X_trn, dataset.Y_trn.tocsc(), largest, 0, threads=1)
+    same, part_of = tree.split_leaves(chain, dataset.X_trn, Y, largest, True, seed=0, threads=1)
     assert same == chain
     assert part_of.tolist() == list(range(chain[-1].shape[1]))
 

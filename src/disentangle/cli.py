@@ -228,6 +228,7 @@ _PARTS: tuple[tuple[str, Callable[[str], Any], str], ...] = (
     ("budget", float, "most candidates per instance, times those without overlap"),
     ("positives", str, "which instances of its label a copy is trained on"),
     ("leaf_size", int, "most labels per cluster, copies counted: larger ones are split before retraining"),
+    ("split", str, "where the parts of a cluster go: to its parent, or under it, as a level more"),
     (
         "negatives",
         float,

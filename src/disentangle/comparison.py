@@ -236,7 +236,9 @@ class Comparison:
 
     def _retraining(self, variant: Variant, suffix: str, model: Stage, match: Stage, assign: Stage) -> Stage:
         params = variant.params
-        parts = {name: getattr(params, name) for name in ("positives", "leaf_size", "negatives", "eps")}
+        parts = {
+            name: getattr(params, name) for name in ("positives", "leaf_size", "split", "negatives", "eps")
+        }
         return self._stage(
             "retrain",
             f"{variant.folder}/overlap{suffix}",
@@ -336,8 +338,9 @@ class Comparison:
         part_of = np.arange(overlap.n_clusters, dtype=np.int32)
         clock.append(time.perf_counter())
         if params.leaf_size is not None:
+            nested = params.split == "nested"
             chain, part_of = tree.split_leaves(
-                chain, X, Y, params.leaf_size, settings.tree.seed, settings.threads
+                chain, X, Y, params.leaf_size, nested, settings.tree.seed, settings.threads
             )
             overlap = replace(overlap, clusters=tree.leaf_clusters(chain), n_clusters=len(part_of))
         clock.append(time.perf_counter())

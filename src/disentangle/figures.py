@@ -26,7 +26,12 @@ def _is_drawn(figure: Path, rows: list[dict[str, Any]]) -> bool:
         return list(csv.DictReader(file)) == [{key: str(value) for key, value in row.items()} for row in rows]
 
 
-_MARKS = {"XR-Linear": (_BLUE, "o"), "paper": (_ORANGE, "s")}
+_MARKS = {
+    "XR-Linear": (_BLUE, "o"),
+    "paper": (_ORANGE, "s"),
+    "tuned": (_GREEN, "^"),
+    "lean": (_GREEN, "D"),
+}
 
 
 def _new_figure(n_panels: int, width: float, height: float) -> tuple[Figure, Any]:

@@ -105,6 +105,8 @@ class OverlapParams:
         `FREQUENT` training instances and "all" for the others.
     leaf_size : int or None
         A cluster that has got more labels than that, copies counted, is split; None leaves it as it is.
+    split : {"flat", "nested"}
+        Where the parts of a cluster that was split go: to its parent, or under the cluster, as a level more.
     negatives : float
         In retraining, an instance is a negative in its own labels' clusters, and in this share of the
         others that it matches.
@@ -125,6 +127,7 @@ class OverlapParams:
     budget: float | None = None
     positives: str = "all"
     leaf_size: int | None = None
+    split: str = "flat"
     negatives: float = 0.0
     eps: float = 0.1
     predict_beam: int | None = None
@@ -155,6 +158,7 @@ class OverlapParams:
 CHOICES = {
     "gain": ("counts", "scores"),
     "positives": ("all", "matched", "frequent"),
+    "split": ("flat", "nested"),
     "merge": ("mean", "max", "noisy-or"),
 }
 
@@ -186,7 +190,29 @@ class BinParams:
 
 # A preset is a named setting of everything that makes one overlap variant.
 DEFAULT_PRESET = "paper"
-PRESETS = {DEFAULT_PRESET: OverlapParams()}
+PRESETS = {
+    DEFAULT_PRESET: OverlapParams(),
+    "tuned": OverlapParams(
+        n_copies=3,
+        gain="scores",
+        positives="frequent",
+        leaf_size=100,
+        negatives=0.3,
+        eps=0.3,
+        predict_beam=12,
+        merge="noisy-or",
+    ),
+    "lean": OverlapParams(
+        n_copies=3,
+        gain="scores",
+        positives="frequent",
+        leaf_size=50,
+        split="nested",
+        eps=0.3,
+        predict_beam=20,
+        merge="noisy-or",
+    ),
+}
 
 
 @dataclass(frozen=True)

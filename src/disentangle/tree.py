@@ -84,12 +84,17 @@ def replace_leaf_level(chain: ClusterChain, C: sp.csc_matrix) -> ClusterChain:
 
 
 def split_leaves(
-    chain: ClusterChain, X: sp.csr_matrix, Y: sp.csc_matrix, leaf_size: int, seed: int, threads: int
+    chain: ClusterChain,
+    X: sp.csr_matrix,
+    Y: sp.csc_matrix,
+    leaf_size: int,
+    nested: bool,
+    seed: int,
+    threads: int,
 ) -> tuple[ClusterChain, np.ndarray]:
-    """The same tree, a level deeper: each cluster of too many labels is split into some of about equal size.
+    """The same tree, each leaf cluster of too many labels split into parts of about equal size.
 
-    They are found as the first tree was, by balanced spherical k-means on the labels' PIFA features. The
-    cluster stays as their parent, so that the matcher tells only parts of the same cluster apart.
+    They are found as the first tree was, by balanced spherical k-means on the labels' PIFA features.
 
     Parameters
     ----------
@@ -100,6 +105,9 @@ def split_leaves(
         Labels, copies counted.
     leaf_size : int
         Most labels per leaf cluster.
+    nested : bool
+        The cluster stays as the parent of its parts, and the tree gets a level deeper; otherwise they
+        become children of the cluster's parent.
     seed : int
         Of k-means.
     threads : int
@@ -126,7 +134,8 @@ def split_leaves(
     if not len(too_large):
         return chain, part_of
     parts = one_per_row(part_of, len(sizes)).tocsc()
-    return ClusterChain([*chain[:-1], parts, one_per_row(clusters, len(part_of)).tocsc()]), part_of
+    above = [*chain[:-1], parts] if nested else [*chain[:-2], chain[-2].tocsr()[part_of].tocsc()]
+    return ClusterChain([*above, one_per_row(clusters, len(part_of)).tocsc()]), part_of
 
 
 def leaf_clusters(chain: ClusterChain) -> np.ndarray:
