@@ -265,6 +265,8 @@ def test_ensembles_average_the_scores_of_their_trees(
     kinds = [(run["method"], run["n_trees"]) for run in runs]
     assert kinds == [("xr-linear", 1), ("overlap", 1), ("xr-linear", 2), ("overlap", 2)]
     assert all(f"{name}, 2 trees" in result.stdout for name in ("XR-Linear", "paper"))
+    settings = [row["setting"] for row in csv.DictReader((folder / "frontier.csv").open())]
+    assert settings == ["XR-Linear", "paper", "XR-Linear, 2 trees", "paper, 2 trees"]
     # The second tree is the one that its seed gives alone.
     assert base("--seed", "1").returncode == 0
     alone = tmp_path / "model" / "verbs" / "base"
@@ -291,6 +293,9 @@ def test_ensembles_average_the_scores_of_their_trees(
         "tree-3/paper/overlap",
     ]
     assert len(trained) == 5
+    # What earlier calls left is in the figure, too, and nothing twice.
+    settings = [row["setting"] for row in csv.DictReader((folder / "frontier.csv").open())]
+    assert settings[2:] == ["XR-Linear, 3 trees", "paper, 3 trees", "paper, 2 trees"]
 
 
 def test_a_model_is_retrained_from_a_matching_that_was_deleted(verbs: Path, tmp_path: Path):

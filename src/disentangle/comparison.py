@@ -60,11 +60,6 @@ class Variant:
     preset: str
     params: OverlapParams
 
-    @property
-    def merged(self) -> str:
-        """What the name has that the folder has not."""
-        return self.name.removeprefix(self.folder)
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -216,7 +211,8 @@ class Comparison:
             assign = self._assignment(variant, suffix, model, match)
             model = self._retraining(variant, suffix, model, match, assign)
             steps += [match, assign, model]
-        folder = f"{variant.folder}/evaluation{suffix}{variant.merged}"
+        merged = variant.name.removeprefix(variant.folder)
+        folder = f"{variant.folder}/evaluation{suffix}{merged}"
         evaluation = self.evaluation((model,), folder, variant)
         # Not part of the comparison: where the overlap sends its training instances.
         own = self._matching_stage(f"{variant.folder}/overlap-matching{suffix}", model)
@@ -416,15 +412,21 @@ class Comparison:
             runs.append(describe(one.variant) | self.summary(steps, one.model))
         return runs
 
-    def earlier_runs(self) -> list[dict[str, Any]]:
-        """Figures of variants that earlier calls have left beside those of this one, on the same data."""
-        these = {one.evaluation.folder for one in self.overlaps}
+    def earlier_runs(self, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Figures of variants that earlier calls have left beside these runs, on the same data."""
+        folders = {one.evaluation.folder for one in self.overlaps}
+        ensembles = {(run["variant"], run["n_trees"]) for run in runs if run["n_trees"] > 1}
         found = []
         for path in sorted(self.folder.glob(f"*/evaluation*/{RECORD}")):
             record = read_record(path.parent)
-            if record and path.parent not in these and record["inputs"].get("data") == self.load.key:
-                name = path.parts[-3] + path.parts[-2].removeprefix("evaluation")
-                found.append({"method": "overlap", "variant": name, "n_trees": 1} | record["results"])
+            if not record or record["inputs"].get("data") != self.load.key:
+                continue
+            name = path.parts[-3] + path.parts[-2].removeprefix("evaluation")
+            variant, _, n_trees = name.partition("-trees-")
+            which = (variant, int(n_trees or 1))
+            if path.parent not in folders and which not in ensembles:
+                names = dict(zip(("variant", "n_trees"), which, strict=True))
+                found.append({"method": "overlap"} | names | record["results"])
         return found
 
     def summary(self, steps: tuple[Stage, ...], model: Stage) -> dict[str, Any]:

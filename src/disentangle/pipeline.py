@@ -132,14 +132,14 @@ def run_sweep(job: Job) -> dict[str, Any]:
     sweep = Comparison(folder / f"seed-{seed}", source, job.settings)
     with _workspaces(folder, sweep.folder):
         runs = sweep.runs()
-        figures.draw_frontier(sweep.folder, f"{job.dataset}, validation", [*runs, *sweep.earlier_runs()])
+        figures.draw_frontier(sweep.folder, f"{job.dataset}, validation", [*runs, *sweep.earlier_runs(runs)])
         written = job.report("sweep", runs[-1], runs=runs)
         stages.write_json(sweep.folder / "report.json", written)
         return written
 
 
 def _report_base(job: Job, base: Comparison, runs: list[dict[str, Any]]) -> dict[str, Any]:
-    figures.draw_frontier(base.folder, job.dataset, [*runs, *base.earlier_runs()])
+    figures.draw_frontier(base.folder, job.dataset, [*runs, *base.earlier_runs(runs)])
     return job.report("base", runs[-1], sizes=base.load.ensure()["results"], runs=runs)
 
 
