@@ -186,7 +186,7 @@ def _add_job(
     add(
         "--preset",
         type=_presets,
-        default=[DEFAULT_PRESET],
+        default=DEFAULT_PRESET,
         help=f"how labels are duplicated: one or more of {presets}",
     )
     settings = (
