@@ -62,8 +62,10 @@ def figures(run: dict[str, Any]) -> list[float]:
     return [*precision, run["recall"][9], run["psp"][4], run["candidates_per_instance"], seconds]
 
 
-def measure(dataset: str, seed: int, setting: str, models: Path, data_dir: Path) -> list[dict[str, Any]]:
-    """Run one setting; rows of XR-Linear and of the setting."""
+def measure(
+    dataset: str, seed: int, setting: str, models: Path, data_dir: Path
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Run one setting; the base report, and rows of XR-Linear and of the setting."""
     model_dir = models / f"seed-{seed}"
     where = ("--data-dir", str(data_dir), "--model-dir", str(model_dir), "--seed", str(seed))
     disentangle("base", dataset, *where, *SETTINGS[setting])
@@ -75,7 +77,7 @@ def measure(dataset: str, seed: int, setting: str, models: Path, data_dir: Path)
         difference = metric["mean_difference"]
     xr_linear, overlap = ([*figures(run), None] for run in report["runs"])
     overlap[-1] = difference
-    return [
+    return report, [
         {"setting": name, "seed": seed, **dict(zip(COLUMNS, values, strict=True))}
         for name, values in (("XR-Linear", xr_linear), (setting, overlap))
     ]
@@ -114,11 +116,10 @@ def main() -> None:
         rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
         for seed in map(int, args.seeds.split(",")):
             for setting in args.only.split(","):
-                for new in measure(dataset, seed, setting, args.models, args.data_dir):
+                made, measured = measure(dataset, seed, setting, args.models, args.data_dir)
+                for new in measured:
                     same = (new["setting"], new["seed"])
                     rows = [row for row in rows if (row["setting"], row["seed"]) != same] + [new]
-                report = args.models / f"seed-{seed}" / dataset / "base" / "report.json"
-                made = json.loads(report.read_text(encoding="utf-8"))
                 write_json(path, {name: made[name] for name in ("versions", "machine")} | {"rows": rows})
         print_table(dataset, rows)
 

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, told apart by colour-blind readers; markers and dashes tell them apart in grey.
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 _LEVEL_STYLES = ((_BLUE, "o", "-"), (_ORANGE, "s", "--"), (_GREEN, "^", ":"), (_GREY, "D", "-."))
+_MARKS = {
+    "XR-Linear": (_BLUE, "o"),
+    "paper": (_ORANGE, "s"),
+    "tuned": (_GREEN, "^"),
+    "lean": (_GREEN, "D"),
+}
 
 
 def _is_drawn(figure: Path, rows: list[dict[str, Any]]) -> bool:
@@ -24,14 +30,6 @@ def _is_drawn(figure: Path, rows: list[dict[str, Any]]) -> bool:
         return False
     with figure.with_suffix(".csv").open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file)) == [{key: str(value) for key, value in row.items()} for row in rows]
-
-
-_MARKS = {
-    "XR-Linear": (_BLUE, "o"),
-    "paper": (_ORANGE, "s"),
-    "tuned": (_GREEN, "^"),
-    "lean": (_GREEN, "D"),
-}
 
 
 def _new_figure(n_panels: int, width: float, height: float) -> tuple[Figure, Any]:
