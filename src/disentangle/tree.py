@@ -125,14 +125,14 @@ def split_leaves(
     # Each split halves, so that no part is smaller than need be.
     halving = TreeParams(nr_splits=2, max_leaf_size=leaf_size, seed=seed)
     too_large = np.flatnonzero(sizes > leaf_size)
+    if not len(too_large):
+        return chain, part_of
     for k in track(too_large, len(too_large), 1):
         members = np.flatnonzero(clusters == k)
         features = _label_features(X, Y[:, members], threads)
         part = leaf_clusters(interruptible(partial(_cluster, features, halving, threads)))
         clusters[members] = np.where(part == 0, k, len(part_of) + part - 1)
         part_of = np.append(part_of, np.full(part.max(), k, np.int32))
-    if not len(too_large):
-        return chain, part_of
     parts = one_per_row(part_of, len(sizes)).tocsc()
     above = [*chain[:-1], parts] if nested else [*chain[:-2], chain[-2].tocsr()[part_of].tocsc()]
     return ClusterChain([*above, one_per_row(clusters, len(part_of)).tocsc()]), part_of
