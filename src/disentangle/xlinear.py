@@ -35,7 +35,8 @@ def train(
 ) -> XLinearModel:
     """Train XR-Linear on a given tree, with PECOS's defaults for everything else.
 
-    Those are an L2-regularised squared-hinge SVM per node in the dual (C = 1, at most 100 iterations), a bias feature of 1, weights below 0.1 dropped, and teacher-forcing negatives (TFN).
+    Those are an L2-regularised squared-hinge SVM per node in the dual (C = 1, at most 100 iterations), a
+    bias feature of 1, weights below 0.1 dropped, and teacher-forcing negatives (TFN).
 
     Parameters
     ----------
