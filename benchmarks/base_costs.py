@@ -54,7 +54,7 @@ def time_matching(model: Path, X: sp.csr_matrix, threads: int, repeats: int) -> 
     beam_size = PredictParams().beam_size
 
     def fast() -> sp.csr_matrix:
-        return sp.vstack(list(xlinear.match(model, X, beam_size, threads)), format="csr")
+        return xlinear.match(model, X, beam_size, threads)
 
     def layer_by_layer() -> sp.csr_matrix:
         whole = XLinearModel.load(str(model)).model

@@ -143,6 +143,7 @@ def test_a_second_run_prints_the_table_and_does_nothing_else(base: Command, fini
         (("--threads", "1"), []),
         (("--n-copies", "3"), [stage.replace("paper", "paper-n-copies-3") for stage in STAGES[4:]]),
         (("--merge", "max"), ["paper/evaluation-merge-max"]),
+        (("--first-weight", "0.2"), ["paper/evaluation-first-weight-0.2"]),
         (("--eps", "0.3"), [stage.replace("paper", "paper-eps-0.3") for stage in STAGES[4:]]),
         (("--beam-size", "4"), STAGES[1:]),
         (("--seed", "1"), STAGES[1:]),
@@ -251,6 +252,27 @@ def test_all_presets_stand_in_one_table(base: Command, finished: Path, tmp_path:
     assert base("--model-dir", model_dir, "--preset", "lean", "--leaf-size", "12").returncode == 0
     (overlap,) = json.loads((model_dir / "verbs" / "base" / "report.json").read_text())["runs"][1:]
     assert (overlap["variant"], overlap["preset"]) == ("lean-leaf-size-12", "lean")
+
+
+def test_the_first_model_has_its_share_of_a_score(base: Command, finished: Path, verbs: Path, tmp_path: Path):
+    model_dir = tmp_path / "copy"
+    shutil.copytree(finished, model_dir)
+    result = base("--model-dir", model_dir, "--first-weight", "0.25", "--first-beam", "4")
+    assert stages_run(result) == ["paper/evaluation-first-weight-0.25-first-beam-4"]
+    folder = model_dir / "verbs" / "base"
+    xr_linear, overlap = json.loads((folder / "report.json").read_text())["runs"]
+    (alone,) = json.loads((finished / "verbs" / "base" / "report.json").read_text())["runs"][1:]
+    # Twin: both models through PECOS's own interface.
+    dataset = data.load_dataset(verbs, "verbs")
+    copies = Overlap.load(folder / "paper" / "overlap" / "overlap.npz")
+    retrained = XLinearModel.load(str(folder / "paper" / "overlap")).predict(dataset.X_tst)
+    first = XLinearModel.load(str(folder / "xr-linear")).predict(dataset.X_tst, beam_size=4)
+    merged = merge_scores(retrained, copies.original, copies.n_labels)
+    by_hand = precision(dataset.Y_tst, rank(0.75 * merged + 0.25 * first, 10))
+    assert by_hand.tolist() == pytest.approx(overlap["precision"], abs=1e-3)
+    assert overlap["precision"] != alone["precision"]
+    more = overlap["candidates_per_instance"] - alone["candidates_per_instance"]
+    assert 0 < more < xr_linear["candidates_per_instance"]
 
 
 def test_ensembles_average_the_scores_of_their_trees(

@@ -265,6 +265,8 @@ def test_limits_are_kept(problem: tuple, params: OverlapParams):
         ({"merge": "sum"}, "merge must be one of mean, max, noisy-or"),
         ({"coverage": 1.1}, "coverage must be in 0..1, got 1.1"),
         ({"coverage": float("nan")}, "coverage must be in 0..1"),
+        ({"first_weight": -0.1}, "first_weight must be in 0..1, got -0.1"),
+        ({"first_beam": 0}, "first_beam must be at least 1, got 0"),
         ({"capacity": 0.9}, "capacity must be a number of at least 1, got 0.9"),
         ({"budget": float("inf")}, "budget must be a number of at least 1, got inf"),
     ],

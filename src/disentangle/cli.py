@@ -8,7 +8,7 @@ import itertools
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -20,6 +20,7 @@ from .params import (
     DEFAULT_DATASET,
     DEFAULT_PRESET,
     PRESETS,
+    SCORING,
     BinParams,
     OverlapParams,
     PredictParams,
@@ -232,12 +233,14 @@ _PARTS: tuple[tuple[str, Callable[[str], Any], str], ...] = (
     (
         "negatives",
         float,
-        "share of the clusters that match an instance without being its own where retraining uses it against "
-        "their labels",
+        "share of the clusters that the retrained matcher finds for an instance, beside those of its labels, "
+        "where it is used against all",
     ),
     ("eps", float, "tolerance of the solver in retraining"),
     ("predict_beam", int, "clusters that the retrained model keeps, if not --beam-size"),
     ("merge", str, "a label's score from those of its copies"),
+    ("first_weight", float, "share of the first model's score in a label's"),
+    ("first_beam", int, "clusters that the first model keeps for that, if not --beam-size"),
     ("rounds", int, "rounds of match, assign, retrain"),
 )
 
@@ -301,14 +304,13 @@ def _variant(preset: str, layers: tuple[dict[str, Any], ...]) -> Variant:
     params = _filled(OverlapParams, (before, *layers))
     after = asdict(params)
     # More rounds go on from the first, in the same folder.
-    changes = [
-        f"{name}-{after[name]}"
-        for name in after
-        if name not in ("rounds", "merge") and after[name] != before[name]
-    ]
-    folder = "-".join([preset, *changes]).replace("_", "-")
-    name = folder if params.merge == before["merge"] else f"{folder}-merge-{params.merge}"
-    return Variant(name, folder, preset, params)
+    changed = [name for name in after if name != "rounds" and after[name] != before[name]]
+
+    def said(names: Iterable[str]) -> str:
+        return "".join(f"-{name}-{after[name]}" for name in names).replace("_", "-")
+
+    folder = preset + said(name for name in changed if name not in SCORING)
+    return Variant(folder + said(name for name in changed if name in SCORING), folder, preset, params)
 
 
 P = TypeVar("P")

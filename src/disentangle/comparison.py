@@ -49,7 +49,7 @@ class Variant:
     name : str
         The preset's, with what was changed of it.
     folder : str
-        Of its models: the same without the rule of merging, of which they know nothing.
+        Of its models: the same without the parts of which they know nothing.
     preset : str
         Name of the setting that `params` started from.
     params : OverlapParams
@@ -147,6 +147,25 @@ class Overlapped:
     matching: Stage
 
 
+@dataclass(frozen=True)
+class Voice:
+    """A model whose scores of labels are averaged with others'.
+
+    Attributes
+    ----------
+    model : Stage
+    predict : PredictParams
+    merge : str
+    weight : float
+        Of its scores; only ratios count.
+    """
+
+    model: Stage
+    predict: PredictParams
+    merge: str
+    weight: float
+
+
 class Comparison:
     """XR-Linear and its overlaps on one dataset: trained, evaluated, and what lies in between.
 
@@ -174,7 +193,7 @@ class Comparison:
             ("tree", "xlinear"),
             (self.load,),
         )
-        self.xr_linear_evaluation = self.evaluation((self.xr_linear,), "xr-linear-evaluation", None)
+        self.xr_linear_evaluation = self.evaluation(self.voices(self.xr_linear, None), "xr-linear-evaluation")
         self.matching = self._matching_stage("matching", self.xr_linear)
         self.overlaps = [self._overlapped(variant) for variant in settings.variants]
 
@@ -211,9 +230,9 @@ class Comparison:
             assign = self._assignment(variant, suffix, model, match)
             model = self._retraining(variant, suffix, model, match, assign)
             steps += [match, assign, model]
-        merged = variant.name.removeprefix(variant.folder)
-        folder = f"{variant.folder}/evaluation{suffix}{merged}"
-        evaluation = self.evaluation((model,), folder, variant)
+        scored = variant.name.removeprefix(variant.folder)
+        folder = f"{variant.folder}/evaluation{suffix}{scored}"
+        evaluation = self.evaluation(self.voices(model, variant), folder)
         # Not part of the comparison: where the overlap sends its training instances.
         own = self._matching_stage(f"{variant.folder}/overlap-matching{suffix}", model)
         return Overlapped(variant, tuple(steps), model, evaluation, own)
@@ -254,16 +273,28 @@ class Comparison:
             (model,),
         )
 
-    def evaluation(self, models: tuple[Stage, ...], folder: str, variant: Variant | None) -> Stage:
-        """The stage that evaluates the averaged scores of models, of one tree each; None for XR-Linear's."""
-        merge = variant.params.merge if variant else "mean"
+    def voices(self, model: Stage, variant: Variant | None) -> tuple[Voice, ...]:
+        """What scores labels: XR-Linear (None), or a variant's last model with the first one's share."""
+        if variant is None:
+            return (Voice(model, self.settings.predict, "mean", 1.0),)
+        params = variant.params
+        retrained = Voice(model, self._prediction(variant), params.merge, 1 - params.first_weight)
+        if params.first_weight == 0:
+            return (retrained,)
+        beam_size = params.first_beam or self.settings.predict.beam_size
+        predict = replace(self.settings.predict, beam_size=beam_size)
+        return (retrained, Voice(self.xr_linear, predict, "mean", params.first_weight))
+
+    def evaluation(self, voices: tuple[Voice, ...], folder: str) -> Stage:
+        """The stage that evaluates the averaged scores of models, of one tree each."""
+        said = [(voice.predict.beam_size, voice.merge, voice.weight) for voice in voices]
         return self._stage(
             "evaluate",
             folder,
-            partial(self._evaluate, models=models, predict=self._prediction(variant), merge=merge),
-            asdict(self.settings.propensity) | {"max_k": MAX_K, "merge": merge, "data": self.load.key},
+            partial(self._evaluate, voices=voices),
+            asdict(self.settings.propensity) | {"max_k": MAX_K, "voices": said, "data": self.load.key},
             ("metrics", "pseudo", "xlinear", "_kernels"),
-            models,
+            tuple(voice.model for voice in voices),
         )
 
     def _prediction(self, variant: Variant | None) -> PredictParams:
@@ -302,8 +333,7 @@ class Comparison:
     def _matching(self, model: Stage, X: sp.csr_matrix, beam_size: int) -> sp.csr_matrix:
         from . import xlinear
 
-        batches = xlinear.match(model.folder, X, beam_size, self.settings.threads)
-        return sp.vstack(list(track(batches, X.shape[0], xlinear.BATCH_SIZE)), format="csr")
+        return xlinear.match(model.folder, X, beam_size, self.settings.threads)
 
     def _assign(self, out: Path, model: Stage, match: Stage, params: OverlapParams) -> dict[str, Any]:
         from .overlap import assign
@@ -331,43 +361,40 @@ class Comparison:
             FREQUENT if params.positives == "frequent" else 0,
         )
         chain = tree.replace_leaf_level(tree.load_chain(model.folder), overlap.cluster_matrix())
-        part_of = np.arange(overlap.n_clusters, dtype=np.int32)
         clock.append(time.perf_counter())
         if params.leaf_size is not None:
             nested = params.split == "nested"
-            chain, part_of = tree.split_leaves(
+            chain = tree.split_leaves(
                 chain, X, Y, params.leaf_size, nested, settings.tree.seed, settings.threads
             )
-            overlap = replace(overlap, clusters=tree.leaf_clusters(chain), n_clusters=len(part_of))
+            overlap = replace(overlap, clusters=tree.leaf_clusters(chain), n_clusters=chain[-1].shape[1])
         clock.append(time.perf_counter())
-        negatives = None
+        mine = None
         if params.negatives > 0:
-            negatives = sample_negatives(M, part_of, params.negatives, settings.tree.seed)
+            mine = partial(sample_negatives, share=params.negatives, seed=settings.tree.seed)
         predict = self._prediction(variant)
-        retrained = xlinear.train(X, Y, chain, predict, settings.threads, negatives, params.eps)
+        retrained = xlinear.train(X, Y, chain, predict, settings.threads, mine, params.eps)
         xlinear.save(retrained, out)
         # Beside the model, because its scores can be merged to labels only with it.
         overlap.save(out / OVERLAP_FILE)
         clock.append(time.perf_counter())
         return {"seconds": dict(zip(("expand", "split", "retrain"), np.diff(clock).tolist(), strict=True))}
 
-    def _evaluate(
-        self, out: Path, models: tuple[Stage, ...], predict: PredictParams, merge: str
-    ) -> dict[str, Any]:
+    def _evaluate(self, out: Path, voices: tuple[Voice, ...]) -> dict[str, Any]:
         from . import metrics, xlinear
 
         X, Y_true = self.dataset.X_tst, self.dataset.Y_tst
-        overlaps = [load_overlap(model.folder) for model in models]
+        overlaps = [load_overlap(voice.model.folder) for voice in voices]
         start = time.perf_counter()
-        batches = track(self._scores(models, overlaps, predict, merge), X.shape[0], xlinear.BATCH_SIZE)
+        batches = track(self._scores(voices, overlaps), X.shape[0], xlinear.BATCH_SIZE)
         Y_pred = np.vstack([metrics.rank(scores, MAX_K) for scores in batches])
         predicted = time.perf_counter()
         inverse = metrics.inverse_propensity(self.dataset.Y_trn, self.settings.propensity)
         candidates = [
             metrics.candidates_per_instance(
-                self._matching(model, X, predict.beam_size), overlap.cluster_sizes()
+                self._matching(voice.model, X, voice.predict.beam_size), overlap.cluster_sizes()
             )
-            for model, overlap in zip(models, overlaps, strict=True)
+            for voice, overlap in zip(voices, overlaps, strict=True)
         ]
         figures = {
             "precision": metrics.precision(Y_true, Y_pred),
@@ -383,25 +410,20 @@ class Comparison:
             "seconds": {"predict": predicted - start, "evaluate": time.perf_counter() - predicted},
         }
 
-    def _scores(
-        self, models: tuple[Stage, ...], overlaps: list[Overlap], params: PredictParams, merge: str
-    ) -> Iterator[sp.csr_matrix]:
-        """Scores of labels in batches of test instances, means over the models; what one lacks counts 0."""
+    def _scores(self, voices: tuple[Voice, ...], overlaps: list[Overlap]) -> Iterator[sp.csr_matrix]:
+        """Scores of labels in batches of test instances, weighted means; what a model lacks counts 0."""
         from . import xlinear
         from .pseudo import merge_scores
 
-        predict = partial(
-            xlinear.predict,
-            X=self.dataset.X_tst,
-            params=params,
-            threads=self.settings.threads,
-        )
-        for batches in zip(*(predict(model.folder) for model in models), strict=True):
-            merged = [
-                merge_scores(batch, overlap.original, overlap.n_labels, merge)
-                for batch, overlap in zip(batches, overlaps, strict=True)
+        X, threads = self.dataset.X_tst, self.settings.threads
+        total = sum(voice.weight for voice in voices)
+        predictions = (xlinear.predict(voice.model.folder, X, voice.predict, threads) for voice in voices)
+        for batches in zip(*predictions, strict=True):
+            weighted = [
+                merge_scores(batch, overlap.original, overlap.n_labels, voice.merge) * (voice.weight / total)
+                for voice, overlap, batch in zip(voices, overlaps, batches, strict=True)
             ]
-            yield sum(merged[1:], start=merged[0]) / len(merged)
+            yield sum(weighted[1:], start=weighted[0])
 
     def runs(self) -> list[dict[str, Any]]:
         """Make all that is not done; return what the report says of XR-Linear and each variant."""

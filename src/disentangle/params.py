@@ -109,13 +109,17 @@ class OverlapParams:
         Where the parts of a cluster that was split go: to its parent, or under the cluster, as a level more.
     negatives : float
         In retraining, an instance is a negative in its own labels' clusters, and in this share of the
-        others that it matches.
+        others that the retrained matcher sends it to.
     eps : float
         Tolerance at which PECOS's solver stops in retraining; 0.1 is PECOS's default.
     predict_beam : int or None
         Clusters that the retrained model keeps per level and instance; None for as many as in matching.
     merge : {"mean", "max", "noisy-or"}
         Score of a label from those of its copies that were retrieved.
+    first_weight : float
+        Share of the first model's score in a label's, from 0 to 1; the retrained model's has the rest.
+    first_beam : int or None
+        Clusters that the first model keeps per level and instance for that; None for as many as in matching.
     rounds : int
         How often match, assign and retrain are run, each round on the last round's model.
     """
@@ -132,6 +136,8 @@ class OverlapParams:
     eps: float = 0.1
     predict_beam: int | None = None
     merge: str = "mean"
+    first_weight: float = 0.0
+    first_beam: int | None = None
     rounds: int = 1
 
     def validate(self) -> None:
@@ -140,13 +146,14 @@ class OverlapParams:
         for name, choices in CHOICES.items():
             if (value := getattr(self, name)) not in choices:
                 raise DisentangleError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
-        for name in ("coverage", "negatives"):
+        for name in ("coverage", "negatives", "first_weight"):
             if not 0 <= (share := getattr(self, name)) <= 1:
                 raise DisentangleError(f"{name} must be in 0..1, got {share}")
         if self.leaf_size is not None:
             at_least("leaf_size", self.leaf_size, 2)
-        if self.predict_beam is not None:
-            at_least("predict_beam", self.predict_beam, 1)
+        for name in ("predict_beam", "first_beam"):
+            if (beam_size := getattr(self, name)) is not None:
+                at_least(name, beam_size, 1)
         if not 0 < self.eps < float("inf"):
             raise DisentangleError(f"eps must be a positive number, got {self.eps}")
         for name in ("capacity", "budget"):
@@ -161,6 +168,9 @@ CHOICES = {
     "split": ("flat", "nested"),
     "merge": ("mean", "max", "noisy-or"),
 }
+
+# These say how scores are put together, of which the models know nothing.
+SCORING = ("merge", "first_weight", "first_beam")
 
 
 @dataclass(frozen=True)

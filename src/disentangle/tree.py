@@ -91,7 +91,7 @@ def split_leaves(
     nested: bool,
     seed: int,
     threads: int,
-) -> tuple[ClusterChain, np.ndarray]:
+) -> ClusterChain:
     """The same tree, each leaf cluster of too many labels split into parts of about equal size.
 
     They are found as the first tree was, by balanced spherical k-means on the labels' PIFA features.
@@ -114,28 +114,35 @@ def split_leaves(
 
     Returns
     -------
-    chain : ClusterChain
-        The given one if no cluster is too large.
-    part_of : ndarray of shape (n_clusters,), int32
-        Which leaf cluster of the given tree each one is a part of, or is. The first part keeps its number.
+    ClusterChain
+        The given one if no cluster is too large. Of a cluster's parts the first keeps its number.
     """
     clusters = leaf_clusters(chain)
-    part_of = np.arange(chain[-1].shape[1], dtype=np.int32)
-    sizes = np.bincount(clusters, minlength=len(part_of))
-    # Each split halves, so that no part is smaller than need be.
-    halving = TreeParams(nr_splits=2, max_leaf_size=leaf_size, seed=seed)
+    n_clusters = chain[-1].shape[1]
+    sizes = np.bincount(clusters, minlength=n_clusters)
     too_large = np.flatnonzero(sizes > leaf_size)
     if not len(too_large):
-        return chain, part_of
-    for k in track(too_large, len(too_large), 1):
-        members = np.flatnonzero(clusters == k)
-        features = _label_features(X, Y[:, members], threads)
-        part = leaf_clusters(interruptible(partial(_cluster, features, halving, threads)))
-        clusters[members] = np.where(part == 0, k, len(part_of) + part - 1)
-        part_of = np.append(part_of, np.full(part.max(), k, np.int32))
-    parts = one_per_row(part_of, len(sizes)).tocsc()
-    above = [*chain[:-1], parts] if nested else [*chain[:-2], chain[-2].tocsr()[part_of].tocsc()]
-    return ClusterChain([*above, one_per_row(clusters, len(part_of)).tocsc()]), part_of
+        return chain
+    # Each split halves, so that no part is smaller than need be.
+    halving = TreeParams(nr_splits=2, max_leaf_size=leaf_size, seed=seed)
+    # Cluster by cluster: the labels of each lie between its offset and the next.
+    labels = np.flatnonzero(sizes[clusters] > leaf_size)
+    labels = labels[np.argsort(clusters[labels], kind="stable")]
+    offsets = np.concatenate([[0], np.cumsum(sizes[too_large])])
+    features = interruptible(lambda: _label_features(X, Y[:, labels], threads))
+    part_of = [np.arange(n_clusters)]
+    for i, k in enumerate(track(too_large, len(too_large), 1)):
+        rows = slice(offsets[i], offsets[i + 1])
+        part = leaf_clusters(interruptible(partial(_cluster, features[rows], halving, threads)))
+        clusters[labels[rows]] = np.where(part == 0, k, n_clusters + part - 1)
+        n_clusters += int(part.max())
+        part_of.append(np.full(part.max(), k))
+    parents = np.concatenate(part_of)
+    if nested:
+        above = [*chain[:-1], one_per_row(parents, len(sizes)).tocsc()]
+    else:
+        above = [*chain[:-2], chain[-2].tocsr()[parents].tocsc()]
+    return ClusterChain([*above, one_per_row(clusters, n_clusters).tocsc()])
 
 
 def leaf_clusters(chain: ClusterChain) -> np.ndarray:

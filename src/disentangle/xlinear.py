@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from pecos.xmc.xlinear import XLinearModel
 
 from .interrupt import interruptible
 from .params import PredictParams
+from .progress import track
 
 POST_PROCESSOR = "l3-hinge"
 # Bounds the memory of a prediction and paces its progress bar; no effect on results.
@@ -30,7 +31,7 @@ def train(
     chain: ClusterChain,
     params: PredictParams,
     threads: int,
-    negatives: sp.csr_matrix | None = None,
+    mine: Callable[[sp.csr_matrix], sp.csr_matrix] | None = None,
     eps: float = 0.1,
 ) -> XLinearModel:
     """Train XR-Linear on a given tree, with PECOS's defaults for everything else.
@@ -47,36 +48,46 @@ def train(
     params : PredictParams
         Stored in the model as what `predict` does unless told otherwise.
     threads : int
-    negatives : csr_matrix of shape (n_instances, n_clusters), optional
-        Leaf clusters whose labels are trained against an instance even if none of its own are there.
+    mine : callable, optional
+        Makes of the leaf clusters that the new model's own matcher finds, csr_matrix of shape
+        (n_instances, n_clusters), those whose labels are trained against an instance even if none of its
+        own are there, in the same shape.
     eps : float
         The solver's tolerance.
     """
-    above = ["tfn"] * (len(chain) - 1)
-    train_params = XLinearModel.TrainParams(
-        hlm_args=HierarchicalMLModel.TrainParams(
-            # "usn" is PECOS's word for negatives that the caller supplies.
-            neg_mining_chain=[*above, "tfn" if negatives is None else "tfn+usn"],
+
+    def layers(mode: str, top_k: int, negatives: sp.csr_matrix | None = None) -> XLinearModel:
+        # "usn" is PECOS's word for negatives that the caller supplies; it counts layers from the leaves.
+        hlm_args = HierarchicalMLModel.TrainParams(
+            neg_mining_chain="tfn" if negatives is None else "tfn+usn",
             model_chain=MLModel.TrainParams(threads=threads, eps=eps),
         )
-    )
-    predict_kwargs = {
-        "beam_size": params.beam_size,
-        "only_topk": params.top_k,
-        "post_processor": POST_PROCESSOR,
-    }
-    # PECOS counts layers from the leaves.
-    supplied = None if negatives is None else {1: negatives.tocsc()}
-    return interruptible(
-        lambda: XLinearModel.train(
-            X,
-            Y,
-            C=chain,
-            user_supplied_negatives=supplied,
-            train_params=train_params,
-            pred_kwargs=predict_kwargs,
+        supplied = None if negatives is None else {1: negatives.tocsc()}
+        train_params = XLinearModel.TrainParams(mode=mode, hlm_args=hlm_args)
+        pred_kwargs = {
+            "beam_size": params.beam_size,
+            "only_topk": top_k,
+            "post_processor": POST_PROCESSOR,
+        }
+        return interruptible(
+            lambda: XLinearModel.train(
+                X,
+                Y,
+                C=chain,
+                user_supplied_negatives=supplied,
+                train_params=train_params,
+                pred_kwargs=pred_kwargs,
+            )
         )
-    )
+
+    if mine is None:
+        return layers("full-model", params.top_k)
+    matcher = layers("matcher", params.beam_size)
+    with tempfile.TemporaryDirectory(prefix="matcher-") as temporary:
+        save(matcher, Path(temporary))
+        M = _clusters(Path(temporary), X, params.beam_size, threads)
+    ranker = layers("ranker", params.top_k, mine(M))
+    return XLinearModel(HierarchicalMLModel([*matcher.model.model_chain, *ranker.model.model_chain]))
 
 
 def save(model: XLinearModel, folder: Path) -> None:
@@ -121,8 +132,8 @@ def _predict_batches(model: XLinearModel, X: sp.csr_matrix, **kwargs: Any) -> It
         yield interruptible(partial(model.predict, batch, post_processor=POST_PROCESSOR, **kwargs))
 
 
-def match(folder: Path, X: sp.csr_matrix, beam_size: int, threads: int) -> Iterator[sp.csr_matrix]:
-    """Leaf clusters that survive the beam, with the matcher's scores, in batches of instances.
+def match(folder: Path, X: sp.csr_matrix, beam_size: int, threads: int) -> sp.csr_matrix:
+    """Leaf clusters that survive the beam, with the matcher's scores.
 
     Parameters
     ----------
@@ -133,14 +144,19 @@ def match(folder: Path, X: sp.csr_matrix, beam_size: int, threads: int) -> Itera
         Clusters kept per level, the leaf level included.
     threads : int
 
-    Yields
-    ------
-    csr_matrix of shape (at most BATCH_SIZE, n_clusters), float32
+    Returns
+    -------
+    csr_matrix of shape (n_instances, n_clusters), float32
         At most `beam_size` scores in (0, 1] per row.
     """
     with _matcher(folder) as view:
-        model = _load_predict_only(view)
-        yield from _predict_batches(model, X, beam_size=beam_size, only_topk=beam_size, threads=threads)
+        return _clusters(view, X, beam_size, threads)
+
+
+def _clusters(matcher: Path, X: sp.csr_matrix, beam_size: int, threads: int) -> sp.csr_matrix:
+    model = _load_predict_only(matcher)
+    batches = _predict_batches(model, X, beam_size=beam_size, only_topk=beam_size, threads=threads)
+    return sp.vstack(list(track(batches, X.shape[0], BATCH_SIZE)), format="csr")
 
 
 def predict(folder: Path, X: sp.csr_matrix, params: PredictParams, threads: int) -> Iterator[sp.csr_matrix]:
