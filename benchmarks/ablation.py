@@ -34,11 +34,13 @@ SETTINGS = {
     "n_copies 3": ("--n-copies", "3"),
     "positives matched": ("--positives", "matched"),
     "positives frequent": ("--positives", "frequent"),
-    "leaf size 100": ("--leaf-size", "100"),
+    "leaf size 50, nested": ("--leaf-size", "50", "--split", "nested", "--predict-beam", "20"),
+    "leaf size 100, flat": ("--leaf-size", "100"),
     "negatives 0.3": ("--negatives", "0.3"),
     "eps 0.3": ("--eps", "0.3"),
     "merge max": ("--merge", "max"),
     "merge noisy-or": ("--merge", "noisy-or"),
+    "first weight 0.2": ("--first-weight", "0.2", "--first-beam", "3"),
     "rounds 2": ("--rounds", "2"),
     "tuned": ("--preset", "tuned"),
     "lean": ("--preset", "lean"),
@@ -53,13 +55,14 @@ def disentangle(*args: str) -> None:
         sys.exit(status)
 
 
-def figures(run: dict[str, Any]) -> list[float]:
-    """The first seven columns of a run of a base report."""
+def columns(run: dict[str, Any]) -> dict[str, float]:
+    """The columns of a run of a base report: all but the last."""
     precision = [run["precision"][k - 1] for k in (1, 3, 5)]
     seconds = sum(run["seconds"].get(name, 0.0) for name in ("expand", "split", "retrain"))
     if run["method"] == "xr-linear":
         seconds = run["seconds"]["train"]
-    return [*precision, run["recall"][9], run["psp"][4], run["candidates_per_instance"], seconds]
+    values = [*precision, run["recall"][9], run["psp"][4], run["candidates_per_instance"], seconds]
+    return dict(zip(COLUMNS, values, strict=False))
 
 
 def measure(
@@ -75,11 +78,10 @@ def measure(
         disentangle("metric", dataset, *where, *SETTINGS[setting])
         metric = json.loads((model_dir / dataset / "metric" / "report.json").read_text(encoding="utf-8"))
         difference = metric["mean_difference"]
-    xr_linear, overlap = ([*figures(run), None] for run in report["runs"])
-    overlap[-1] = difference
+    xr_linear, overlap = report["runs"]
     return report, [
-        {"setting": name, "seed": seed, **dict(zip(COLUMNS, values, strict=True))}
-        for name, values in (("XR-Linear", xr_linear), (setting, overlap))
+        {"setting": name, "seed": seed, **columns(run), COLUMNS[-1]: its_difference}
+        for name, run, its_difference in (("XR-Linear", xr_linear, None), (setting, overlap, difference))
     ]
 
 

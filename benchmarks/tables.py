@@ -16,10 +16,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ablation import columns, print_table
+
 from disentangle.report import training_seconds
 
 RESULTS = Path(__file__).with_name("results")
 REPORTS = RESULTS / "reports"
+# What differs between the settings that are swept over.
+SWEPT = ("n_copies", "split", "leaf_size", "negatives", "first_weight")
 Run = dict[str, Any]
 
 
@@ -115,6 +119,29 @@ def print_metrics(original: dict[str, Any]) -> None:
             )
 
 
+def print_sweeps() -> None:
+    """What each setting of the sweeps gives on validation instances; XR-Linear once per dataset."""
+    print()
+    line("dataset", *SWEPT, "P@1", "P@3", "P@5", "R@10", "candidates", "second training, s")
+    print("|---|" + "---:|" * (len(SWEPT) + 6))
+    seen = set()
+    for report in reports("sweep"):
+        for run in report["runs"]:
+            overlap = run.get("overlap", {})
+            if overlap or report["dataset"] not in seen:
+                _print_swept(report["dataset"], run, overlap)
+            seen.add(report["dataset"])
+
+
+def _print_swept(dataset: str, run: Run, overlap: dict[str, Any]) -> None:
+    parts = [str(overlap.get(name) or "") for name in SWEPT]
+    if run["variant"] in (None, "paper"):
+        parts = [run["variant"] or "XR-Linear"] + [""] * (len(SWEPT) - 1)
+    *figures, candidates, seconds = [value for name, value in columns(run).items() if name != "PSP@5"]
+    numbers = (*(f"{value:.2f}" for value in figures), f"{candidates:,.0f}", f"{seconds:,.1f}")
+    line(dataset, *parts, *numbers)
+
+
 def print_imports() -> None:
     """Imports of text: seconds and memory."""
     print()
@@ -133,7 +160,11 @@ def main() -> None:
     for job in ("base", "binned"):
         print_comparisons(job, original)
     print_metrics(original)
+    print_sweeps()
     print_imports()
+    for path in sorted(RESULTS.glob("ablation-*.json"), key=lambda path: "wordnet" not in path.name):
+        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+        print_table(path.stem.removeprefix("ablation-"), rows)
 
 
 if __name__ == "__main__":
