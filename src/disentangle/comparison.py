@@ -214,7 +214,7 @@ class Comparison:
             build,
             needs,
             prepare=(lambda: self.dataset) if needs else (lambda: None),
-            helpers=(load_overlap, load_matching, Comparison._matching, Comparison._scores),
+            helpers=(load_overlap, load_matching, Comparison._scores),
             threads=self.settings.threads,
             force=self.settings.force,
             title=f"{self.prefix}{folder}",
@@ -297,9 +297,9 @@ class Comparison:
             tuple(voice.model for voice in voices),
         )
 
-    def _prediction(self, variant: Variant | None) -> PredictParams:
-        """How XR-Linear (None) or a variant's retrained model predicts."""
-        if variant is None or variant.params.predict_beam is None:
+    def _prediction(self, variant: Variant) -> PredictParams:
+        """How a variant's retrained model predicts."""
+        if variant.params.predict_beam is None:
             return self.settings.predict
         return replace(self.settings.predict, beam_size=variant.params.predict_beam)
 
@@ -326,14 +326,12 @@ class Comparison:
         return {}
 
     def _match(self, out: Path, model: Stage) -> dict[str, Any]:
-        M = self._matching(model, self.dataset.X_trn, self.settings.predict.beam_size)
-        sp.save_npz(out / MATCHING_FILE, M, compressed=False)
-        return {}
-
-    def _matching(self, model: Stage, X: sp.csr_matrix, beam_size: int) -> sp.csr_matrix:
         from . import xlinear
 
-        return xlinear.match(model.folder, X, beam_size, self.settings.threads)
+        settings = self.settings
+        M = xlinear.match(model.folder, self.dataset.X_trn, settings.predict.beam_size, settings.threads)
+        sp.save_npz(out / MATCHING_FILE, M, compressed=False)
+        return {}
 
     def _assign(self, out: Path, model: Stage, match: Stage, params: OverlapParams) -> dict[str, Any]:
         from .overlap import assign
@@ -392,7 +390,8 @@ class Comparison:
         inverse = metrics.inverse_propensity(self.dataset.Y_trn, self.settings.propensity)
         candidates = [
             metrics.candidates_per_instance(
-                self._matching(voice.model, X, voice.predict.beam_size), overlap.cluster_sizes()
+                xlinear.match(voice.model.folder, X, voice.predict.beam_size, self.settings.threads),
+                overlap.cluster_sizes(),
             )
             for voice, overlap in zip(voices, overlaps, strict=True)
         ]
