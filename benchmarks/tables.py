@@ -4,7 +4,7 @@
 
 collects every report under MODEL_DIR (model/NAME/JOB/report.json) into benchmarks/results/reports/ and
 prints, as Markdown, what all collected reports say, beside what the paper authors' scripts printed on
-the same data.
+the same data, and what benchmarks/sweeps.py, ablation.py and import_speed.py left.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from disentangle.report import training_seconds
 RESULTS = Path(__file__).with_name("results")
 REPORTS = RESULTS / "reports"
 # What differs between the settings that are swept over.
-SWEPT = ("n_copies", "split", "leaf_size", "negatives", "first_weight")
+SWEPT = ("n_copies", "split", "leaf_size", "predict_beam", "negatives", "first_weight")
 Run = dict[str, Any]
 
 

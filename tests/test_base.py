@@ -280,15 +280,16 @@ def test_ensembles_average_the_scores_of_their_trees(
 ):
     model_dir = tmp_path / "copy"
     shutil.copytree(finished, model_dir)
-    result = base("--model-dir", model_dir, "--n-trees", "2")
+    share = ("--first-weight", "0.25")
+    result = base("--model-dir", model_dir, "--n-trees", "2", *share)
     assert result.returncode == 0, result.stderr
-    folder = model_dir / "verbs" / "base"
+    folder, variant = model_dir / "verbs" / "base", "paper-first-weight-0.25"
     runs = json.loads((folder / "report.json").read_text())["runs"]
     kinds = [(run["method"], run["n_trees"]) for run in runs]
     assert kinds == [("xr-linear", 1), ("overlap", 1), ("xr-linear", 2), ("overlap", 2)]
-    assert all(f"{name}, 2 trees" in result.stdout for name in ("XR-Linear", "paper"))
+    assert all(f"{name}, 2 trees" in result.stdout for name in ("XR-Linear", variant))
     settings = [row["setting"] for row in csv.DictReader((folder / "frontier.csv").open())]
-    assert settings == ["XR-Linear", "paper", "XR-Linear, 2 trees", "paper, 2 trees"]
+    assert settings == ["XR-Linear", variant, "XR-Linear, 2 trees", f"{variant}, 2 trees", "paper"]
     # The second tree is the one that its seed gives alone.
     assert base("--seed", "1").returncode == 0
     alone = tmp_path / "model" / "verbs" / "base"
@@ -298,17 +299,19 @@ def test_ensembles_average_the_scores_of_their_trees(
     assert runs[2]["candidates_per_instance"] == pytest.approx(
         runs[0]["candidates_per_instance"] + second[0]["candidates_per_instance"]
     )
-    # Slow twin: dense scores, averaged.
+    # Slow twin: dense scores, averaged; each tree's first model has its share.
     dataset = data.load_dataset(verbs, "verbs")
     scores = np.zeros(dataset.Y_tst.shape, np.float32)
     for place in (folder, folder / "tree-2"):
         copies = Overlap.load(place / "paper" / "overlap" / "overlap.npz")
         predicted = XLinearModel.load(str(place / "paper" / "overlap")).predict(dataset.X_tst)
-        scores += merge_scores(predicted, copies.original, copies.n_labels).toarray() / 2
+        first = XLinearModel.load(str(place / "xr-linear")).predict(dataset.X_tst)
+        merged = merge_scores(predicted, copies.original, copies.n_labels)
+        scores += (0.75 * merged + 0.25 * first).toarray() / 2
     by_hand = precision(dataset.Y_tst, rank(sp.csr_matrix(scores), 10))
     assert by_hand.tolist() == pytest.approx(runs[3]["precision"], abs=1e-3)
     # A further tree is all that a larger ensemble makes.
-    result = base("--model-dir", model_dir, "--n-trees", "3")
+    result = base("--model-dir", model_dir, "--n-trees", "3", *share)
     trained = [stage for stage in stages_run(result) if "evaluation" not in stage]
     assert [stage for stage in trained if stage.endswith(("xr-linear", "overlap"))] == [
         "tree-3/xr-linear",
@@ -317,7 +320,7 @@ def test_ensembles_average_the_scores_of_their_trees(
     assert len(trained) == 5
     # What earlier calls left is in the figure, too, and nothing twice.
     settings = [row["setting"] for row in csv.DictReader((folder / "frontier.csv").open())]
-    assert settings[2:] == ["XR-Linear, 3 trees", "paper, 3 trees", "paper, 2 trees"]
+    assert settings[2:] == ["XR-Linear, 3 trees", f"{variant}, 3 trees", "paper", f"{variant}, 2 trees"]
 
 
 def test_a_model_is_retrained_from_a_matching_that_was_deleted(verbs: Path, tmp_path: Path):

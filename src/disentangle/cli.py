@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -233,14 +233,14 @@ _PARTS: tuple[tuple[str, Callable[[str], Any], str], ...] = (
     (
         "negatives",
         float,
-        "share of the clusters that the retrained matcher finds for an instance, beside those of its labels, "
-        "where it is used against all",
+        "share of the clusters that the retrained matcher finds for an instance, besides its labels' own, "
+        "whose labels are trained against it",
     ),
     ("eps", float, "tolerance of the solver in retraining"),
     ("predict_beam", int, "clusters that the retrained model keeps, if not --beam-size"),
     ("merge", str, "a label's score from those of its copies"),
-    ("first_weight", float, "share of the first model's score in a label's"),
-    ("first_beam", int, "clusters that the first model keeps for that, if not --beam-size"),
+    ("first_weight", float, "weight of XR-Linear's score in a label's, 0 to 1"),
+    ("first_beam", int, "clusters that XR-Linear keeps for that, if not --beam-size"),
     ("rounds", int, "rounds of match, assign, retrain"),
 )
 
@@ -302,9 +302,11 @@ def _variant(preset: str, layers: tuple[dict[str, Any], ...]) -> Variant:
 
     before = asdict(PRESETS[preset])
     params = _filled(OverlapParams, (before, *layers))
-    after = asdict(params)
+    if params.first_weight == 0:
+        params = replace(params, first_beam=None)
     # More rounds go on from the first, in the same folder.
-    changed = [name for name in after if name != "rounds" and after[name] != before[name]]
+    after = {name: value for name, value in asdict(params).items() if name != "rounds" and value is not None}
+    changed = [name for name in after if after[name] != before[name]]
 
     def said(names: Iterable[str]) -> str:
         return "".join(f"-{name}-{after[name]}" for name in names).replace("_", "-")

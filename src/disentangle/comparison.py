@@ -154,10 +154,13 @@ class Voice:
     Attributes
     ----------
     model : Stage
+        That made it.
     predict : PredictParams
+        How it predicts here, whatever it has stored.
     merge : str
+        Rule for scores of copies of one label.
     weight : float
-        Of its scores; only ratios count.
+        Of its scores in the mean; only ratios count.
     """
 
     model: Stage
@@ -254,11 +257,12 @@ class Comparison:
         parts = {
             name: getattr(params, name) for name in ("positives", "leaf_size", "split", "negatives", "eps")
         }
+        parts |= {"frequent": FREQUENT, "seed": self.settings.tree.seed}
         return self._stage(
             "retrain",
             f"{variant.folder}/overlap{suffix}",
             partial(self._retrain, model=model, assign=assign, match=match, variant=variant),
-            asdict(self._prediction(variant)) | parts | {"seed": self.settings.tree.seed},
+            asdict(self._prediction(variant)) | parts,
             ("pseudo", "tree", "negatives", "xlinear"),
             (model, match, assign),
         )
@@ -286,8 +290,8 @@ class Comparison:
         return (retrained, Voice(self.xr_linear, predict, "mean", params.first_weight))
 
     def evaluation(self, voices: tuple[Voice, ...], folder: str) -> Stage:
-        """The stage that evaluates the averaged scores of models, of one tree each."""
-        said = [(voice.predict.beam_size, voice.merge, voice.weight) for voice in voices]
+        """The stage that evaluates weighted means of models' scores."""
+        said = [[voice.predict.beam_size, voice.merge, voice.weight] for voice in voices]
         return self._stage(
             "evaluate",
             folder,
@@ -351,11 +355,11 @@ class Comparison:
 
         settings, params, X = self.settings, variant.params, self.dataset.X_trn
         clock = [time.perf_counter()]
-        overlap, M = load_overlap(assign.folder), load_matching(match.folder)
+        overlap = load_overlap(assign.folder)
         Y = expand_labels(
             self.dataset.Y_trn.tocsc(),
             overlap,
-            None if params.positives == "all" else M,
+            None if params.positives == "all" else load_matching(match.folder),
             FREQUENT if params.positives == "frequent" else 0,
         )
         chain = tree.replace_leaf_level(tree.load_chain(model.folder), overlap.cluster_matrix())
@@ -367,11 +371,11 @@ class Comparison:
             )
             overlap = replace(overlap, clusters=tree.leaf_clusters(chain), n_clusters=chain[-1].shape[1])
         clock.append(time.perf_counter())
-        mine = None
+        choose = None
         if params.negatives > 0:
-            mine = partial(sample_negatives, share=params.negatives, seed=settings.tree.seed)
+            choose = partial(sample_negatives, share=params.negatives, seed=settings.tree.seed)
         predict = self._prediction(variant)
-        retrained = xlinear.train(X, Y, chain, predict, settings.threads, mine, params.eps)
+        retrained = xlinear.train(X, Y, chain, predict, settings.threads, choose, params.eps)
         xlinear.save(retrained, out)
         # Beside the model, because its scores can be merged to labels only with it.
         overlap.save(out / OVERLAP_FILE)
@@ -395,6 +399,8 @@ class Comparison:
             )
             for voice, overlap in zip(voices, overlaps, strict=True)
         ]
+        # A first model that has its share in the scores has no say in these.
+        overlapped = [overlap for overlap in overlaps if overlap.n_pseudo_labels] or overlaps
         figures = {
             "precision": metrics.precision(Y_true, Y_pred),
             "recall": metrics.recall(Y_true, Y_pred),
@@ -403,7 +409,7 @@ class Comparison:
         }
         return {name: [round(v, 4) for v in values.tolist()] for name, values in figures.items()} | {
             "candidates_per_instance": sum(candidates),
-            "largest_cluster": int(max(overlap.cluster_sizes().max() for overlap in overlaps)),
+            "largest_cluster": int(max(overlap.cluster_sizes().max() for overlap in overlapped)),
             "n_pseudo_labels": sum(overlap.n_pseudo_labels for overlap in overlaps),
             "n_unmatched_labels": sum(overlap.n_unmatched_labels for overlap in overlaps),
             "seconds": {"predict": predicted - start, "evaluate": time.perf_counter() - predicted},

@@ -1,4 +1,4 @@
-"""Which further clusters an instance is a negative in: some that it matches without belonging there."""
+"""Which further clusters an instance is a negative in: a share of those that it matches."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class TreeParams:
 
 @dataclass(frozen=True)
 class PredictParams:
-    """Beam search and output size, the same for matching, evaluation and the saved models.
+    """Beam search and output size, for all models but those whose preset says otherwise.
 
     Attributes
     ----------

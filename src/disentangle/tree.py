@@ -94,7 +94,8 @@ def split_leaves(
 ) -> ClusterChain:
     """The same tree, each leaf cluster of too many labels split into parts of about equal size.
 
-    They are found as the first tree was, by balanced spherical k-means on the labels' PIFA features.
+    They are found by balanced spherical k-means on PIFA features, for which only the labels in too large
+    clusters are counted.
 
     Parameters
     ----------

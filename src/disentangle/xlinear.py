@@ -31,7 +31,7 @@ def train(
     chain: ClusterChain,
     params: PredictParams,
     threads: int,
-    mine: Callable[[sp.csr_matrix], sp.csr_matrix] | None = None,
+    choose_negatives: Callable[[sp.csr_matrix], sp.csr_matrix] | None = None,
     eps: float = 0.1,
 ) -> XLinearModel:
     """Train XR-Linear on a given tree, with PECOS's defaults for everything else.
@@ -48,10 +48,10 @@ def train(
     params : PredictParams
         Stored in the model as what `predict` does unless told otherwise.
     threads : int
-    mine : callable, optional
-        Makes of the leaf clusters that the new model's own matcher finds, csr_matrix of shape
-        (n_instances, n_clusters), those whose labels are trained against an instance even if none of its
-        own are there, in the same shape.
+    choose_negatives : callable, optional
+        Called with the leaf clusters that the new model's own matcher finds, csr_matrix of shape
+        (n_instances, n_clusters); returns, in the same shape, those whose labels are trained against an
+        instance even if none of its own are there.
     eps : float
         The solver's tolerance.
     """
@@ -80,13 +80,13 @@ def train(
             )
         )
 
-    if mine is None:
+    if choose_negatives is None:
         return layers("full-model", params.top_k)
     matcher = layers("matcher", params.beam_size)
     with tempfile.TemporaryDirectory(prefix="matcher-") as temporary:
         save(matcher, Path(temporary))
-        M = _clusters(Path(temporary), X, params.beam_size, threads)
-    ranker = layers("ranker", params.top_k, mine(M))
+        negatives = choose_negatives(_clusters(Path(temporary), X, params.beam_size, threads))
+    ranker = layers("ranker", params.top_k, negatives)
     return XLinearModel(HierarchicalMLModel([*matcher.model.model_chain, *ranker.model.model_chain]))
 
 

@@ -1,0 +1,47 @@
+"""The sweeps over settings, on validation instances, that the presets were chosen by.
+
+    PYTHONPATH=src .venv/bin/python benchmarks/sweeps.py MODEL_DIR NAME DATASET ... [--data-dir FOLDER]
+
+runs the sweep of that name (a key of SWEEPS) on each dataset and copies its report to
+benchmarks/results/reports/sweep-NAME-DATASET.json. What is finished in MODEL_DIR is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+from ablation import RESULTS, disentangle
+
+# What all but the paper's have in common.
+COMMON = "--gain scores --positives frequent --eps 0.3 --merge noisy-or "
+COMMON += "--first-beam 3 --grid first_weight=0,0.2 "
+LEAVES = COMMON + "--n-copies 3 --grid split=flat,nested --grid negatives=0,0.3,0.6 "
+NESTED = COMMON + "--leaf-size 50 --split nested --grid n_copies=2,3 "
+SWEEPS = {
+    "paper": "--preset paper",
+    "leaf-50": LEAVES + "--leaf-size 50 --predict-beam 20",
+    "leaf-100": LEAVES + "--leaf-size 100 --predict-beam 10",
+    "copies": NESTED + "--predict-beam 20 --grid negatives=0.3,0.6",
+    "lean": NESTED + "--predict-beam 16 --grid negatives=0,0.1,0.15",
+}
+
+
+def main() -> None:
+    """Run what the arguments ask for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("models", type=Path, metavar="MODEL_DIR")
+    parser.add_argument("name", choices=SWEEPS)
+    parser.add_argument("datasets", nargs="+", metavar="DATASET")
+    parser.add_argument("--data-dir", type=Path, default=Path("dataset/xmc-base"))
+    args = parser.parse_args()
+    for dataset in args.datasets:
+        where = ("--data-dir", str(args.data_dir), "--model-dir", str(args.models))
+        disentangle("sweep", dataset, *where, *SWEEPS[args.name].split())
+        report = args.models / dataset / "sweep" / "seed-0" / "report.json"
+        shutil.copyfile(report, RESULTS / "reports" / f"sweep-{args.name}-{dataset}.json")
+
+
+if __name__ == "__main__":
+    main()
