@@ -122,8 +122,8 @@ def print_metrics(original: dict[str, Any]) -> None:
 def print_sweeps() -> None:
     """What each setting of the sweeps gives on validation instances; XR-Linear once per dataset."""
     print()
-    line("dataset", *SWEPT, "P@1", "P@3", "P@5", "R@10", "candidates", "second training, s")
-    print("|---|" + "---:|" * (len(SWEPT) + 6))
+    line("dataset", *SWEPT, "P@1", "P@3", "P@5", "R@10", "candidates")
+    print("|---|" + "---:|" * (len(SWEPT) + 5))
     seen = set()
     for report in reports("sweep"):
         for run in report["runs"]:
@@ -137,9 +137,9 @@ def _print_swept(dataset: str, run: Run, overlap: dict[str, Any]) -> None:
     parts = [str(overlap.get(name) or "") for name in SWEPT]
     if run["variant"] in (None, "paper"):
         parts = [run["variant"] or "XR-Linear"] + [""] * (len(SWEPT) - 1)
-    *figures, candidates, seconds = [value for name, value in columns(run).items() if name != "PSP@5"]
-    numbers = (*(f"{value:.2f}" for value in figures), f"{candidates:,.0f}", f"{seconds:,.1f}")
-    line(dataset, *parts, *numbers)
+    found = columns(run)
+    figures = (f"{found[name]:.2f}" for name in ("P@1", "P@3", "P@5", "R@10"))
+    line(dataset, *parts, *figures, f"{found['candidates']:,.0f}")
 
 
 def print_imports() -> None:

@@ -237,7 +237,8 @@ class Comparison:
         folder = f"{variant.folder}/evaluation{suffix}{scored}"
         evaluation = self.evaluation(self.voices(model, variant), folder)
         # Not part of the comparison: where the overlap sends its training instances.
-        own = self._matching_stage(f"{variant.folder}/overlap-matching{suffix}", model)
+        beam_size = self._prediction(variant).beam_size
+        own = self._matching_stage(f"{variant.folder}/overlap-matching{suffix}", model, beam_size)
         return Overlapped(variant, tuple(steps), model, evaluation, own)
 
     def _assignment(self, variant: Variant, suffix: str, model: Stage, match: Stage) -> Stage:
@@ -267,12 +268,13 @@ class Comparison:
             (model, match, assign),
         )
 
-    def _matching_stage(self, folder: str, model: Stage) -> Stage:
+    def _matching_stage(self, folder: str, model: Stage, beam_size: int | None = None) -> Stage:
+        beam_size = beam_size or self.settings.predict.beam_size
         return self._stage(
             "match",
             folder,
-            partial(self._match, model=model),
-            {"beam_size": self.settings.predict.beam_size},
+            partial(self._match, model=model, beam_size=beam_size),
+            {"beam_size": beam_size},
             ("xlinear",),
             (model,),
         )
@@ -329,11 +331,10 @@ class Comparison:
         xlinear.save(model, out)
         return {}
 
-    def _match(self, out: Path, model: Stage) -> dict[str, Any]:
+    def _match(self, out: Path, model: Stage, beam_size: int) -> dict[str, Any]:
         from . import xlinear
 
-        settings = self.settings
-        M = xlinear.match(model.folder, self.dataset.X_trn, settings.predict.beam_size, settings.threads)
+        M = xlinear.match(model.folder, self.dataset.X_trn, beam_size, self.settings.threads)
         sp.save_npz(out / MATCHING_FILE, M, compressed=False)
         return {}
 
