@@ -216,11 +216,11 @@ PRESETS = {
         first_beam=3,
     ),
     "lean": OverlapParams(
+        n_copies=3,
         gain="scores",
         positives="frequent",
         leaf_size=50,
         split="nested",
-        negatives=0.1,
         eps=0.3,
         predict_beam=16,
         merge="noisy-or",
