@@ -88,11 +88,12 @@ def measure(
 def print_table(dataset: str, rows: list[dict[str, Any]]) -> None:
     """A row per setting: mean and standard deviation over seeds."""
     seeds = len({row["seed"] for row in rows})
-    print(f"\n{dataset}, {seeds} seeds\n\n| setting | " + " | ".join(COLUMNS) + " |")
-    print("|---|" + "---:|" * len(COLUMNS))
+    known = [column for column in COLUMNS if any(row[column] is not None for row in rows)]
+    print(f"\n{dataset}, {seeds} seeds\n\n| setting | " + " | ".join(known) + " |")
+    print("|---|" + "---:|" * len(known))
     for name in ("XR-Linear", *SETTINGS):
         if chosen := [row for row in rows if row["setting"] == name]:
-            print(f"| {name} | " + " | ".join(_cell(chosen, column) for column in COLUMNS) + " |")
+            print(f"| {name} | " + " | ".join(_cell(chosen, column) for column in known) + " |")
 
 
 def _cell(rows: list[dict[str, Any]], column: str) -> str:

@@ -452,6 +452,8 @@ MISTAKES = [
     (("base", "verbs", "--n-copies", "0"), "n_copies must be at least 1, got 0"),
     (("base", "verbs", "--leaf-size", "1"), "leaf_size must be at least 2, got 1"),
     (("base", "verbs", "--negatives", "1.1"), "negatives must be in 0..1, got 1.1"),
+    (("base", "verbs", "--first-weight", "nan"), "first_weight must be in 0..1, got nan"),
+    (("base", "verbs", "--first-beam", "0"), "first_beam must be at least 1, got 0"),
     (("base", "verbs", "--eps", "0"), "eps must be a positive number, got 0.0"),
     (("base", "verbs", "--predict-beam", "0"), "predict_beam must be at least 1, got 0"),
     (("base", "verbs", "--coverage", "nan"), "coverage must be in 0..1, got nan"),

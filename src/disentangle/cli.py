@@ -302,6 +302,7 @@ def _variant(preset: str, layers: tuple[dict[str, Any], ...]) -> Variant:
 
     before = asdict(PRESETS[preset])
     params = _filled(OverlapParams, (before, *layers))
+    params.validate()
     if params.first_weight == 0:
         params = replace(params, first_beam=None)
     # More rounds go on from the first, in the same folder.
