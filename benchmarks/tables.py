@@ -22,6 +22,7 @@ from disentangle.report import training_seconds
 
 RESULTS = Path(__file__).with_name("results")
 REPORTS = RESULTS / "reports"
+FIGURES = ("P@1", "P@3", "P@5", "R@10")
 # What differs between the settings that are swept over.
 SWEPT = ("n_copies", "split", "leaf_size", "predict_beam", "negatives", "first_weight")
 Run = dict[str, Any]
@@ -122,7 +123,7 @@ def print_metrics(original: dict[str, Any]) -> None:
 def print_sweeps() -> None:
     """What each setting of the sweeps gives on validation instances; XR-Linear once per dataset."""
     print()
-    line("dataset", *SWEPT, "P@1", "P@3", "P@5", "R@10", "candidates")
+    line("dataset", *SWEPT, *FIGURES, "candidates")
     print("|---|" + "---:|" * (len(SWEPT) + 5))
     seen = set()
     for report in reports("sweep"):
@@ -133,13 +134,59 @@ def print_sweeps() -> None:
             seen.add(report["dataset"])
 
 
+def print_sweep_means() -> None:
+    """Mean of P@1, P@3, P@5 and R@10 of each swept setting, by dataset, without and with the first model."""
+    means: dict[tuple[Any, ...], dict[tuple[str, float], float]] = {}
+    for report in reports("sweep"):
+        for run in report["runs"]:
+            overlap, found = run.get("overlap", {}), columns(run)
+            setting = tuple(overlap.get(name) for name in SWEPT[:-1])
+            if run["variant"] in (None, "paper"):
+                setting = (run["variant"] or "XR-Linear", *[None] * (len(SWEPT) - 2))
+            where = (report["dataset"], overlap.get("first_weight", 0.0))
+            means.setdefault(setting, {})[where] = sum(found[name] for name in FIGURES) / len(FIGURES)
+    wheres = sorted({where for of_setting in means.values() for where in of_setting}, key=str)
+    print()
+    line(*SWEPT[:-1], *(f"{dataset}, first_weight {weight:g}" for dataset, weight in wheres))
+    print("|---|" + "---:|" * (len(SWEPT) - 2 + len(wheres)))
+    for setting, of_setting in means.items():
+        cells_of = (f"{of_setting[where]:.2f}" if where in of_setting else "" for where in wheres)
+        line(*("" if part is None else str(part) for part in setting), *cells_of)
+
+
 def _print_swept(dataset: str, run: Run, overlap: dict[str, Any]) -> None:
     parts = [str(overlap.get(name) or "") for name in SWEPT]
     if run["variant"] in (None, "paper"):
         parts = [run["variant"] or "XR-Linear"] + [""] * (len(SWEPT) - 1)
     found = columns(run)
-    figures = (f"{found[name]:.2f}" for name in ("P@1", "P@3", "P@5", "R@10"))
+    figures = (f"{found[name]:.2f}" for name in FIGURES)
     line(dataset, *parts, *figures, f"{found['candidates']:,.0f}")
+
+
+def print_ensembles() -> None:
+    """Several trees beside one: reports of base jobs with --n-trees 3."""
+    print()
+    line("dataset", "setting", "trees", *FIGURES, "PSP@5", "candidates", "all trainings, s")
+    print("|---|---|" + "---:|" * 8)
+    for report in reports("trees-3"):
+        for run in report["runs"]:
+            found = columns(run)
+            figures = (f"{found[name]:.2f}" for name in (*FIGURES, "PSP@5"))
+            costs = (f"{found['candidates']:,.0f}", f"{training_seconds(run):,.0f}")
+            name = run["variant"] or "XR-Linear"
+            line(report["dataset"], name, str(run["n_trees"]), *figures, *costs)
+
+
+def print_gaps() -> None:
+    """Greedy beside exact assignment under a capacity."""
+    print()
+    line("dataset", "capacity", "greedy, share of the best gain", "exact, seconds", *FIGURES)
+    print("|---|" + "---:|" * 7)
+    rows = json.loads((RESULTS / "greedy_gap.json").read_text(encoding="utf-8"))
+    for row in sorted(rows, key=lambda row: (row["dataset"], row["capacity"])):
+        figures = (f"{row['greedy'][name]:.2f} / {row['exact'][name]:.2f}" for name in FIGURES)
+        share = f"{100 * row['greedy_share_of_best']:.1f} %"
+        line(row["dataset"], str(row["capacity"]), share, str(row["exact_seconds"]), *figures)
 
 
 def print_imports() -> None:
@@ -161,6 +208,9 @@ def main() -> None:
         print_comparisons(job, original)
     print_metrics(original)
     print_sweeps()
+    print_sweep_means()
+    print_ensembles()
+    print_gaps()
     print_imports()
     for path in sorted(RESULTS.glob("ablation-*.json"), key=lambda path: "wordnet" not in path.name):
         rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
