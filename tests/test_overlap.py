@@ -241,6 +241,53 @@ def test_any_gain_equals_its_slow_twin(problem: tuple, params: OverlapParams, th
     assert copies(overlap) == [chosen or [own[label]] for label, chosen in enumerate(twin)]
 
 
+def scan_twin(Y: np.ndarray, M: np.ndarray, own: np.ndarray, params: OverlapParams) -> list[list[int]]:
+    """All choices sorted once by gain, then scanned twice: for first copies, then for further ones."""
+    n_labels, n_clusters = Y.shape[1], M.shape[1]
+    gains = Y.T @ M
+    costs = (M > 0).mean(axis=0)
+    if params.budget is not None:
+        gains = gains / np.maximum(costs, 1 / len(M))
+    order = [(label, k) for label, k in np.ndindex(*gains.shape) if gains[label, k] > 0]
+    order.sort(key=lambda pair: (-gains[pair], shuffled(*pair)))
+    n_copies = min(params.n_copies, n_clusters)
+    room = np.inf
+    if params.capacity is not None:
+        room = max(1, int(params.capacity * n_copies * n_labels / n_clusters))
+    found: list[list[int]] = [[] for _ in own]
+    sizes = np.zeros(n_clusters)
+    for most in (1, n_copies):
+        spent = sum(costs[k] for label in range(n_labels) for k in found[label] or [own[label]])
+        for label, k in order:
+            if k in found[label] or len(found[label]) >= most or sizes[k] >= room:
+                continue
+            if most > 1 and not found[label]:
+                continue
+            if most > 1 and params.budget is not None:
+                spent += costs[k]
+                if spent > params.budget * costs[own].sum() + 1e-12:
+                    break
+            found[label].append(k)
+            sizes[k] += 1
+    return [
+        sorted(chosen, key=lambda k: order.index((label, k))) or [own[label]]
+        for label, chosen in enumerate(found)
+    ]
+
+
+@given(problems(), settings())
+def test_limits_give_what_a_scan_of_all_sorted_choices_gives(problem: tuple, params: OverlapParams):
+    Y, M, own, _ = problem
+    # Instances and so costs and budgets in powers of two, whose sums are exact in any order.
+    n = 2 ** int(np.log2(len(Y)))
+    Y, M = Y[:n], np.round(M[:n] * np.random.default_rng(len(M)).integers(1, 17, M[:n].shape)) / 16
+    M = (M > 0).astype(float) if params.gain == "counts" else M
+    budget = None if params.budget is None else float(np.ceil(params.budget))
+    params = replace(params, coverage=0.0, budget=budget)
+    overlap = assign(sp.csc_matrix(Y), sp.csr_matrix(M, dtype=np.float32), own, params)
+    assert copies(overlap) == scan_twin(Y, M, own, params)
+
+
 @given(problems(), settings())
 def test_limits_are_kept(problem: tuple, params: OverlapParams):
     Y, M, own, _ = problem

@@ -30,6 +30,49 @@ def shuffled(label, k):
     return _shuffled(label, k)
 
 
+@njit(inline="always")
+def _is_better(gain, label, k, other_gain, other_label, other):
+    """Whether a label in cluster k goes before another in cluster `other`: more gain, ties shuffled."""
+    return gain > other_gain or (
+        gain == other_gain and _shuffled(label, k) < _shuffled(other_label, other)
+    )
+
+
+@njit
+def _count_label(instances, m_indptr, m_indices, m_scores, coverage, best, total, is_touched, touched, n):
+    """Add a label's instances to `total`; returns how many clusters are listed in `touched`, n so far."""
+    for i, instance in enumerate(instances):
+        covered = coverage * best[i]
+        for q in range(m_indptr[instance], m_indptr[instance + 1]):
+            k = m_indices[q]
+            if not is_touched[k]:
+                is_touched[k] = True
+                touched[n] = k
+                n += 1
+            total[k] += max(0.0, m_scores[q] - covered)
+    return n
+
+
+@njit
+def _choose_best(label, touched, total, weights, is_chosen, clusters, gains):
+    """Fill `clusters` and `gains` with those of most gain that are not chosen yet, best first."""
+    n, width = 0, len(clusters)
+    for k in touched:
+        gain = weights[k] * total[k]
+        if is_chosen[k] or gain <= 0.0:
+            continue
+        place = n
+        while place > 0 and _is_better(gain, label, k, gains[place - 1], label, clusters[place - 1]):
+            if place < width:
+                gains[place] = gains[place - 1]
+                clusters[place] = clusters[place - 1]
+            place -= 1
+        if place < width:
+            gains[place] = gain
+            clusters[place] = k
+            n = min(n + 1, width)
+
+
 @njit(
     Tuple((int32[:, ::1], float64[:, ::1]))(
         _POINTERS, _INDICES, _POINTERS, _INDICES, _SCORES, float64[::1], float64, int64, int64
@@ -41,7 +84,8 @@ def best_clusters(y_indptr, y_indices, m_indptr, m_indices, m_scores, weights, c
     """Per label the clusters of most gain, one after the other.
 
     The gain of cluster k for label l is `weights[k] * sum_i max(0, score(i, k) - coverage * best(i))` over
-    the label's instances i, best(i) being i's highest score in the clusters chosen before.
+    the label's instances i, best(i) being i's highest score in the clusters chosen before. Counts are held
+    for one label at a time.
 
     Parameters
     ----------
@@ -68,6 +112,8 @@ def best_clusters(y_indptr, y_indices, m_indptr, m_indices, m_scores, weights, c
     most = 0
     for label in range(n_labels):
         most = max(most, y_indptr[label + 1] - y_indptr[label])
+    # Without coverage one count ranks them all.
+    step = width if coverage == 0.0 else 1
     for block in prange(n_blocks):
         total = np.zeros(n_clusters, np.float64)
         is_touched = np.zeros(n_clusters, np.bool_)
@@ -75,102 +121,155 @@ def best_clusters(y_indptr, y_indices, m_indptr, m_indices, m_scores, weights, c
         touched = np.empty(n_clusters, np.int64)
         best = np.empty(most, np.float64)
         for label in range(block * n_labels // n_blocks, (block + 1) * n_labels // n_blocks):
-            start, stop = y_indptr[label], y_indptr[label + 1]
-            best[: stop - start] = 0.0
-            n_touched = 0
-            for place in range(width):
-                if place == 0 or coverage > 0:
-                    for p in range(start, stop):
-                        instance = y_indices[p]
-                        for q in range(m_indptr[instance], m_indptr[instance + 1]):
-                            k = m_indices[q]
-                            if not is_touched[k]:
-                                is_touched[k] = True
-                                touched[n_touched] = k
-                                n_touched += 1
-                            total[k] += max(0.0, m_scores[q] - coverage * best[p - start])
-                chosen = -1
-                for t in range(n_touched):
-                    k = touched[t]
-                    if is_chosen[k]:
-                        continue
-                    gain = weights[k] * total[k]
-                    if gain > gains[label, place] or (
-                        chosen >= 0
-                        and gain == gains[label, place]
-                        and _shuffled(label, k) < _shuffled(label, chosen)
-                    ):
-                        chosen = k
-                        gains[label, place] = gain
-                if chosen < 0:
+            instances = y_indices[y_indptr[label] : y_indptr[label + 1]]
+            best[: len(instances)] = 0.0
+            n = 0
+            for place in range(0, width, step):
+                n = _count_label(
+                    instances, m_indptr, m_indices, m_scores, coverage, best, total, is_touched, touched, n
+                )
+                slots = slice(place, place + step)
+                _choose_best(
+                    label, touched[:n], total, weights, is_chosen, clusters[label, slots], gains[label, slots]
+                )
+                for k in touched[:n]:
+                    total[k] = 0.0
+                chosen = clusters[label, place]
+                if chosen < 0 or step == width:
                     break
-                clusters[label, place] = chosen
                 is_chosen[chosen] = True
-                if coverage > 0:
-                    for t in range(n_touched):
-                        total[touched[t]] = 0.0
-                    for p in range(start, stop):
-                        instance = y_indices[p]
-                        for q in range(m_indptr[instance], m_indptr[instance + 1]):
-                            if m_indices[q] == chosen:
-                                best[p - start] = max(best[p - start], m_scores[q])
-            for t in range(n_touched):
-                total[touched[t]] = 0.0
-                is_touched[touched[t]] = False
-                is_chosen[touched[t]] = False
+                for i, instance in enumerate(instances):
+                    for q in range(m_indptr[instance], m_indptr[instance + 1]):
+                        if m_indices[q] == chosen:
+                            best[i] = max(best[i], m_scores[q])
+            for k in touched[:n]:
+                is_touched[k] = False
+                is_chosen[k] = False
     return clusters, gains
 
 
+@njit
+def _is_worse(a, b, k, width, gains):
+    """Whether the label of choice a goes behind that of choice b in cluster k."""
+    return _is_better(gains[b // width, b % width], b // width, k, gains[a // width, a % width], a // width, k)
+
+
+@njit
+def _sift_up(heap, place, k, width, gains):
+    """Move a new choice of a cluster's heap, whose root is the worst, to where it belongs."""
+    while place > 0:
+        parent = (place - 1) // 2
+        if not _is_worse(heap[place], heap[parent], k, width, gains):
+            return
+        heap[place], heap[parent] = heap[parent], heap[place]
+        place = parent
+
+
+@njit
+def _sift_down(heap, k, width, gains):
+    """Move a new root of a cluster's heap to where it belongs."""
+    place = 0
+    while True:
+        worst = place
+        for child in (2 * place + 1, 2 * place + 2):
+            if child < len(heap) and _is_worse(heap[child], heap[worst], k, width, gains):
+                worst = child
+        if worst == place:
+            return
+        heap[place], heap[worst] = heap[worst], heap[place]
+        place = worst
+
+
+@njit
+def _take_best(clusters, gains, taken, quota, room):
+    """Labels propose to their clusters in order, and each cluster keeps the best it has room for.
+
+    This is deferred acceptance (Gale and Shapley, 1962). As labels and clusters order a choice by the same
+    gain, it ends where going through all choices in descending order of gain does, without sorting them.
+    """
+    n_labels, width = clusters.shape
+    offsets = np.zeros(len(room) + 1, np.int64)
+    for k in clusters.ravel():
+        if k >= 0:
+            offsets[k + 1] += 1
+    offsets[1:] = np.minimum(offsets[1:], room)
+    offsets = np.cumsum(offsets)
+    heaps, sizes = np.empty(offsets[-1], np.int64), np.zeros(len(room), np.int64)
+    place, held = np.zeros(n_labels, np.int64), np.zeros(n_labels, np.int64)
+    waiting, is_waiting = np.arange(n_labels), np.ones(n_labels, np.bool_)
+    n_waiting = n_labels
+    while n_waiting > 0:
+        n_waiting -= 1
+        label = waiting[n_waiting]
+        is_waiting[label] = False
+        while held[label] < quota and place[label] < width:
+            choice = label * width + place[label]
+            k = clusters[label, place[label]]
+            place[label] += 1
+            if k < 0 or taken[label, place[label] - 1] or room[k] == 0:
+                continue
+            heap = heaps[offsets[k] : offsets[k] + min(sizes[k] + 1, room[k])]
+            if sizes[k] < room[k]:
+                heap[sizes[k]] = choice
+                _sift_up(heap, sizes[k], k, width, gains)
+                sizes[k] += 1
+                held[label] += 1
+            elif _is_worse(heap[0], choice, k, width, gains):
+                loser = heap[0] // width
+                heap[0] = choice
+                _sift_down(heap, k, width, gains)
+                held[label] += 1
+                held[loser] -= 1
+                if not is_waiting[loser]:
+                    waiting[n_waiting] = loser
+                    is_waiting[loser] = True
+                    n_waiting += 1
+    for k in range(len(room)):
+        for choice in heaps[offsets[k] : offsets[k] + sizes[k]]:
+            taken[choice // width, choice % width] = True
+    room -= sizes
+
+
 @njit(
-    boolean[::1](_INDICES, _INDICES, _INDICES, float64[::1], int64, int64, float64),
+    Tuple((int32[:, ::1], float64[:, ::1]))(int32[:, ::1], float64[:, ::1], int64, int64, int64),
     cache=True,
 )
-def take_in_order(labels, clusters, own, costs, n_copies, room, budget):
-    """Go through choices in order and take what there is room for: first one per label, then copies.
+def keep_with_room(clusters, gains, n_clusters, n_copies, room):
+    """Of each label's choices, keep what there is room for: first one per label, then further copies.
 
     Parameters
     ----------
-    labels, clusters : int32 arrays of shape (n_choices,)
-        Best first; no pair twice.
-    own : int32 array of shape (n_labels,)
-        Cluster of each label now; one that finds no room elsewhere stays there.
-    costs : float64 array of shape (n_clusters,)
-        What a label in each cluster costs.
+    clusters : int32 array of shape (n_labels, width)
+        Best first; -1 where a label has fewer choices.
+    gains : float64 array of shape (n_labels, width)
+        Not rising within a row.
+    n_clusters : int
     n_copies : int
         Most clusters per label.
     room : int
         Most labels per cluster, copies counted.
-    budget : float
-        The copies beyond the first are taken until the first of them that would exceed it.
 
     Returns
     -------
-    taken : bool array of shape (n_choices,)
+    clusters : int32 array of shape (n_labels, n_copies)
+        -1 where a label got fewer.
+    gains : float64 array of shape (n_labels, n_copies)
     """
-    taken = np.zeros(len(labels), np.bool_)
-    copies = np.zeros(len(own), np.int64)
-    sizes = np.zeros(len(costs), np.int64)
-    spent = 0.0
-    for c in range(len(labels)):
-        label, k = labels[c], clusters[c]
-        if copies[label] == 0 and sizes[k] < room:
-            taken[c] = True
-            copies[label] = 1
-            sizes[k] += 1
-            spent += costs[k]
-    for label in range(len(own)):
-        if copies[label] == 0:
-            spent += costs[own[label]]
-    for c in range(len(labels)):
-        label, k = labels[c], clusters[c]
-        if not taken[c] and 0 < copies[label] < n_copies and sizes[k] < room:
-            if spent + costs[k] > budget:
-                break
-            taken[c] = True
-            copies[label] += 1
-            sizes[k] += 1
-            spent += costs[k]
-    return taken
+    n_labels, width = clusters.shape
+    taken = np.zeros((n_labels, width), np.bool_)
+    left = np.full(n_clusters, room, np.int64)
+    _take_best(clusters, gains, taken, 1, left)
+    _take_best(clusters, gains, taken, n_copies - 1, left)
+    kept = np.full((n_labels, n_copies), -1, np.int32)
+    kept_gains = np.zeros((n_labels, n_copies), np.float64)
+    for label in range(n_labels):
+        n = 0
+        for place in range(width):
+            if taken[label, place]:
+                kept[label, n] = clusters[label, place]
+                kept_gains[label, n] = gains[label, place]
+                n += 1
+    return kept, kept_gains
 
 
 @njit(

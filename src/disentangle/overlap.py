@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from ._kernels import best_clusters, shuffled, take_in_order
+from ._kernels import best_clusters, keep_with_room, shuffled
 from .matrices import flat, one_per_row
 from .params import OverlapParams
 
@@ -112,19 +112,20 @@ def assign(
     # Candidates per instance are linear in the labels of a cluster: its share of the instances' beams.
     costs = np.bincount(M.indices, minlength=n_clusters) / M.shape[0]
     weights = np.ones(n_clusters) if params.budget is None else 1 / np.maximum(costs, 1 / M.shape[0])
-    width = n_copies if params.capacity is None else min(n_clusters, _MOST_CHOICES)
+    width = n_copies if params.capacity is None else max(n_copies, min(n_clusters, _MOST_CHOICES))
     m_indptr, m_indices, scores = flat(M)
     if params.gain == "counts":
         scores = np.ones_like(scores)
     n_blocks = max(1, min(n_labels, _BLOCKS_PER_THREAD * threads))
+    y_indptr, y_indices = flat(Y)[:2]
     clusters, gains = best_clusters(
-        *flat(Y)[:2], m_indptr, m_indices, scores, weights, params.coverage, width, n_blocks
+        y_indptr, y_indices, m_indptr, m_indices, scores, weights, params.coverage, width, n_blocks
     )
-    if params.capacity is not None or params.budget is not None:
-        slack = np.inf if params.capacity is None else params.capacity
-        room = max(1, int(min(slack * n_copies * n_labels / n_clusters, n_labels * n_copies)))
-        budget = np.inf if params.budget is None else params.budget * costs[own].sum()
-        _keep_within(clusters, gains, own, costs, n_copies, room, budget)
+    if params.capacity is not None:
+        room = max(1, int(min(params.capacity * n_copies * n_labels / n_clusters, n_labels * n_copies)))
+        clusters, gains = keep_with_room(clusters, gains, n_clusters, n_copies, room)
+    if params.budget is not None:
+        _keep_within(clusters, gains, own, costs, params.budget * costs[own].sum())
     unmatched = clusters[:, 0] < 0
     first = np.where(unmatched, own, clusters[:, 0]).astype(np.int32)
     label, copy = np.nonzero(clusters[:, 1:] >= 0)
@@ -138,24 +139,13 @@ def assign(
 
 
 def _keep_within(
-    clusters: np.ndarray,
-    gains: np.ndarray,
-    own: np.ndarray,
-    costs: np.ndarray,
-    n_copies: int,
-    room: int,
-    budget: float,
+    clusters: np.ndarray, gains: np.ndarray, own: np.ndarray, costs: np.ndarray, budget: float
 ) -> None:
-    """Erase the choices that the limits do not allow; the rest of a label's choices moves to the front."""
-    labels, places = np.nonzero(clusters >= 0)
-    chosen = clusters[labels, places]
-    order = np.lexsort((shuffled(labels, chosen), -gains[labels, places]))
-    labels, places, chosen = labels[order], places[order], chosen[order]
-    labels_and_own = labels.astype(np.int32), chosen, own.astype(np.int32)
-    taken = take_in_order(*labels_and_own, costs, n_copies, room, budget)
-    kept = np.zeros_like(clusters, dtype=bool)
-    kept[labels[taken], places[taken]] = True
-    clusters[~kept] = -1
-    # Stable: what is first among a label's choices has most gain and stays first.
-    front = np.argsort(clusters < 0, axis=1, kind="stable")
-    clusters[:] = np.take_along_axis(clusters, front, axis=1)
+    """Erase the copies of least gain, from the first that would exceed the budget; first copies stay."""
+    first = np.where(clusters[:, 0] < 0, own, clusters[:, 0])
+    labels, copies = np.nonzero(clusters[:, 1:] >= 0)
+    chosen, gained = clusters[labels, copies + 1], gains[labels, copies + 1]
+    order = np.lexsort((shuffled(labels, chosen), -gained))
+    spent = costs[first].sum() + costs[chosen[order]].cumsum()
+    exceeding = order[np.searchsorted(spent, budget, side="right") :]
+    clusters[labels[exceeding], copies[exceeding] + 1] = -1
