@@ -21,8 +21,8 @@ import scipy.sparse as sp
 from scipy.optimize import linprog
 
 from disentangle import data, metrics, pseudo, stages, tree, xlinear
-from disentangle.comparison import load_matching, load_overlap
-from disentangle.overlap import Overlap, assign
+from disentangle.comparison import load_matching
+from disentangle.overlap import Overlap, assign, load_overlap
 from disentangle.params import MAX_K, OverlapParams, PredictParams
 
 RESULTS = Path(__file__).parent / "results" / "greedy_gap.json"
@@ -79,8 +79,8 @@ def figures(dataset: data.Dataset, xr_linear: Path, overlap: Overlap) -> dict[st
     Y = pseudo.expand_labels(dataset.Y_trn.tocsc(), overlap)
     with tempfile.TemporaryDirectory() as folder:
         xlinear.save(xlinear.train(dataset.X_trn, Y, chain, predict, THREADS), Path(folder))
-        batches = list(xlinear.predict(Path(folder), dataset.X_tst, predict, THREADS))
-    scores = pseudo.merge_scores(sp.vstack(batches, format="csr"), overlap.original, overlap.n_labels)
+        predicted = xlinear.predict(xlinear.load(Path(folder)), dataset.X_tst, predict, THREADS)
+    scores = pseudo.merge_scores(predicted, overlap.original, overlap.n_labels)
     Y_pred = metrics.rank(scores, MAX_K)
     precision, recall = metrics.precision(dataset.Y_tst, Y_pred), metrics.recall(dataset.Y_tst, Y_pred)
     by_name = {"P@1": precision[0], "P@3": precision[2], "P@5": precision[4], "R@10": recall[9]}

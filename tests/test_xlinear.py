@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def model(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_matching_equals_pecos_layer_by_layer(dataset: Dataset, model: Path):
-    fast = xlinear.match(model, dataset.X_trn, 5, threads=2)
+    fast = xlinear.match(xlinear.load_matcher(model), dataset.X_trn, 5, threads=2)
     whole = XLinearModel.load(str(model)).model
     matcher = type(whole)(whole.model_chain[:-1], whole.pred_params[:-1])
     slow = matcher.predict(dataset.X_trn, beam_size=5, only_topk=5, post_processor="l3-hinge", threads=1)
@@ -47,11 +48,12 @@ def test_matching_equals_pecos_layer_by_layer(dataset: Dataset, model: Path):
     assert (fast != slow).nnz == 0
 
 
+@pytest.mark.parametrize("load", [xlinear.load, xlinear.load_mapped])
 def test_predicting_equals_pecos_layer_by_layer(
-    dataset: Dataset, model: Path, monkeypatch: pytest.MonkeyPatch
+    dataset: Dataset, model: Path, load: Callable, tmp_path: Path
 ):
-    monkeypatch.setattr(xlinear, "BATCH_SIZE", 300)  # several batches, the last one smaller
-    fast = sp.vstack(list(xlinear.predict(model, dataset.X_tst, PredictParams(), threads=2)))
+    copy = Path(shutil.copytree(model, tmp_path / "copy"))
+    fast = xlinear.predict(load(copy), dataset.X_tst, PredictParams(), threads=2)
     # Without parameters: the saved model itself knows beam and top_k.
     slow = XLinearModel.load(str(model)).predict(dataset.X_tst, threads=1)
     assert (fast != slow).nnz == 0

@@ -33,9 +33,7 @@ def shuffled(label, k):
 @njit(inline="always")
 def _is_better(gain, label, k, other_gain, other_label, other):
     """Whether a label in cluster k goes before another in cluster `other`: more gain, ties shuffled."""
-    return gain > other_gain or (
-        gain == other_gain and _shuffled(label, k) < _shuffled(other_label, other)
-    )
+    return gain > other_gain or (gain == other_gain and _shuffled(label, k) < _shuffled(other_label, other))
 
 
 @njit
@@ -150,8 +148,9 @@ def best_clusters(y_indptr, y_indices, m_indptr, m_indices, m_scores, weights, c
 
 @njit
 def _is_worse(a, b, k, width, gains):
-    """Whether the label of choice a goes behind that of choice b in cluster k."""
-    return _is_better(gains[b // width, b % width], b // width, k, gains[a // width, a % width], a // width, k)
+    """Whether in cluster k the label of choice a goes behind that of choice b."""
+    one, other = a // width, b // width
+    return _is_better(gains[other, b % width], other, k, gains[one, a % width], one, k)
 
 
 @njit

@@ -13,7 +13,8 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from .cli_data import add_data, add_mirror, add_place, add_threads
+from .cli_data import add_data, add_max_memory, add_mirror, add_place, add_threads, limit_threads
+from .cli_predict import add_predict
 from .errors import DisentangleError
 from .params import (
     CHOICES,
@@ -140,6 +141,7 @@ def _parser() -> argparse.ArgumentParser:
         help="values of a part of the preset, as it is called below, such as budget=1.5,2; given several "
         "times, all combinations are compared",
     )
+    add_predict(commands)
     add_data(commands)
     _add_build_wordnet(commands)
     return parser
@@ -213,6 +215,7 @@ def _add_job(
         )
     _add_overlap(parser)
     add_threads(parser)
+    add_max_memory(parser)
     add("--force", action="store_true", help="redo stages that are done")
     return parser
 
@@ -265,16 +268,8 @@ def _presets(text: str) -> list[str]:
     return names
 
 
-def _limit_threads(threads: int) -> None:
-    """Tell BLAS and numba, which read it when they are imported; PECOS is told call by call."""
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        os.environ[name] = str(threads)
-    # On a machine shared with other work, threads that spin while they wait hold each other up.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-
 def _job(args: argparse.Namespace, combinations: tuple[dict[str, Any], ...] = ({},)) -> Job:
-    _limit_threads(args.threads)
+    limit_threads(args.threads)
     from . import catalog, pipeline, progress
     from .comparison import Settings
 
@@ -290,6 +285,7 @@ def _job(args: argparse.Namespace, combinations: tuple[dict[str, Any], ...] = ({
         n_trees=getattr(args, "n_trees", 1),
         predict=_filled(PredictParams, layers),
         propensity=_filled(Propensity, layers),
+        max_memory=args.max_memory,
         force=args.force,
     )
     progress.set_up_logging()

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
 from . import data, estimate
+from .memory import Budget
 from .params import (
     DEFAULT_PRESET,
     FREQUENT,
@@ -28,15 +29,11 @@ from .params import (
 from .progress import track
 from .stages import RECORD, Stage, read_record
 
-if TYPE_CHECKING:
-    from .overlap import Overlap
-
 # What trains and predicts takes seconds to import, and a run that finds everything done needs none of
 # it: so each stage imports its own.
 
 logger = logging.getLogger(__name__)
 
-OVERLAP_FILE = "overlap.npz"
 MATCHING_FILE = "matching.npz"
 
 
@@ -73,6 +70,8 @@ class Settings:
         How many trees there are in the ensembles that are compared as well; 1 for none.
     threads : int
         Has no effect on results, nor has `force`.
+    max_memory : float or None
+        GiB that the process may hold, PECOS's training aside; it has no effect on results either.
     force : bool
         Redo stages that are done.
     """
@@ -85,7 +84,12 @@ class Settings:
     n_trees: int = 1
     predict: PredictParams = field(default_factory=PredictParams)
     propensity: Propensity = field(default_factory=Propensity)
+    max_memory: float | None = None
     force: bool = False
+
+    @property
+    def budget(self) -> Budget:
+        return Budget.of(self.max_memory)
 
     def validate(self) -> None:
         for params in (self.tree, self.predict, self.propensity):
@@ -95,17 +99,7 @@ class Settings:
         at_least("n_trees", self.n_trees, 1)
         replace(self.tree, seed=self.tree.seed + self.n_trees - 1).validate()
         at_least("threads", self.threads, 1)
-
-
-def load_overlap(model_folder: Path) -> Overlap:
-    """Labels and copies of a saved model; one that was not overlapped has each label once."""
-    from .overlap import Overlap, without_copies
-    from .tree import leaf_clusters, load_chain
-
-    if (file := model_folder / OVERLAP_FILE).exists():
-        return Overlap.load(file)
-    chain = load_chain(model_folder)
-    return without_copies(leaf_clusters(chain), chain[-1].shape[1])
+        Budget.of(self.max_memory)
 
 
 def load_matching(folder: Path) -> sp.csr_matrix:
@@ -147,21 +141,8 @@ class Overlapped:
     matching: Stage
 
 
-@dataclass(frozen=True)
-class Voice:
-    """A model whose scores of labels are averaged with others'.
-
-    Attributes
-    ----------
-    model : Stage
-        That made it.
-    predict : PredictParams
-        How it predicts here, whatever it has stored.
-    merge : str
-        Rule for scores of copies of one label.
-    weight : float
-        Of its scores in the mean; only ratios count.
-    """
+class Scored(NamedTuple):
+    """A stage's model whose scores are averaged with others': `predictor.Voice` before it is made."""
 
     model: Stage
     predict: PredictParams
@@ -196,7 +177,7 @@ class Comparison:
             ("tree", "xlinear"),
             (self.load,),
         )
-        self.xr_linear_evaluation = self.evaluation(self.voices(self.xr_linear, None), "xr-linear-evaluation")
+        self.xr_linear_evaluation = self.evaluation(self.models(self.xr_linear, None), "xr-linear-evaluation")
         self.matching = self._matching_stage("matching", self.xr_linear)
         self.overlaps = [self._overlapped(variant) for variant in settings.variants]
 
@@ -217,7 +198,7 @@ class Comparison:
             build,
             needs,
             prepare=(lambda: self.dataset) if needs else (lambda: None),
-            helpers=(load_overlap, load_matching, Comparison._scores),
+            helpers=(load_matching,),
             threads=self.settings.threads,
             force=self.settings.force,
             title=f"{self.prefix}{folder}",
@@ -235,7 +216,7 @@ class Comparison:
             steps += [match, assign, model]
         scored = variant.name.removeprefix(variant.folder)
         folder = f"{variant.folder}/evaluation{suffix}{scored}"
-        evaluation = self.evaluation(self.voices(model, variant), folder)
+        evaluation = self.evaluation(self.models(model, variant), folder)
         # Not part of the comparison: where the overlap sends its training instances.
         beam_size = self._prediction(variant).beam_size
         own = self._matching_stage(f"{variant.folder}/overlap-matching{suffix}", model, beam_size)
@@ -264,7 +245,7 @@ class Comparison:
             f"{variant.folder}/overlap{suffix}",
             partial(self._retrain, model=model, assign=assign, match=match, variant=variant),
             asdict(self._prediction(variant)) | parts,
-            ("pseudo", "tree", "negatives", "xlinear"),
+            ("overlap", "pseudo", "tree", "negatives", "xlinear"),
             (model, match, assign),
         )
 
@@ -279,28 +260,28 @@ class Comparison:
             (model,),
         )
 
-    def voices(self, model: Stage, variant: Variant | None) -> tuple[Voice, ...]:
+    def models(self, model: Stage, variant: Variant | None) -> tuple[Scored, ...]:
         """What scores labels: XR-Linear (None), or a variant's last model with the first one's share."""
         if variant is None:
-            return (Voice(model, self.settings.predict, "mean", 1.0),)
+            return (Scored(model, self.settings.predict, "mean", 1.0),)
         params = variant.params
-        retrained = Voice(model, self._prediction(variant), params.merge, 1 - params.first_weight)
+        retrained = Scored(model, self._prediction(variant), params.merge, 1 - params.first_weight)
         if params.first_weight == 0:
             return (retrained,)
         beam_size = params.first_beam or self.settings.predict.beam_size
         predict = replace(self.settings.predict, beam_size=beam_size)
-        return (retrained, Voice(self.xr_linear, predict, "mean", params.first_weight))
+        return (retrained, Scored(self.xr_linear, predict, "mean", params.first_weight))
 
-    def evaluation(self, voices: tuple[Voice, ...], folder: str) -> Stage:
+    def evaluation(self, models: tuple[Scored, ...], folder: str) -> Stage:
         """The stage that evaluates weighted means of models' scores."""
-        said = [[voice.predict.beam_size, voice.merge, voice.weight] for voice in voices]
+        said = [[one.predict.beam_size, one.merge, one.weight] for one in models]
         return self._stage(
             "evaluate",
             folder,
-            partial(self._evaluate, voices=voices),
+            partial(self._evaluate, models=models),
             asdict(self.settings.propensity) | {"max_k": MAX_K, "voices": said, "data": self.load.key},
-            ("metrics", "pseudo", "xlinear", "_kernels"),
-            tuple(voice.model for voice in voices),
+            ("metrics", "overlap", "pseudo", "predictor", "xlinear", "_kernels"),
+            tuple(one.model for one in models),
         )
 
     def _prediction(self, variant: Variant) -> PredictParams:
@@ -334,12 +315,13 @@ class Comparison:
     def _match(self, out: Path, model: Stage, beam_size: int) -> dict[str, Any]:
         from . import xlinear
 
-        M = xlinear.match(model.folder, self.dataset.X_trn, beam_size, self.settings.threads)
+        matcher, settings = xlinear.load_matcher(model.folder), self.settings
+        M = xlinear.match(matcher, self.dataset.X_trn, beam_size, settings.threads, settings.budget)
         sp.save_npz(out / MATCHING_FILE, M, compressed=False)
         return {}
 
     def _assign(self, out: Path, model: Stage, match: Stage, params: OverlapParams) -> dict[str, Any]:
-        from .overlap import assign
+        from .overlap import OVERLAP_FILE, assign, load_overlap
 
         own = load_overlap(model.folder).clusters[: self.dataset.Y_trn.shape[1]]
         Y = self.dataset.Y_trn.tocsc()
@@ -352,6 +334,7 @@ class Comparison:
     ) -> dict[str, Any]:
         from . import tree, xlinear
         from .negatives import sample_negatives
+        from .overlap import OVERLAP_FILE, load_overlap
         from .pseudo import expand_labels
 
         settings, params, X = self.settings, variant.params, self.dataset.X_trn
@@ -383,23 +366,23 @@ class Comparison:
         clock.append(time.perf_counter())
         return {"seconds": dict(zip(("expand", "split", "retrain"), np.diff(clock).tolist(), strict=True))}
 
-    def _evaluate(self, out: Path, voices: tuple[Voice, ...]) -> dict[str, Any]:
-        from . import metrics, xlinear
+    def _evaluate(self, out: Path, models: tuple[Scored, ...]) -> dict[str, Any]:
+        from . import metrics
+        from .predictor import Predictor, Voice
 
         X, Y_true = self.dataset.X_tst, self.dataset.Y_tst
-        overlaps = [load_overlap(voice.model.folder) for voice in voices]
+        threads, budget = self.settings.threads, self.settings.budget
+        voices = tuple(Voice(one.model.folder, one.predict, one.merge, one.weight) for one in models)
+        predictor = Predictor(voices)
+        predictor.save(out)
         start = time.perf_counter()
-        batches = track(self._scores(voices, overlaps), X.shape[0], xlinear.BATCH_SIZE)
-        Y_pred = np.vstack([metrics.rank(scores, MAX_K) for scores in batches])
+        candidates = predictor.candidates(X, threads, budget)
+        batches = predictor.scores(X, threads, budget, candidates)
+        tracked = track(batches, X.shape[0], lambda batch: batch.shape[0])
+        Y_pred = np.vstack([metrics.rank(scores, MAX_K) for scores in tracked])
         predicted = time.perf_counter()
         inverse = metrics.inverse_propensity(self.dataset.Y_trn, self.settings.propensity)
-        candidates = [
-            metrics.candidates_per_instance(
-                xlinear.match(voice.model.folder, X, voice.predict.beam_size, self.settings.threads),
-                overlap.cluster_sizes(),
-            )
-            for voice, overlap in zip(voices, overlaps, strict=True)
-        ]
+        overlaps = [voice.overlap for voice in voices]
         # A first model that has its share in the scores has no say in these.
         overlapped = [overlap for overlap in overlaps if overlap.n_pseudo_labels] or overlaps
         figures = {
@@ -409,27 +392,12 @@ class Comparison:
             "psp": metrics.psp(Y_true, Y_pred, inverse),
         }
         return {name: [round(v, 4) for v in values.tolist()] for name, values in figures.items()} | {
-            "candidates_per_instance": sum(candidates),
+            "candidates_per_instance": float(candidates.sum(axis=0).mean()),
             "largest_cluster": int(max(overlap.cluster_sizes().max() for overlap in overlapped)),
             "n_pseudo_labels": sum(overlap.n_pseudo_labels for overlap in overlaps),
             "n_unmatched_labels": sum(overlap.n_unmatched_labels for overlap in overlaps),
             "seconds": {"predict": predicted - start, "evaluate": time.perf_counter() - predicted},
         }
-
-    def _scores(self, voices: tuple[Voice, ...], overlaps: list[Overlap]) -> Iterator[sp.csr_matrix]:
-        """Scores of labels in batches of test instances, weighted means; what a model lacks counts 0."""
-        from . import xlinear
-        from .pseudo import merge_scores
-
-        X, threads = self.dataset.X_tst, self.settings.threads
-        total = sum(voice.weight for voice in voices)
-        predictions = (xlinear.predict(voice.model.folder, X, voice.predict, threads) for voice in voices)
-        for batches in zip(*predictions, strict=True):
-            weighted = [
-                merge_scores(batch, overlap.original, overlap.n_labels, voice.merge) * (voice.weight / total)
-                for voice, overlap, batch in zip(voices, overlaps, batches, strict=True)
-            ]
-            yield sum(weighted[1:], start=weighted[0])
 
     def runs(self) -> list[dict[str, Any]]:
         """Make all that is not done; return what the report says of XR-Linear and each variant."""

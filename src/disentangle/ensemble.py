@@ -54,6 +54,6 @@ class Ensemble:
             variant, models = overlaps[0].variant, [one.model for one in overlaps]
             folder = f"{overlaps[0].evaluation.folder.relative_to(self.first.folder)}-trees-{len(self.trees)}"
             steps += [step for one in overlaps for step in one.steps]
-        voices = [one.voices(model, variant) for one, model in zip(self.trees, models, strict=True)]
-        evaluation = self.first.evaluation(sum(voices, start=()), folder)
+        scored = [one.models(model, variant) for one, model in zip(self.trees, models, strict=True)]
+        evaluation = self.first.evaluation(sum(scored, start=()), folder)
         return describe(variant, len(self.trees)) | self.first.summary((*steps, evaluation), models[-1])

@@ -99,13 +99,19 @@ def psp(Y_true: sp.csr_matrix, Y_pred: np.ndarray, inverse: np.ndarray) -> np.nd
     return 100 * gained / best
 
 
-def candidates_per_instance(M: sp.csr_matrix, cluster_sizes: np.ndarray) -> float:
-    """Labels, copies counted, in the clusters that the beam kept, averaged over instances.
+def candidates_of(M: sp.csr_matrix, cluster_sizes: np.ndarray) -> np.ndarray:
+    """Labels, copies counted, in the clusters that the beam kept.
 
     Parameters
     ----------
     M : csr_matrix of shape (n_instances, n_clusters)
         Stored entries are the clusters kept.
     cluster_sizes : ndarray of shape (n_clusters,)
+
+    Returns
+    -------
+    ndarray of shape (n_instances,), int64
+        Their mean is the candidates per instance.
     """
-    return float(cluster_sizes[M.indices].sum() / M.shape[0])
+    counted = np.concatenate([[0], cluster_sizes[M.indices].cumsum()])
+    return np.diff(counted[M.indptr])

@@ -11,6 +11,9 @@ import scipy.sparse as sp
 from ._kernels import best_clusters, keep_with_room, shuffled
 from .matrices import flat, one_per_row
 from .params import OverlapParams
+from .tree import leaf_clusters, load_chain
+
+OVERLAP_FILE = "overlap.npz"
 
 # Blocks of labels per thread: enough to even out labels with many and with few instances.
 _BLOCKS_PER_THREAD = 16
@@ -68,6 +71,14 @@ def without_copies(clusters: np.ndarray, n_clusters: int) -> Overlap:
     """The trivial overlap of a tree as it was trained: each label once, in its cluster."""
     n_labels = len(clusters)
     return Overlap(clusters, np.arange(n_labels, dtype=np.int32), n_labels, n_clusters, 0)
+
+
+def load_overlap(model_folder: Path) -> Overlap:
+    """Labels and copies of a saved model; one that was not overlapped has each label once."""
+    if (file := model_folder / OVERLAP_FILE).exists():
+        return Overlap.load(file)
+    chain = load_chain(model_folder)
+    return without_copies(leaf_clusters(chain), chain[-1].shape[1])
 
 
 def assign(

@@ -13,7 +13,7 @@ from typing import Any
 import scipy.sparse as sp
 
 from . import catalog, components, data, figures, matrices, report, stages
-from .comparison import Comparison, Overlapped, Settings, Variant, load_matching, load_overlap
+from .comparison import Comparison, Overlapped, Settings, Variant, load_matching
 from .ensemble import Ensemble
 from .errors import DisentangleError
 from .params import ARCHIVE, DEFAULT_PRESET, BinParams
@@ -318,11 +318,11 @@ def _score(
         "separate",
         folder / f"separation-{name}",
         components.digest_components(where) | {"seed": seed},
-        ("separation", "components", "data", "matrices"),
+        ("separation", "overlap", "components", "data", "matrices"),
         partial(_separate, comparison=comparison, overlapped=overlapped, where=where, seed=seed),
         (overlapped.matching,),
         prepare=lambda: comparison.dataset,
-        helpers=(load_overlap, load_matching),
+        helpers=(load_matching,),
         threads=job.settings.threads,
         force=job.settings.force,
     )
@@ -343,6 +343,7 @@ def _separate(
     out: Path, comparison: Comparison, overlapped: Overlapped, where: Path, seed: int
 ) -> dict[str, Any]:
     from . import separation
+    from .overlap import load_overlap
 
     dataset = comparison.dataset
     parts = components.load_components(where, dataset.X_trn.shape[0], dataset.Y_trn.shape[1])

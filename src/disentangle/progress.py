@@ -87,14 +87,14 @@ def stage(name: str) -> Iterator[None]:
     logger.info("%s: done in %.1f s", name, time.perf_counter() - start)
 
 
-def track(items: Iterable[T], total: int, size: int) -> Iterator[T]:
-    """Pass items of equal size through, and move the running stage's bar on a terminal."""
+def track(items: Iterable[T], total: int, size: Callable[[T], int] = lambda _: 1) -> Iterator[T]:
+    """Pass items through, and move the running stage's bar by their sizes on a terminal."""
     for task in _live.task_ids:
         _live.reset(task, total=total)
     for item in items:
         yield item
         for task in _live.task_ids:
-            _live.advance(task, size)
+            _live.advance(task, size(item))
 
 
 def _every(seconds: float) -> Callable[[], bool]:

@@ -290,7 +290,7 @@ class Stage:
                 "inputs": self._inputs,
                 "results": results,
                 "seconds": {name: round(value, 3) for name, value in seconds.items()},
-                "peak_rss_mib": _peak_rss_mib(),
+                "peak_rss_mib": peak_rss_mib(),
                 "threads": self._threads,
                 "machine": machine(),
                 "files": {str(path.relative_to(temporary)): path.stat().st_size for path in files},
@@ -330,7 +330,7 @@ def _reset_peak_rss() -> None:
         logger.debug("the peak memory of single stages cannot be told apart here")
 
 
-def _peak_rss_mib() -> int:
+def peak_rss_mib() -> int:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) // 1024

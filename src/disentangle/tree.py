@@ -132,7 +132,7 @@ def split_leaves(
     offsets = np.concatenate([[0], np.cumsum(sizes[too_large])])
     features = interruptible(lambda: _label_features(X, Y[:, labels], threads))
     part_of = [np.arange(n_clusters)]
-    for i, k in enumerate(track(too_large, len(too_large), 1)):
+    for i, k in enumerate(track(too_large, len(too_large))):
         rows = slice(offsets[i], offsets[i + 1])
         part = leaf_clusters(interruptible(partial(_cluster, features[rows], halving, threads)))
         clusters[labels[rows]] = np.where(part == 0, k, n_clusters + part - 1)

@@ -9,20 +9,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import scipy.sparse as sp
 from pecos.utils.cluster_util import ClusterChain
 from pecos.xmc import HierarchicalMLModel, MLModel
 from pecos.xmc.xlinear import XLinearModel
 
 from .interrupt import interruptible
+from .memory import UNLIMITED, Budget
 from .params import PredictParams
 from .progress import track
 
 POST_PROCESSOR = "l3-hinge"
-# Bounds the memory of a prediction and paces its progress bar; no effect on results.
-BATCH_SIZE = 16384
+# What PECOS holds for each label or cluster that an instance is scored for: measured on the embedded set.
+BYTES_PER_CANDIDATE = 20
+# Most children of a cluster that a batch is planned for when nothing is known of the tree.
+_CHILDREN = 64
+_MMAP = "mmap"
 
 
 def train(
@@ -85,7 +89,7 @@ def train(
     matcher = layers("matcher", params.beam_size)
     with tempfile.TemporaryDirectory(prefix="matcher-") as temporary:
         save(matcher, Path(temporary))
-        negatives = choose_negatives(_clusters(Path(temporary), X, params.beam_size, threads))
+        negatives = choose_negatives(match(load(Path(temporary)), X, params.beam_size, threads))
     ranker = layers("ranker", params.top_k, negatives)
     return XLinearModel(HierarchicalMLModel([*matcher.model.model_chain, *ranker.model.model_chain]))
 
@@ -117,7 +121,8 @@ def _matcher(folder: Path) -> Iterator[Path]:
         yield view
 
 
-def _load_predict_only(folder: Path) -> XLinearModel:
+def load(folder: Path) -> XLinearModel:
+    """A saved model, for prediction alone."""
     # Weights in chunks (MSCM): bit-identical to layer-by-layer prediction and about 8 times faster.
     return interruptible(
         lambda: XLinearModel.load(
@@ -126,45 +131,77 @@ def _load_predict_only(folder: Path) -> XLinearModel:
     )
 
 
-def _predict_batches(model: XLinearModel, X: sp.csr_matrix, **kwargs: Any) -> Iterator[sp.csr_matrix]:
-    for start in range(0, X.shape[0], BATCH_SIZE):
-        batch = X[start : start + BATCH_SIZE]
-        yield interruptible(partial(model.predict, batch, post_processor=POST_PROCESSOR, **kwargs))
+def load_matcher(folder: Path) -> XLinearModel:
+    """A saved model's matcher: the levels above the labels."""
+    with _matcher(folder) as view:
+        return load(view)
 
 
-def match(folder: Path, X: sp.csr_matrix, beam_size: int, threads: int) -> sp.csr_matrix:
+def load_mapped(folder: Path) -> XLinearModel:
+    """A saved model for prediction alone, whose weights stay on disk until they are needed.
+
+    The first call writes them beside the model in PECOS's memory-mapped form; where that cannot be, the
+    model is loaded whole.
+    """
+    mapped = folder / _MMAP
+    if not mapped.exists():
+        try:
+            _map(folder, mapped)
+        except OSError:
+            return load(folder)
+    return XLinearModel.load(str(mapped), is_predict_only=True, lazy_load=True)
+
+
+def _map(folder: Path, mapped: Path) -> None:
+    """Write a model's memory-mapped form, whole or not at all; another process may do the same."""
+    with tempfile.TemporaryDirectory(prefix=".tmp-", dir=folder) as temporary:
+        made = Path(temporary) / _MMAP
+        interruptible(lambda: XLinearModel.compile_mmap_model(str(folder), str(made)))
+        try:
+            made.rename(mapped)
+        except OSError:
+            if not mapped.exists():
+                raise
+
+
+def n_features(model: XLinearModel) -> int:
+    """Columns of the features that a model predicts from."""
+    return int(model.model.nr_features)
+
+
+def match(
+    matcher: XLinearModel, X: sp.csr_matrix, beam_size: int, threads: int, budget: Budget = UNLIMITED
+) -> sp.csr_matrix:
     """Leaf clusters that survive the beam, with the matcher's scores.
 
     Parameters
     ----------
-    folder : Path
-        A saved model.
+    matcher : XLinearModel
+        From `load_matcher`.
     X : csr_matrix of shape (n_instances, n_features), float32
     beam_size : int
         Clusters kept per level, the leaf level included.
     threads : int
+    budget : Budget
+        Has no effect on the result, nor have threads.
 
     Returns
     -------
     csr_matrix of shape (n_instances, n_clusters), float32
         At most `beam_size` scores in (0, 1] per row.
     """
-    with _matcher(folder) as view:
-        return _clusters(view, X, beam_size, threads)
+    costs = np.full(X.shape[0], beam_size * _CHILDREN * BYTES_PER_CANDIDATE)
+    beam = {"beam_size": beam_size, "only_topk": beam_size}
+    batches = (
+        interruptible(
+            partial(matcher.predict, X[rows], post_processor=POST_PROCESSOR, threads=threads, **beam)
+        )
+        for rows in budget.slices(costs)
+    )
+    return sp.vstack(list(track(batches, X.shape[0], lambda batch: batch.shape[0])), format="csr")
 
 
-def _clusters(matcher: Path, X: sp.csr_matrix, beam_size: int, threads: int) -> sp.csr_matrix:
-    model = _load_predict_only(matcher)
-    batches = _predict_batches(model, X, beam_size=beam_size, only_topk=beam_size, threads=threads)
-    return sp.vstack(list(track(batches, X.shape[0], BATCH_SIZE)), format="csr")
-
-
-def predict(folder: Path, X: sp.csr_matrix, params: PredictParams, threads: int) -> Iterator[sp.csr_matrix]:
-    """Scores of the best `top_k` labels, copies counted, in batches of instances.
-
-    Yields
-    ------
-    csr_matrix of shape (at most BATCH_SIZE, n_labels with copies), float32
-    """
-    model = _load_predict_only(folder)
-    yield from _predict_batches(model, X, beam_size=params.beam_size, only_topk=params.top_k, threads=threads)
+def predict(model: XLinearModel, X: sp.csr_matrix, params: PredictParams, threads: int) -> sp.csr_matrix:
+    """Scores of the best `top_k` labels: csr_matrix of shape (n_instances, n_labels with copies), float32."""
+    beam = {"beam_size": params.beam_size, "only_topk": params.top_k}
+    return interruptible(partial(model.predict, X, post_processor=POST_PROCESSOR, threads=threads, **beam))

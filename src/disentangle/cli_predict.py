@@ -1,0 +1,68 @@
+"""The command line of `predict`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .cli_data import add_max_memory, add_place, add_threads, limit_threads
+from .params import DEFAULT_DATASET, DEFAULT_PRESET, MAX_K, at_least
+
+
+def add_predict(commands: argparse._SubParsersAction) -> None:
+    """Add `predict` to the commands."""
+    parser = commands.add_parser(
+        "predict",
+        help="labels for new instances, from a base job's model",
+        description="Predict original labels with a model that a base job has left.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.set_defaults(handler=_predict)
+    add = parser.add_argument
+    add("dataset", nargs="?", default=DEFAULT_DATASET, help="name of the base job's dataset")
+    add(
+        "--variant",
+        default=DEFAULT_PRESET,
+        help="which of its models: xr-linear, or a preset with what was changed of it, as in the frontier",
+    )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--input",
+        type=Path,
+        metavar="FILE",
+        help='features (.npz), texts, one a line (.txt), or objects with a "text" (.jsonl)',
+    )
+    source.add_argument("--text", action="append", help="a text itself; may be given several times")
+    add(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="scores (.npz), objects (.jsonl) or tab-separated lines (.tsv), as they go to standard output",
+    )
+    add("--k", type=int, default=MAX_K, help="labels per instance")
+    add_place(parser, "--data-dir", "XMC_DATA", "dataset/xmc-base", "folder of the datasets")
+    add_place(parser, "--model-dir", "XMC_MODEL", "model", "folder of the results")
+    add_threads(parser)
+    add_max_memory(parser)
+
+
+def _predict(args: argparse.Namespace) -> None:
+    limit_threads(args.threads)
+    at_least("k", args.k, 1)
+    at_least("threads", args.threads, 1)
+    from . import data, prediction, progress
+    from .memory import Budget
+
+    progress.set_up_logging()
+    dataset = args.dataset.rstrip("/")
+    data.check_name(args.data_dir, dataset)
+    prediction.run_predict(
+        args.model_dir / dataset / "base",
+        args.variant,
+        args.text or args.input,
+        args.data_dir / dataset,
+        args.out,
+        args.k,
+        args.threads,
+        Budget.of(args.max_memory),
+    )

@@ -1,0 +1,87 @@
+"""How much memory a job may take, and how its work is cut to fit in."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .errors import DisentangleError
+
+# What the batches of a prediction hold where no limit is given: larger ones are hardly faster.
+_DEFAULT_BATCH = 1 << 30
+
+
+def resident() -> int:
+    """Bytes of memory that this process holds, those apart that it has freed and not given back."""
+    with suppress(OSError, AttributeError):  # another C library than glibc: counted as held
+        ctypes.CDLL(None).malloc_trim(0)
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A limit for everything but PECOS's training, which takes what it takes.
+
+    Attributes
+    ----------
+    limit : int or None
+        Bytes that the process may hold; None for no limit.
+    """
+
+    limit: int | None = None
+
+    @classmethod
+    def of(cls, gibibytes: float | None) -> Budget:
+        """A limit in GiB.
+
+        Raises
+        ------
+        DisentangleError
+            If it is no positive number.
+        """
+        if gibibytes is None:
+            return cls()
+        if not 0 < gibibytes < float("inf"):
+            raise DisentangleError(f"max_memory must be a positive number of GiB, got {gibibytes:g}")
+        return cls(int(gibibytes * 2**30))
+
+    def require(self, needed: int, what: str) -> None:
+        """Raise DisentangleError if so many bytes for `what` are more than the limit."""
+        if self.limit is not None and needed > self.limit:
+            raise DisentangleError(
+                f"--max-memory must be at least {needed / 2**30:.1f} GiB for {what}, "
+                f"got {self.limit / 2**30:g} GiB"
+            )
+
+    def slices(self, costs: np.ndarray) -> Iterator[slice]:
+        """Cut rows into batches that fit into what is left of the limit.
+
+        Parameters
+        ----------
+        costs : ndarray of shape (n_rows,), int64
+            Bytes that each row takes.
+
+        Yields
+        ------
+        slice
+            Rows in a row, at least one: a single row may take more than there is.
+        """
+        left = _DEFAULT_BATCH if self.limit is None else self.limit - resident()
+        ends = np.cumsum(costs)
+        start = 0
+        while start < len(costs):
+            before = ends[start - 1] if start else 0
+            stop = int(np.searchsorted(ends, before + left, side="right"))
+            stop = max(stop, start + 1)
+            yield slice(start, stop)
+            start = stop
+
+
+UNLIMITED = Budget()

@@ -1,0 +1,190 @@
+"""Saved models as one that predicts original labels: their copies merged, their scores averaged."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.sparse as sp
+
+from . import xlinear
+from .errors import DisentangleError
+from .memory import UNLIMITED, Budget
+from .metrics import candidates_of
+from .overlap import Overlap, load_overlap
+from .params import CHOICES, PredictParams
+from .pseudo import merge_scores
+
+if TYPE_CHECKING:
+    from pecos.xmc.xlinear import XLinearModel
+
+PREDICTOR_FILE = "predictor.json"
+# So few instances are predicted at once, without asking first what they will take.
+_FEW = 256
+
+
+@dataclass(frozen=True)
+class Voice:
+    """A saved model whose scores of labels are averaged with others'.
+
+    Attributes
+    ----------
+    folder : Path
+    predict : PredictParams
+        How it predicts here, whatever it has stored.
+    merge : str
+        Rule for scores of copies of one label.
+    weight : float
+        Of its scores in the mean; only ratios count.
+    """
+
+    folder: Path
+    predict: PredictParams
+    merge: str
+    weight: float
+
+    @cached_property
+    def overlap(self) -> Overlap:
+        return load_overlap(self.folder)
+
+
+class Predictor:
+    """Weighted means of models' scores.
+
+    Parameters
+    ----------
+    voices : tuple of Voice
+        Of models with the same features and labels.
+    is_mapped : bool
+        Leave weights on disk until they are needed: fast to load, for a few predictions.
+
+    Attributes
+    ----------
+    n_labels, n_features : int
+    """
+
+    def __init__(self, voices: tuple[Voice, ...], is_mapped: bool = False) -> None:
+        self.voices = voices
+        self._is_mapped = is_mapped
+
+    @classmethod
+    def load(cls, folder: Path, is_mapped: bool = False) -> Predictor:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        DisentangleError
+            If the file is missing or damaged, or a model that it names is not there.
+        """
+        path = folder / PREDICTOR_FILE
+        try:
+            read = json.loads(path.read_text(encoding="utf-8"))
+            voices = tuple(
+                Voice(folder / said["model"], PredictParams(**said["predict"]), said["merge"], said["weight"])
+                for said in read["voices"]
+            )
+        except OSError as error:
+            raise DisentangleError(f"cannot read {path}: {error.strerror}") from error
+        except (ValueError, TypeError, KeyError) as error:
+            raise DisentangleError(f"{path} is damaged or no predictor: {error}") from error
+        for voice in voices:
+            if not (voice.folder / "ranker" / "param.json").is_file():
+                raise DisentangleError(f"{path} needs a model at {voice.folder}, found none")
+            if voice.merge not in CHOICES["merge"]:
+                raise DisentangleError(f"{path}: no such rule of merging: {voice.merge!r}")
+        return cls(voices, is_mapped)
+
+    def save(self, folder: Path) -> None:
+        """Write which models it is made of, by their places relative to `folder`."""
+        said = [
+            {
+                "model": os.path.relpath(voice.folder, folder),
+                "predict": asdict(voice.predict),
+                "merge": voice.merge,
+                "weight": voice.weight,
+            }
+            for voice in self.voices
+        ]
+        (folder / PREDICTOR_FILE).write_text(json.dumps({"voices": said}, indent=1) + "\n", encoding="utf-8")
+
+    @property
+    def n_labels(self) -> int:
+        return self.voices[0].overlap.n_labels
+
+    @property
+    def n_features(self) -> int:
+        return xlinear.n_features(self._models[0])
+
+    @cached_property
+    def _models(self) -> tuple[XLinearModel, ...]:
+        load = xlinear.load_mapped if self._is_mapped else xlinear.load
+        return tuple(load(voice.folder) for voice in self.voices)
+
+    @cached_property
+    def _matchers(self) -> tuple[XLinearModel, ...]:
+        return tuple(xlinear.load_matcher(voice.folder) for voice in self.voices)
+
+    def candidates(self, X: sp.csr_matrix, threads: int, budget: Budget = UNLIMITED) -> np.ndarray:
+        """Labels, copies counted, that each model ranks for each instance.
+
+        Returns
+        -------
+        ndarray of shape (n_models, n_instances), int64
+        """
+        return np.array(
+            [
+                candidates_of(
+                    xlinear.match(matcher, X, voice.predict.beam_size, threads, budget),
+                    voice.overlap.cluster_sizes(),
+                )
+                for voice, matcher in zip(self.voices, self._matchers, strict=True)
+            ]
+        )
+
+    def scores(
+        self,
+        X: sp.csr_matrix,
+        threads: int,
+        budget: Budget = UNLIMITED,
+        candidates: np.ndarray | None = None,
+    ) -> Iterator[sp.csr_matrix]:
+        """Scores of labels in batches of instances; a model that lacks a label counts 0 for it.
+
+        Parameters
+        ----------
+        X : csr_matrix of shape (n_instances, n_features), float32
+        threads : int
+            Has no effect on the scores, nor has `budget`.
+        budget : Budget
+        candidates : ndarray, optional
+            What `candidates` returns, if it is known.
+
+        Yields
+        ------
+        csr_matrix of shape (at most n_instances, n_labels), float32
+        """
+        models = self._models
+        if candidates is None and X.shape[0] > _FEW:
+            candidates = self.candidates(X, threads, budget)
+        batches: Iterator[slice] = iter([slice(0, X.shape[0])])
+        if candidates is not None:
+            batches = budget.slices(candidates.max(axis=0) * xlinear.BYTES_PER_CANDIDATE)
+        total = sum(voice.weight for voice in self.voices)
+        for rows in batches:
+            weighted = [
+                merge_scores(
+                    xlinear.predict(model, X[rows], voice.predict, threads),
+                    voice.overlap.original,
+                    voice.overlap.n_labels,
+                    voice.merge,
+                )
+                * (voice.weight / total)
+                for voice, model in zip(self.voices, models, strict=True)
+            ]
+            yield sum(weighted[1:], start=weighted[0])
