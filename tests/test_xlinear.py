@@ -82,7 +82,7 @@ def test_a_tree_of_more_than_ten_levels_keeps_their_order(dataset: Dataset, tmp_
     assert len(chain) > 10
     xlinear.save(xlinear.train(dataset.X_trn, Y, chain, PredictParams(), threads=2), tmp_path)
     assert tree.load_chain(tmp_path) == chain
-    fast = sp.vstack(list(xlinear.predict(tmp_path, dataset.X_tst, PredictParams(), threads=2)))
+    fast = xlinear.predict(xlinear.load(tmp_path), dataset.X_tst, PredictParams(), threads=2)
     assert (fast != XLinearModel.load(str(tmp_path)).predict(dataset.X_tst, threads=2)).nnz == 0
 
 
@@ -150,12 +150,12 @@ def test_negatives_from_the_models_own_matcher_change_the_ranker_and_nothing_els
     mined = train("matched", lambda M: M)
     assert layers(mined)[:-1] == layers(model)[:-1]
     assert layers(mined)[-1] != layers(model)[-1]
-    assert (found[1] != xlinear.match(model, dataset.X_trn, 3, threads=2)).nnz == 0
+    assert (found[1] != xlinear.match(xlinear.load_matcher(model), dataset.X_trn, 3, threads=2)).nnz == 0
     # The parts that were trained one after the other are one model, which predicts as it was told to.
     X = dataset.X_tst
-    expected = xlinear.predict(mined, X, PredictParams(beam_size=3, top_k=20), threads=1)
+    expected = xlinear.predict(xlinear.load(mined), X, PredictParams(beam_size=3, top_k=20), threads=1)
     by_default = XLinearModel.load(str(mined)).predict(X)
-    assert abs(by_default - sp.vstack(list(expected), format="csr")).max() < 1e-6
+    assert abs(by_default - expected).max() < 1e-6
     assert np.diff(by_default.indptr).max() == 20
 
 

@@ -118,18 +118,29 @@ def repairs(path: Path) -> Iterator[str]:
         yield f"{path.name}: zeros that are stored: {zeros:,}; they are dropped"
 
 
-def _check_size(path: Path) -> None:
-    """Refuse an npz file whose arrays, as their headers tell them, do not fit into memory.
+def unpacked_size(path: Path) -> int:
+    """Bytes of an npz file's arrays in memory, as their headers tell them.
 
-    numpy sets the memory aside before it reads, so that a few hundred bytes could ask for any amount.
+    Raises
+    ------
+    DisentangleError
+        If it is damaged.
     """
     size = 0
-    with zipfile.ZipFile(path) as archive:
+    with _sentences(path, "npz file"), zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             with archive.open(member) as file:
                 shape, _, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
             size += max(member.file_size, math.prod(shape) * dtype.itemsize)
-    _check_memory(path, size)
+    return size
+
+
+def _check_size(path: Path) -> None:
+    """Refuse an npz file whose arrays do not fit into memory.
+
+    numpy sets the memory aside before it reads, so that a few hundred bytes could ask for any amount.
+    """
+    _check_memory(path, unpacked_size(path))
 
 
 def _check_memory(path: Path, size: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,6 +16,8 @@ from .errors import DisentangleError
 
 # What the batches of a prediction hold where no limit is given: larger ones are hardly faster.
 _DEFAULT_BATCH = 1 << 30
+# Below that a prediction would crawl.
+_LEAST_BATCH = 1 << 24
 
 
 def resident() -> int:
@@ -56,7 +59,7 @@ class Budget:
         """Raise DisentangleError if so many bytes for `what` are more than the limit."""
         if self.limit is not None and needed > self.limit:
             raise DisentangleError(
-                f"--max-memory must be at least {needed / 2**30:.1f} GiB for {what}, "
+                f"--max-memory must be at least {math.ceil(needed / 2**30 * 100) / 100} GiB for {what}, "
                 f"got {self.limit / 2**30:g} GiB"
             )
 
@@ -71,9 +74,18 @@ class Budget:
         Yields
         ------
         slice
-            Rows in a row, at least one: a single row may take more than there is.
+            At least one row, which may take more than is left.
+
+        Raises
+        ------
+        DisentangleError
+            If the limit leaves next to nothing.
         """
-        left = _DEFAULT_BATCH if self.limit is None else self.limit - resident()
+        left = _DEFAULT_BATCH
+        if self.limit is not None:
+            held = resident()
+            self.require(held + _LEAST_BATCH, "predicting with this model")
+            left = self.limit - held
         ends = np.cumsum(costs)
         start = 0
         while start < len(costs):

@@ -66,7 +66,10 @@ class Job:
         self.settings.validate()
         if catalog.is_missing(self.data_dir, self.dataset):
             catalog.get(self.data_dir, self.dataset, self.mirror)
-        return data.source(self.data_dir, self.dataset)
+        source = data.source(self.data_dir, self.dataset)
+        needed = data.memory_needed(self.data_dir / self.dataset)
+        self.settings.budget.require(needed, f"jobs on {self.dataset}")
+        return source
 
     def base(self) -> Comparison:
         """The base job's models, not made yet."""
