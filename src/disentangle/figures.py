@@ -32,7 +32,8 @@ def _is_drawn(figure: Path, rows: list[dict[str, Any]]) -> bool:
         return list(csv.DictReader(file)) == [{key: str(value) for key, value in row.items()} for row in rows]
 
 
-def _new_figure(n_panels: int, width: float, height: float) -> tuple[Figure, Any]:
+def new_figure(n_panels: int, width: float, height: float) -> tuple[Figure, Any]:
+    """A figure of so many panels side by side, sizes in inches, and the array of its panels."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -43,7 +44,8 @@ def _new_figure(n_panels: int, width: float, height: float) -> tuple[Figure, Any
     return figure, figure.subplots(1, n_panels, squeeze=False)[0]
 
 
-def _save(figure: Figure, folder: Path, name: str) -> None:
+def save_figure(figure: Figure, folder: Path, name: str) -> None:
+    """Write `name.png` and `name.svg`, each whole or not at all."""
     for ending, options in (("png", {"dpi": 200}), ("svg", {"metadata": {"Date": None}})):
         with replacing(folder / f"{name}.{ending}") as temporary:
             figure.savefig(temporary, format=ending, **options)
@@ -64,7 +66,7 @@ def draw_figure_2(folder: Path, dataset: str, runs: list[dict[str, Any]]) -> Non
     for xr_linear, overlap in zip(runs[::2], runs[1::2], strict=True):
         level, size = xr_linear["level_from_leaf"], xr_linear["bin_size"]
         name = f"figure-2-level-{level}-size-{size}"
-        figure, panels = _new_figure(2, 8, 3.6)
+        figure, panels = new_figure(2, 8, 3.6)
         figure.suptitle(
             f"{dataset}: labels binned by {size}, {level} levels above the leaves", parse_math=False
         )
@@ -76,7 +78,7 @@ def draw_figure_2(folder: Path, dataset: str, runs: list[dict[str, Any]]) -> Non
             panel.plot(ks, overlap[metric], color=_ORANGE, marker="s", ms=4, label=label)
             panel.set(xlabel="k (labels predicted)", ylabel=f"{metric}@k (%)", xticks=ks)
             panel.legend()
-        _save(figure, folder, name)
+        save_figure(figure, folder, name)
         rows = [
             {
                 "method": run["method"],
@@ -103,7 +105,7 @@ def draw_sweep(folder: Path, dataset: str, runs: list[dict[str, Any]]) -> None:
     """
     rows = [_gains(*pair) for pair in zip(runs[::2], runs[1::2], strict=True)]
     metrics = ("P@1", "P@5", "R@10")
-    figure, panels = _new_figure(len(metrics), 10, 3.6)
+    figure, panels = new_figure(len(metrics), 10, 3.6)
     figure.suptitle(f"{dataset}: what overlapping gains on binned labels", parse_math=False)
     sizes = sorted({row["bin_size"] for row in rows})
     for panel, metric in zip(panels, metrics, strict=True):
@@ -119,7 +121,7 @@ def draw_sweep(folder: Path, dataset: str, runs: list[dict[str, Any]]) -> None:
             xlabel="bin size (labels per bin)", ylabel=f"gain in {metric} (percentage points)", xticks=sizes
         )
     figure.legend(*panels[0].get_legend_handles_labels(), title="above the leaves", loc="outside right upper")
-    _save(figure, folder, "sweep")
+    save_figure(figure, folder, "sweep")
     write_csv(folder / "sweep.csv", rows)
 
 
@@ -153,7 +155,7 @@ def draw_frontier(folder: Path, dataset: str, runs: list[dict[str, Any]]) -> Non
     # Drawing takes seconds, which a run that finds everything done should not.
     if _is_drawn(folder / "frontier", rows):
         return
-    figure, panels = _new_figure(len(metrics), 11, 3.8)
+    figure, panels = new_figure(len(metrics), 11, 3.8)
     figure.suptitle(f"{dataset}: quality against candidates per instance", parse_math=False)
     for panel, (name, metric, k) in zip(panels, metrics, strict=True):
         for run in runs:
@@ -164,7 +166,7 @@ def draw_frontier(folder: Path, dataset: str, runs: list[dict[str, Any]]) -> Non
             panel.annotate(label, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=7)
         panel.set(xlabel="candidates per instance (labels ranked)", ylabel=f"{name} (%)")
         panel.margins(0.15)
-    _save(figure, folder, "frontier")
+    save_figure(figure, folder, "frontier")
     write_csv(folder / "frontier.csv", rows)
 
 
@@ -183,7 +185,7 @@ def draw_differences(
     summary : dict
         As `separation.summarise` makes it.
     """
-    figure, (panel, strict) = _new_figure(2, 9, 3.6)
+    figure, (panel, strict) = new_figure(2, 9, 3.6)
     figure.suptitle(
         f"{dataset}, {components} components: VI of random splits minus VI of the copies", parse_math=False
     )
@@ -201,4 +203,4 @@ def draw_differences(
         axes.set_title(f"random split with {words}: {better:.1%} better", fontsize=10)
         axes.set(xlabel="difference (nats); right of 0 is better", ylabel="labels")
         axes.legend()
-    _save(figure, folder, f"differences-{components}")
+    save_figure(figure, folder, f"differences-{components}")

@@ -280,7 +280,7 @@ class Stage:
             for module in self._modules:
                 importlib.import_module(f"{__package__}.{module}")
             self._prepare()
-            _reset_peak_rss()
+            reset_peak_rss()
             start = time.perf_counter()
             results = self._build(temporary)
             seconds = results.pop("seconds", {self.name: time.perf_counter() - start})
@@ -322,7 +322,7 @@ def _replace(folder: Path, new: Path) -> None:
         new.rename(folder)
 
 
-def _reset_peak_rss() -> None:
+def reset_peak_rss() -> None:
     """Let the kernel count the peak from now on; where it is forbidden the peak is an upper bound."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
@@ -331,6 +331,7 @@ def _reset_peak_rss() -> None:
 
 
 def peak_rss_mib() -> int:
+    """Most memory that the process has held, in MiB, since `reset_peak_rss`."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) // 1024
