@@ -4,7 +4,7 @@
 
 collects every report under MODEL_DIR (model/NAME/JOB/report.json) into benchmarks/results/reports/ and
 prints, as Markdown, what all collected reports say, beside what the paper authors' scripts printed on
-the same data, and what benchmarks/sweeps.py, ablation.py, import_speed.py and scale.py left.
+the same data, and what the other commands beside it left: sweeps, ablation, import_speed, scale, stage_costs.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import stage_costs
 from ablation import columns, print_table
 from growth import print_scale
 
@@ -213,6 +214,8 @@ def main() -> None:
     print_ensembles()
     print_gaps()
     print_imports()
+    if costs := sorted(RESULTS.glob("stage_costs-*.json"), key=lambda path: "wordnet" not in path.name):
+        stage_costs.print_table([json.loads(path.read_text(encoding="utf-8")) for path in costs])
     for path in sorted(RESULTS.glob("ablation-*.json"), key=lambda path: "wordnet" not in path.name):
         rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
         print_table(path.stem.removeprefix("ablation-"), rows)

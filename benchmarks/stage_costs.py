@@ -1,0 +1,281 @@
+"""What the stages of a base run cost, and how much faster than plainly made those without training are.
+
+    PYTHONPATH=src .venv/bin/python benchmarks/stage_costs.py DATASET ... [--repeats 5] [--threads N]
+        [--data-dir FOLDER] [--models MODEL_DIR]
+
+runs the base job of each dataset from nothing, in a process of its own, once for all datasets before the next
+repeat. With the models that the last repeat left it times, alternately and in one process, what the plain
+recipe (benchmarks/plain.py) and what this project take for
+
+- the overlap step: from the trained model to the label matrix for the second training;
+- the evaluation: from the retrained model to P@k, R@k and candidates per instance on test data.
+
+Both ways load the model, have the data in memory and their kernels compiled, and must come to equal results.
+With --models no base job is run: MODEL_DIR has the models that one left. All of it goes to
+benchmarks/results/stage_costs-DATASET.json, and a table to standard output, as Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import shlex
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from disentangle import data, stages
+from disentangle.errors import DisentangleError
+from disentangle.params import DEFAULT_PRESET, MAX_K, PRESETS, PredictParams, at_least
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
+    from plain import Evaluation
+
+    from disentangle.overlap import Overlap
+
+# What predicts is imported when the number of threads has been set, which numba and OpenMP read only once.
+
+RESULTS = Path(__file__).with_name("results")
+TRAININGS = ("train", "retrain")
+OF_MODELS = ("xr-linear", f"{DEFAULT_PRESET}/overlap")
+# Both ways go through so many instances before the clock starts: compiled, and the model's files in memory.
+WARM_UP = 64
+T = TypeVar("T")
+
+
+def run_base(dataset: str, data_dir: Path, model_dir: Path, threads: int) -> dict[str, Any]:
+    """Seconds of a whole base run and of its stages, and the share of all that is neither training."""
+    shutil.rmtree(model_dir / dataset, ignore_errors=True)
+    command = [sys.executable, "-m", "disentangle", "base", dataset, "--preset", DEFAULT_PRESET]
+    command += ["--data-dir", str(data_dir), "--model-dir", str(model_dir), "--threads", str(threads)]
+    start = time.perf_counter()
+    if status := subprocess.run(command, stdout=sys.stderr, check=False).returncode:
+        sys.exit(status)
+    wall = time.perf_counter() - start
+    report = json.loads((model_dir / dataset / "base" / "report.json").read_text(encoding="utf-8"))
+    first, overlapped = (run["seconds"] for run in report["runs"])
+    of_stages = overlapped | {f"first {name}": first[name] for name in ("predict", "evaluate")}
+    trainings = sum(of_stages[name] for name in TRAININGS)
+    return {
+        "wall_seconds": wall,
+        "stage_seconds": of_stages,
+        "seconds_outside_stages": wall - sum(of_stages.values()),
+        "share_besides_trainings": 1 - trainings / wall,
+    }
+
+
+def overlap_fast(
+    folder: Path, X: sp.csr_matrix, Y: sp.csr_matrix, threads: int
+) -> tuple[Overlap, sp.csc_matrix]:
+    """The package's overlap step, as its stages match, assign and retrain do it."""
+    from disentangle import overlap, pseudo, xlinear
+
+    Y = Y.tocsc()
+    M = xlinear.match(xlinear.load_matcher(folder), X, PredictParams().beam_size, threads)
+    own = overlap.load_overlap(folder).clusters
+    assigned = overlap.assign(Y, M, own, PRESETS[DEFAULT_PRESET], threads)
+    return assigned, pseudo.expand_labels(Y, assigned)
+
+
+def overlap_plain(
+    folder: Path, X: sp.csr_matrix, Y: sp.csr_matrix, threads: int
+) -> tuple[Overlap, sp.csc_matrix]:
+    """The plain recipe's overlap step."""
+    import plain
+
+    return plain.overlap_step(
+        folder, X, Y, PRESETS[DEFAULT_PRESET].n_copies, PredictParams().beam_size, threads
+    )
+
+
+def evaluate_fast(folder: Path, X: sp.csr_matrix, Y: sp.csr_matrix, threads: int) -> Evaluation:
+    """The package's evaluation, as its stage does it."""
+    import numpy as np
+    from plain import Evaluation
+
+    from disentangle import metrics
+    from disentangle.predictor import Predictor, Voice
+
+    predictor = Predictor((Voice(folder, PredictParams(), PRESETS[DEFAULT_PRESET].merge, 1.0),))
+    candidates = predictor.candidates(X, threads)
+    batches = predictor.scores(X, threads, candidates=candidates)
+    ranked = np.vstack([metrics.rank(scores, MAX_K) for scores in batches])
+    return Evaluation(ranked, metrics.precision(Y, ranked), metrics.recall(Y, ranked), candidates.mean())
+
+
+def evaluate_plain(folder: Path, X: sp.csr_matrix, Y: sp.csr_matrix, threads: int) -> Evaluation:
+    """The plain recipe's evaluation."""
+    import plain
+
+    return plain.evaluate(folder, X, Y, MAX_K, PredictParams().beam_size, threads)
+
+
+def same_overlap(one: tuple[Overlap, sp.csc_matrix], other: tuple[Overlap, sp.csc_matrix]) -> bool:
+    """Whether two overlap steps came to the same copies and the same label matrix."""
+    import numpy as np
+
+    (a, Y_a), (b, Y_b) = one, other
+    same_copies = np.array_equal(a.clusters, b.clusters) and np.array_equal(a.original, b.original)
+    return same_copies and Y_a.shape == Y_b.shape and (Y_a != Y_b).nnz == 0
+
+
+def same_evaluation(a: Evaluation, b: Evaluation) -> bool:
+    """Whether two evaluations rank alike and have, but for the last bits of a mean, the same figures."""
+    import numpy as np
+
+    figures_a, figures_b = ([*one.precision, *one.recall, one.candidates] for one in (a, b))
+    return np.array_equal(a.ranked, b.ranked) and np.allclose(figures_a, figures_b, rtol=1e-9, atol=0)
+
+
+def alternate(
+    what: str,
+    plain: Callable[[], T],
+    package: Callable[[], T],
+    same: Callable[[T, T], bool],
+    repeats: int,
+) -> dict[str, Any]:
+    """Seconds of both ways of doing the same, alternately; exits if their results differ."""
+    ways = {"plain": plain, "package": package}
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(repeats):
+        found = {}
+        for name, way in ways.items():
+            start = time.perf_counter()
+            found[name] = way()
+            seconds[name].append(time.perf_counter() - start)
+        if not same(found["plain"], found["package"]):
+            sys.exit(f"{what}: the plain recipe and the package come to different results")
+    ratios = [a / b for a, b in zip(seconds["plain"], seconds["package"], strict=True)]
+    return {
+        "seconds": seconds,
+        "times_faster": ratios,
+        "times_faster_median": statistics.median(ratios),
+        "times_faster_range": [min(ratios), max(ratios)],
+    }
+
+
+def compare(dataset: data.Dataset, base: Path, threads: int, repeats: int) -> dict[str, Any]:
+    """Both comparisons with the models of a base job."""
+    first, overlapped = (base / name for name in OF_MODELS)
+    X_trn, Y_trn, X_tst, Y_tst = dataset.X_trn, dataset.Y_trn, dataset.X_tst, dataset.Y_tst
+
+    def overlap_step(n: int | None, repeats: int) -> dict[str, Any]:
+        given = (first, X_trn[:n], Y_trn[:n], threads)
+        ways = (lambda: overlap_plain(*given), lambda: overlap_fast(*given))
+        return alternate(f"overlap step of {dataset.name}", *ways, same_overlap, repeats)
+
+    def evaluation(n: int | None, repeats: int) -> dict[str, Any]:
+        given = (overlapped, X_tst[:n], Y_tst[:n], threads)
+        ways = (lambda: evaluate_plain(*given), lambda: evaluate_fast(*given))
+        return alternate(f"evaluation of {dataset.name}", *ways, same_evaluation, repeats)
+
+    for part in (overlap_step, evaluation):
+        part(WARM_UP, 1)
+    return {"overlap_step": overlap_step(None, repeats), "evaluation": evaluation(None, repeats)}
+
+
+def _faster(compared: dict[str, Any]) -> list[str]:
+    """Cells of a comparison: median seconds of both ways, and how many times faster the package is."""
+    low, high = compared["times_faster_range"]
+    medians = (statistics.median(compared["seconds"][name]) for name in ("plain", "package"))
+    return [
+        *(f"{value:.2f}" for value in medians),
+        f"{compared['times_faster_median']:.1f} ({low:.1f} to {high:.1f})",
+    ]
+
+
+def _whole(runs: list[dict[str, Any]]) -> list[str]:
+    """Cells of the base runs, medians; empty if there were none."""
+    if not runs:
+        return [""] * 3
+    trainings = (sum(run["stage_seconds"][name] for name in TRAININGS) for run in runs)
+    seconds = (statistics.median(values) for values in ((run["wall_seconds"] for run in runs), trainings))
+    share = statistics.median(run["share_besides_trainings"] for run in runs)
+    return [*(f"{value:,.1f}" for value in seconds), f"{share:.0%}"]
+
+
+def print_table(results: list[dict[str, Any]]) -> None:
+    """A row per dataset, as Markdown: medians over repeats, in brackets the range."""
+    header = ["dataset", "base run, s", "both trainings, s", "share besides them"]
+    for part in ("overlap step", "evaluation"):
+        header += [f"{part}: plain, s", "here, s", "times faster"]
+    print("\n| " + " | ".join(header) + " |\n|---|" + "---:|" * (len(header) - 1))
+    for result in results:
+        parts = (*_faster(result["overlap_step"]), *_faster(result["evaluation"]))
+        print("| " + " | ".join([result["dataset"], *_whole(result["base_runs"]), *parts]) + " |")
+
+
+def check(args: argparse.Namespace) -> None:
+    """Raise DisentangleError for a number out of range, or a dataset or model that is not there."""
+    at_least("repeats", args.repeats, 1)
+    at_least("threads", args.threads, 1)
+    for dataset in args.datasets:
+        data.dataset_folder(args.data_dir, dataset)
+        if args.models is not None:
+            for name in OF_MODELS:
+                folder = args.models / dataset / "base" / name
+                if not (folder / "param.json").is_file():
+                    raise DisentangleError(f"{folder} must hold a model, found no param.json there")
+
+
+def measure(args: argparse.Namespace, models: Path) -> list[dict[str, Any]]:
+    """Measure what the arguments ask for, write it, and return it."""
+    runs: dict[str, list[dict[str, Any]]] = {dataset: [] for dataset in args.datasets}
+    if args.models is None:
+        for _ in range(args.repeats):
+            for dataset in args.datasets:
+                runs[dataset].append(run_base(dataset, args.data_dir, models, args.threads))
+    results = []
+    for name in args.datasets:
+        dataset = data.load_dataset(args.data_dir, name)
+        note = {"note": "base runs were not timed: --models named finished models"} if args.models else {}
+        result = {
+            "dataset": name,
+            "command": shlex.join(["python", *sys.argv]),
+            "threads": args.threads,
+            "machine": stages.machine(),
+            "versions": stages.versions(),
+            "base_runs": runs[name],
+            **note,
+            **compare(dataset, models / name / "base", args.threads, args.repeats),
+        }
+        RESULTS.mkdir(exist_ok=True)
+        stages.write_json(RESULTS / f"stage_costs-{name}.json", result)
+        results.append(result)
+    return results
+
+
+def main() -> None:
+    """Measure what the arguments ask for; status 2 and one sentence for what the user can fix."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("datasets", nargs="+", metavar="DATASET")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--data-dir", type=Path, default=Path(os.environ.get("XMC_DATA", "dataset/xmc-base")))
+    parser.add_argument("--models", type=Path, metavar="MODEL_DIR")
+    args = parser.parse_args()
+    try:
+        check(args)
+        # As the package's command line does it, for both ways alike.
+        for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
+            os.environ[variable] = str(args.threads)
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        # Compiles the kernels where that has not been done, before any clock starts.
+        importlib.import_module("disentangle._kernels")
+        with tempfile.TemporaryDirectory() as temporary:
+            print_table(measure(args, args.models or Path(temporary)))
+    except DisentangleError as error:
+        parser.exit(2, f"error: {error}\n")
+
+
+if __name__ == "__main__":
+    main()
