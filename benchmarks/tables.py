@@ -4,7 +4,7 @@
 
 collects every report under MODEL_DIR (model/NAME/JOB/report.json) into benchmarks/results/reports/ and
 prints, as Markdown, what all collected reports say, beside what the paper authors' scripts printed on
-the same data, and what benchmarks/sweeps.py, ablation.py, import_speed.py and scale.py left.
+the same data, and what benchmarks/sweeps.py, ablation.py, import_speed.py, scale.py and compare.py left.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ablation import columns, print_table
+from compare import print_comparison
 from growth import print_scale
 
 from disentangle.report import training_seconds
@@ -218,6 +219,8 @@ def main() -> None:
         print_table(path.stem.removeprefix("ablation-"), rows)
     if (scale := RESULTS / "scale.json").exists():
         print_scale(json.loads(scale.read_text(encoding="utf-8")))
+    for path in sorted(RESULTS.glob("compare-*.json"), key=lambda path: "wordnet" not in path.name):
+        print_comparison(json.loads(path.read_text(encoding="utf-8")))
 
 
 if __name__ == "__main__":
