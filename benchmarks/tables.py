@@ -4,7 +4,8 @@
 
 collects every report under MODEL_DIR (model/NAME/JOB/report.json) into benchmarks/results/reports/ and
 prints, as Markdown, what all collected reports say, beside what the paper authors' scripts printed on
-the same data, and what the other commands beside it left: sweeps, ablation, import_speed, scale, stage_costs.
+the same data, and what the other commands beside it left: sweeps, ablation, compare, import_speed, scale and
+stage_costs.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 import stage_costs
 from ablation import columns, print_table
+from compare import print_comparison
 from growth import print_scale
 
 from disentangle.report import training_seconds
@@ -221,6 +223,8 @@ def main() -> None:
         print_table(path.stem.removeprefix("ablation-"), rows)
     if (scale := RESULTS / "scale.json").exists():
         print_scale(json.loads(scale.read_text(encoding="utf-8")))
+    for path in sorted(RESULTS.glob("compare-*.json"), key=lambda path: "wordnet" not in path.name):
+        print_comparison(json.loads(path.read_text(encoding="utf-8")))
 
 
 if __name__ == "__main__":

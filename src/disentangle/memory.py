@@ -14,7 +14,7 @@ import numpy as np
 
 from .errors import DisentangleError
 
-# What the batches of a prediction hold where no limit is given: larger ones are hardly faster.
+# What a batch of matching holds where no limit is given: larger ones are hardly faster.
 _DEFAULT_BATCH = 1 << 30
 # Below that a prediction would crawl.
 _LEAST_BATCH = 1 << 24

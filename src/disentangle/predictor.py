@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from pecos.xmc.xlinear import XLinearModel
 
 PREDICTOR_FILE = "predictor.json"
-# So few instances are predicted at once, without asking first what they will take.
-_FEW = 256
+# Without a limit, so many instances are predicted at once, whatever they take.
+_BATCH = 8192
 
 
 @dataclass(frozen=True)
@@ -163,17 +163,17 @@ class Predictor:
             Has no effect on the scores, nor has `budget`.
         budget : Budget
         candidates : ndarray, optional
-            What `candidates` returns, if it is known.
+            What `candidates` returns, if it is known; only a limit needs it.
 
         Yields
         ------
         csr_matrix of shape (at most n_instances, n_labels), float32
         """
         models = self._models
-        if candidates is None and X.shape[0] > _FEW:
-            candidates = self.candidates(X, threads, budget)
-        batches: Iterator[slice] = iter([slice(0, X.shape[0])])
-        if candidates is not None:
+        batches: Iterator[slice] = (slice(start, start + _BATCH) for start in range(0, X.shape[0], _BATCH))
+        if budget.limit is not None:
+            if candidates is None:
+                candidates = self.candidates(X, threads, budget)
             batches = budget.slices(candidates.max(axis=0) * xlinear.BYTES_PER_CANDIDATE)
         total = sum(voice.weight for voice in self.voices)
         for rows in batches:

@@ -1,0 +1,390 @@
+"""XR-Linear, the overlaps and other tools on the same matrices and machine: figures, seconds, memory.
+
+    .venv/bin/pip install --no-deps -r benchmarks/requirements-compare.txt
+    PYTHONPATH=src .venv/bin/python benchmarks/compare.py DATASET ... [--repeats 5] [--threads N]
+        [--only xr-linear,lean,omikuji-parabel] [--data-dir FOLDER] [--out FILE.json]
+
+In each repeat all methods take their turns. Each trains in a fresh process, and predicts in another one
+that loads what the first has saved. Everything that was measured goes to
+benchmarks/results/compare-DATASET.json after each turn, and what is there, made of the same data by the
+same versions on the same machine with as many threads, is not run again. At its end it prints the file
+as Markdown.
+
+training      seconds from data in memory to the model on disk. Ours: the stages' own, as
+              `python -m disentangle base` reports them, all trainings that a preset builds on included.
+              Reading data is excluded in all; how, where a tool does not tell it apart, says methods.py.
+predicting    seconds for the ten best labels of all test instances, from a csr_matrix to their ids;
+              the model's loading included, and without it.
+latency       of one instance, the model loaded, one thread: median and 99th percentile over 200 instances
+memory        most that the process had in memory at a time. Of our trainings the stages' own records.
+model         size on disk of all that predicting needs
+
+Seeds are the number of the repeat, from 0, where a tool takes one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import shlex
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from methods import N_TREES, RIVALS, write_text
+
+from disentangle import catalog, data, metrics, stages
+from disentangle.errors import DisentangleError
+from disentangle.params import PRESETS, Propensity, at_least
+from disentangle.report import training_seconds
+
+RESULTS = Path(__file__).with_name("results")
+PROCESS = Path(__file__).with_name("method_process.py")
+REQUIREMENTS = "benchmarks/requirements-compare.txt"
+# Preset and number of trees. XR-Linear is a part of every preset's run, and of lean's the largest.
+OURS = {
+    "xr-linear": ("lean", 1),
+    "paper": ("paper", 1),
+    "lean": ("lean", 1),
+    "tuned": ("tuned", 1),
+    "tuned-3": ("tuned", N_TREES),
+}
+METHODS = (*OURS, *RIVALS)
+# What must be there for a rival, as it is imported.
+PACKAGES = {
+    "omikuji-parabel": ("omikuji", "cffi"),
+    "omikuji-bonsai": ("omikuji", "cffi"),
+    "napkinxc-plt": ("napkinxc",),
+}
+# Seconds of a base run that are no part of its training.
+BESIDES = ("load", "predict", "evaluate")
+REFERENCES = ("omikuji-parabel", "omikuji-bonsai")
+# Labels times values of X.trn, which the seconds of one-versus-rest grow with: minutes up to here.
+OVR_LIMIT = 5_000_000_000
+FIGURES = ("P@1", "P@3", "P@5", "R@10", "PSP@5")
+# Name, key in a run, digits, whether its spread is shown.
+COSTS = (
+    ("predict s", "predict_seconds", 2, True),
+    ("without loading", "predict_seconds_loaded", 2, True),
+    ("instances/s", "instances_per_second", 0, False),
+    ("latency ms", "latency_ms_median", 2, False),
+    ("p99 ms", "latency_ms_p99", 2, False),
+    ("training MiB", "training_peak_mib", 0, False),
+    ("predicting MiB", "prediction_peak_mib", 0, False),
+    ("model MB", "model_mb", 1, False),
+)
+Run = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all runs on a dataset have in common.
+
+    Attributes
+    ----------
+    dataset : str
+    data_dir : Path
+    threads : int
+    temporary : Path
+        Where models and whatever is of no use afterwards may lie.
+    """
+
+    dataset: str
+    data_dir: Path
+    threads: int
+    temporary: Path
+
+    @property
+    def folder(self) -> Path:
+        return self.data_dir / self.dataset
+
+    @cached_property
+    def loaded(self) -> data.Dataset:
+        return data.load_dataset(self.data_dir, self.dataset)
+
+    @cached_property
+    def text(self) -> Path:
+        """The training part as text, written once, for the tools that read nothing else."""
+        return write_text(self.temporary, self.loaded.X_trn, self.loaded.Y_trn)
+
+    @cached_property
+    def inverse_propensity(self) -> np.ndarray:
+        settings = catalog.settings_of(self.dataset)
+        constants = Propensity(**{name: settings[name] for name in ("A", "B") if name in settings})
+        return metrics.inverse_propensity(self.loaded.Y_trn, constants)
+
+    def reason_to_skip(self, method: str) -> str | None:
+        """Why a method is not run on this dataset."""
+        size = self.loaded.Y_trn.shape[1] * self.loaded.X_trn.nnz
+        if method == "ovr-svm" and size > OVR_LIMIT:
+            return f"labels x values of X.trn are {size:.2g}, more than {OVR_LIMIT:.2g}"
+        return None
+
+    def figures(self, labels: np.ndarray) -> dict[str, float]:
+        """The columns of `FIGURES`, of the labels predicted."""
+        Y = self.loaded.Y_tst
+        precision = metrics.precision(Y, labels)
+        psp = metrics.psp(Y, labels, self.inverse_propensity)
+        values = (*precision[[0, 2, 4]], metrics.recall(Y, labels)[9], psp[4])
+        return {name: round(float(value), 4) for name, value in zip(FIGURES, values, strict=True)}
+
+
+def check_installed(methods: list[str]) -> None:
+    """Raise DisentangleError if a method's tool is missing."""
+    for method in methods:
+        for package in PACKAGES.get(method, ()):
+            if importlib.util.find_spec(package) is None:
+                raise DisentangleError(
+                    f"{method} needs {package}, which is not installed: pip install --no-deps -r "
+                    f"{REQUIREMENTS}, or leave it out with --only"
+                )
+
+
+def run_process(task: Task, what: str, *command: str | Path | int) -> None:
+    """Run Python in a process of its own, with threads bounded; what it prints is kept for an error."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+    env = os.environ | {name: str(task.threads) for name in names}
+    env.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    path = task.temporary / "process.log"
+    with path.open("wb") as log:
+        done = subprocess.run(
+            [sys.executable, *map(str, command)],
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            check=False,
+        )
+    if done.returncode:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "none")
+        raise DisentangleError(f"{what} ended with status {done.returncode}; its last words: {last}")
+
+
+def train_ours(task: Task, method: str, seed: int) -> tuple[Run, Path]:
+    """Train by the command line; what was measured, and the folder to predict with."""
+    preset, n_trees = OURS[method]
+    where = ("--data-dir", task.data_dir, "--model-dir", task.temporary / "model")
+    settings = ("--preset", preset, "--n-trees", n_trees, "--threads", task.threads, "--seed", seed)
+    run_process(task, f"training {method}", "-m", "disentangle", "base", task.dataset, *where, *settings)
+    base = task.temporary / "model" / task.dataset / "base"
+    runs = json.loads((base / "report.json").read_text(encoding="utf-8"))["runs"]
+    run = runs[0] if method == "xr-linear" else runs[-1]
+    trees = [base, *(base / f"tree-{t}" for t in range(2, n_trees + 1))]
+    if method == "xr-linear":
+        models, steps, evaluation = ["xr-linear"], ["load", "xr-linear"], base / "xr-linear-evaluation"
+    else:
+        models = [f"{preset}/overlap"] + (["xr-linear"] if PRESETS[preset].first_weight > 0 else [])
+        steps = ["load", "xr-linear", "matching", f"{preset}/assignment", f"{preset}/overlap"]
+        suffix = f"-trees-{n_trees}" if n_trees > 1 else ""
+        evaluation = base / preset / f"evaluation{suffix}"
+    return {
+        "training_seconds": round(training_seconds(run), 3),
+        "training_parts": {name: s for name, s in run["seconds"].items() if name not in BESIDES},
+        "training_peak_mib": max(_peak(tree / step) for tree in trees for step in steps),
+        "model_mb": round(sum(size_mb(tree / model) for tree in trees for model in models), 3),
+    }, evaluation
+
+
+def _peak(stage: Path) -> int:
+    record = stages.read_record(stage)
+    if record is None:
+        raise DisentangleError(f"{stage} must hold a stage's record, found none")
+    return record["peak_rss_mib"]
+
+
+def train_rival(task: Task, method: str, seed: int) -> tuple[Run, Path]:
+    """Train another tool; what was measured, and the folder to predict with."""
+    model, out = task.temporary / "model", task.temporary / "training.json"
+    model.mkdir()
+    text = ("--text", task.text) if method.startswith("omikuji") else ()
+    settings = ("--data", task.folder, "--threads", task.threads, "--seed", seed, "--out", out)
+    run_process(task, f"training {method}", PROCESS, "train", method, model, *text, *settings)
+    measured = json.loads(out.read_text(encoding="utf-8"))
+    seconds = round(sum(measured["training_parts"].values()), 3)
+    return {"training_seconds": seconds, **measured, "model_mb": size_mb(model)}, model
+
+
+def size_mb(folder: Path) -> float:
+    """Size of all files in a folder, in millions of bytes."""
+    return round(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6, 3)
+
+
+def measure(task: Task, method: str, repeat: int) -> Run:
+    """One training and one prediction of a method."""
+    load_average = round(os.getloadavg()[0], 2)
+    trained, model = (train_ours if method in OURS else train_rival)(task, method, repeat)
+    out = task.temporary / "prediction.json"
+    settings = ("--data", task.folder, "--threads", task.threads, "--out", out)
+    run_process(task, f"predicting with {method}", PROCESS, "predict", method, model, *settings)
+    predicted = json.loads(out.read_text(encoding="utf-8"))
+    figures = task.figures(np.load(out.with_suffix(".npy")))
+    shutil.rmtree(task.temporary / "model")
+    load = {"load_average_before": load_average}
+    return {"method": method, "repeat": repeat} | figures | trained | predicted | load
+
+
+def read_result(path: Path, dataset: str) -> dict[str, Any]:
+    """What earlier calls left, or an empty result."""
+    if not path.exists():
+        return {"dataset": dataset, "series": []}
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        if result["dataset"] == dataset and isinstance(result["series"], list):
+            return result
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise DisentangleError(f"{path} must hold a comparison on {dataset}, found something else")
+
+
+def series_of(result: dict[str, Any], task: Task) -> dict[str, Any]:
+    """The runs that may be compared with this machine's, versions', data's; added if there are none."""
+    versions: dict[str, str | None] = dict(stages.versions())
+    for package in ("omikuji", "napkinxc"):
+        is_there = importlib.util.find_spec(package) is not None
+        versions[package] = metadata.version(package) if is_there else None
+    sizes = task.loaded.sizes()
+    same = {"machine": stages.machine(), "versions": versions, "threads": task.threads}
+    same |= {"data": data.digest(task.folder)}
+    for series in result["series"]:
+        if all(series[name] == value for name, value in same.items()):
+            return series
+    result["series"].append(same | {"sizes": sizes, "commands": [], "skipped": {}, "runs": []})
+    return result["series"][-1]
+
+
+def compare(task: Task, methods: list[str], repeats: int, path: Path) -> dict[str, Any]:
+    """Run whatever is not in the file yet, one turn after the other; return what the file says then."""
+    result = read_result(path, task.dataset)
+    series = series_of(result, task)
+    done = {(run["method"], run["repeat"]) for run in series["runs"]}
+    command = shlex.join(["python", *sys.argv])
+    for repeat in range(repeats):
+        for method in methods:
+            if reason := task.reason_to_skip(method):
+                series["skipped"][method] = reason
+            elif (method, repeat) not in done:
+                run = measure(task, method, repeat)
+                series["runs"].append(run)
+                print(_said(task, run), file=sys.stderr, flush=True)
+                if command not in series["commands"]:
+                    series["commands"].append(command)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stages.write_json(path, result)
+    return result
+
+
+def _said(task: Task, run: Run) -> str:
+    seconds = f"training {run['training_seconds']:,.1f} s, predicting {run['predict_seconds']:,.2f} s"
+    return f"{task.dataset}, repeat {run['repeat']}, {run['method']}: {seconds}"
+
+
+def print_comparison(result: dict[str, Any]) -> None:
+    """Print a table for each series of a comparison: medians over repeats, with ranges for seconds."""
+    for series in result["series"]:
+        if series["runs"]:
+            _print_series(result["dataset"], series)
+
+
+def _print_series(dataset: str, series: dict[str, Any]) -> None:
+    machine, runs = series["machine"], series["runs"]
+    by_method = {name: [run for run in runs if run["method"] == name] for name in METHODS}
+    counts = sorted({len(of_method) for of_method in by_method.values() if of_method})
+    repeats = " to ".join(dict.fromkeys((str(counts[0]), str(counts[-1]))))
+    on = f"{machine['processor']}, {machine['cores']} cores"
+    print(f"\n{dataset}, repeats: {repeats}, threads: {series['threads']}, on {on}\n")
+    references = [name for name in REFERENCES if by_method[name]]
+    header = [*FIGURES, "train s", *(f"/ {name}" for name in references), *(cost[0] for cost in COSTS)]
+    print("| method | " + " | ".join(header) + " |")
+    print("|---|" + "---:|" * len(header))
+    for name, of_method in by_method.items():
+        if of_method:
+            cells = [_median(of_method, figure, 2) for figure in FIGURES]
+            cells.append(_median(of_method, "training_seconds", 1, spread=True))
+            cells += [_ratio(of_method, by_method[reference]) for reference in references]
+            cells += [_median(of_method, key, digits, spread) for _, key, digits, spread in COSTS]
+            print(f"| {name} | " + " | ".join(cells) + " |")
+    for name, reason in series["skipped"].items():
+        print(f"\n{name} was not run: {reason}.")
+
+
+def _median(runs: list[Run], key: str, digits: int, spread: bool = False) -> str:
+    values = [run[key] for run in runs]
+    if None in values:
+        return ""
+    median = f"{statistics.median(values):,.{digits}f}"
+    if not spread or len(values) == 1:
+        return median
+    return f"{median} ({min(values):,.{digits}f}-{max(values):,.{digits}f})"
+
+
+def _ratio(runs: list[Run], others: list[Run]) -> str:
+    """Median of the ratios of training seconds in the same repeat."""
+    of_repeat = {run["repeat"]: run["training_seconds"] for run in others}
+    ratios = [
+        run["training_seconds"] / of_repeat[run["repeat"]] for run in runs if of_repeat.get(run["repeat"])
+    ]
+    return f"{statistics.median(ratios):.2f}" if ratios else ""
+
+
+def _methods(text: str) -> list[str]:
+    """Names of methods in the order of `METHODS`."""
+    names = text.split(",")
+    if unknown := [name for name in names if name not in METHODS]:
+        raise argparse.ArgumentTypeError(f"expected some of {', '.join(METHODS)}, got {unknown[0]!r}")
+    return [name for name in METHODS if name in names]
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("datasets", nargs="+", metavar="DATASET")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--only", type=_methods, default=list(METHODS), metavar="METHOD,METHOD")
+    parser.add_argument("--data-dir", type=Path, default=Path(os.environ.get("XMC_DATA", "dataset/xmc-base")))
+    parser.add_argument("--out", type=Path, help="default: benchmarks/results/compare-DATASET.json")
+    return parser.parse_args()
+
+
+def run_all(args: argparse.Namespace) -> None:
+    """What `main` does, errors of the user raised."""
+    at_least("repeats", args.repeats, 1)
+    at_least("threads", args.threads, 1)
+    datasets = [name.rstrip("/") for name in args.datasets]
+    if args.out and len(datasets) > 1:
+        raise DisentangleError(f"--out is the file of one dataset, got {len(datasets)} datasets")
+    check_installed(args.only)
+    for dataset in datasets:
+        data.dataset_folder(args.data_dir, dataset)
+    for dataset in datasets:
+        with tempfile.TemporaryDirectory(prefix="compare-") as temporary:
+            task = Task(dataset, args.data_dir, args.threads, Path(temporary))
+            path = args.out or RESULTS / f"compare-{dataset}.json"
+            print_comparison(compare(task, args.only, args.repeats, path))
+
+
+def main() -> None:
+    """Exit status 2, and one sentence, for what the user can fix."""
+    args = parse_args()
+    try:
+        run_all(args)
+    except DisentangleError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped; what is finished is kept, run the same command again", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
