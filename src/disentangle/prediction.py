@@ -84,8 +84,12 @@ def features(source: Path | list[str], data_folder: Path) -> Iterator[sp.csr_mat
     if not path.is_file():
         raise DisentangleError(f"texts need {path}, which an import of texts leaves; found no such file")
     vectorizer = Vectorizer.load(path)
-    while block := list(islice(texts, _BLOCK)):
+    block = list(islice(texts, _BLOCK))
+    if not block:
+        raise DisentangleError(f"{source} is empty: expected a text a line")
+    while block:
         yield vectorizer.transform(block)
+        block = list(islice(texts, _BLOCK))
 
 
 def _text(line: Line, suffix: str) -> str:

@@ -1,0 +1,199 @@
+"""Prediction as a user runs it: matrices and texts in, files of labels out."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from conftest import EMBEDDED, Command, run_disentangle
+
+from disentangle import metrics, xlinear
+from disentangle.errors import DisentangleError
+from disentangle.memory import Budget
+from disentangle.predictor import PREDICTOR_FILE, Predictor
+
+TREE = ("--nr-splits", "8", "--max-leaf-size", "10")
+N_TEST = 300
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder where texts were imported and the base job has run with two presets and two trees."""
+    folder = tmp_path_factory.mktemp("predict")
+    names = (EMBEDDED / "output-items.txt").read_text(encoding="utf-8").splitlines()
+    for part, n in (("trn", 3000), ("tst", N_TEST)):
+        texts = (EMBEDDED / f"X.{part}.txt").read_text(encoding="utf-8").splitlines()[-n:]
+        Y = sp.load_npz(EMBEDDED / f"Y.{part}.npz")[-n:]
+        rows = [{"text": text, "labels": [names[i] for i in Y[r].indices]} for r, text in enumerate(texts)]
+        (folder / f"{part}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        (folder / f"{part}.txt").write_text("".join(f"{text}\n" for text in texts))
+    run = partial(run_disentangle, folder)
+    files = ("--trn", "trn.jsonl", "--tst", "tst.jsonl")
+    for command in (
+        ("data", "import", "verbs", "--format", "jsonl", *files),
+        ("base", "verbs", *TREE, "--preset", "paper,tuned"),
+        ("base", "verbs", *TREE, "--preset", "tuned", "--n-trees", "2"),
+    ):
+        ended = run(*command)
+        assert ended.returncode == 0, ended.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def predict(place: Path) -> Command:
+    return partial(run_disentangle, place, "predict", "verbs")
+
+
+def dataset(place: Path) -> Path:
+    return place / "dataset" / "xmc-base" / "verbs"
+
+
+def base(place: Path) -> Path:
+    return place / "model" / "verbs" / "base"
+
+
+def features_of(place: Path) -> Path:
+    return dataset(place) / "tfidf-attnxml" / "X.tst.npz"
+
+
+@pytest.mark.parametrize(
+    ("variant", "which"), [("xr-linear", (None, 1)), ("tuned", ("tuned", 1)), ("tuned-trees-2", ("tuned", 2))]
+)
+def test_predictions_have_the_figures_of_the_report(
+    place: Path, predict: Command, variant: str, which: tuple, tmp_path: Path
+):
+    out = tmp_path / "scores.npz"
+    ended = predict("--variant", variant, "--input", features_of(place), "--out", out)
+    assert ended.returncode == 0, ended.stderr
+    report = json.loads((base(place) / "report.json").read_text())
+    run = next(run for run in report["runs"] if (run["variant"], run["n_trees"]) == which)
+    scores, Y = sp.load_npz(out), sp.load_npz(dataset(place) / "Y.tst.npz").tocsr()
+    assert scores.shape == Y.shape
+    assert np.diff(scores.indptr).max() == 10
+    is_scored = np.diff(Y.indptr) > 0
+    precision = metrics.precision(Y[is_scored], metrics.rank(scores[is_scored], 10))
+    assert precision == pytest.approx(run["precision"], abs=1e-4)
+    record = json.loads((tmp_path / "scores.npz.json").read_text())
+    assert record["n_instances"] == N_TEST
+    assert record["versions"]["libpecos"]
+
+
+def test_texts_are_predicted_as_their_features_are(place: Path, predict: Command, tmp_path: Path):
+    found = {}
+    for source in ("tst.txt", "tst.jsonl", features_of(place)):
+        for ending in ("npz", "tsv", "jsonl"):
+            out = tmp_path / f"{Path(source).name}.{ending}"
+            ended = predict("--variant", "tuned", "--input", source, "--out", out, "--k", "3")
+            assert ended.returncode == 0, ended.stderr
+            found[Path(source).name, ending] = out.read_bytes()
+    for ending in ("npz", "tsv", "jsonl"):
+        assert found["tst.txt", ending] == found["tst.jsonl", ending] == found["X.tst.npz", ending]
+    scores = sp.load_npz(tmp_path / "tst.txt.npz")
+    names = (dataset(place) / "output-items.txt").read_text(encoding="utf-8").splitlines()
+    rows = list(csv.DictReader(found["tst.txt", "tsv"].decode().splitlines(), delimiter="\t"))
+    objects = [json.loads(line) for line in found["tst.txt", "jsonl"].decode().splitlines()]
+    assert len(rows) == scores.nnz == sum(len(one["labels"]) for one in objects)
+    flat = [one["labels"][j] for one in objects for j in range(len(one["labels"]))]
+    for row, label in zip(rows, flat, strict=True):
+        assert int(row["label"]) == label["label"]
+        assert row["name"] == label["name"] == names[label["label"]]
+        assert float(row["score"]) == pytest.approx(label["score"], abs=1e-5)
+        assert scores[int(row["instance"]), label["label"]] == pytest.approx(label["score"], abs=1e-5)
+    # Best first.
+    for one in objects:
+        assert [label["score"] for label in one["labels"]] == sorted(
+            (label["score"] for label in one["labels"]), reverse=True
+        )
+
+
+def test_single_texts_go_to_standard_output(place: Path, predict: Command):
+    first, second = (place / "tst.txt").read_text().splitlines()[:2]
+    ended = predict("--text", first, "--text", second, "--k", "2")
+    assert ended.returncode == 0, ended.stderr
+    lines = [line.split("\t") for line in ended.stdout.splitlines()]
+    assert lines[0] == ["instance", "label", "name", "score"]
+    assert [line[0] for line in lines[1:]] == ["0", "0", "1", "1"]
+    # The second call finds the weights mapped, and says the same.
+    assert (base(place) / "paper" / "overlap" / "mmap" / "param.json").is_file()
+    assert predict("--text", first, "--text", second, "--k", "2").stdout == ended.stdout
+
+
+def test_a_limit_changes_batches_and_no_score(place: Path, monkeypatch: pytest.MonkeyPatch):
+    predictor = Predictor.load(base(place) / "tuned" / "evaluation")
+    X = sp.load_npz(features_of(place)).tocsr()
+    (whole,) = predictor.scores(X, 2)
+    # Some ten instances at a time: what the batches hold is counted from the candidates.
+    candidates = predictor.candidates(X, 2).max(axis=0)
+    monkeypatch.setattr("disentangle.memory.resident", lambda: 0)
+    monkeypatch.setattr("disentangle.memory._LEAST_BATCH", 0)
+    limit = Budget(int(candidates.mean()) * xlinear.BYTES_PER_CANDIDATE * 10)
+    batches = list(predictor.scores(X, 2, limit))
+    assert 25 < len(batches) < 60
+    assert (sp.vstack(batches, format="csr") != whole).nnz == 0
+
+
+def test_a_model_that_cannot_be_mapped_is_loaded(place: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: object) -> None:
+        raise OSError("read-only")
+
+    folder = base(place) / "paper" / "evaluation"
+    X = sp.load_npz(features_of(place)).tocsr()
+    (expected,) = Predictor.load(folder).scores(X, 1)
+    monkeypatch.setattr(xlinear, "_MMAP", "elsewhere")
+    monkeypatch.setattr(xlinear, "_map", refuse)
+    (found,) = Predictor.load(folder, is_mapped=True).scores(X, 1)
+    assert (found != expected).nnz == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--variant", "lean", "--text", "a"), "no model 'lean' .* it has paper, tuned, tuned-trees-2, xr"),
+        (("--input", "none.txt"), "cannot read none.txt: No such file"),
+        (("--input", "trn.csv"), "--input must end in .npz, .txt, .jsonl, got trn.csv"),
+        (("--input", "empty.txt"), "empty.txt is empty: expected a text a line"),
+        (("--input", "bad.jsonl", "--out", "o.tsv"), 'bad.jsonl, line 2: expected an object with a "text"'),
+        (("--input", "dataset/xmc-base/verbs/Y.tst.npz"), r"expected \d+ features, got \d+"),
+        (("--input", "tst.txt", "--out", "o.csv"), "--out must end in .npz, .tsv, .jsonl, got o.csv"),
+        (("--input", "tst.txt", "--out", "no/o.tsv"), "cannot write no/o.tsv: No such file"),
+        (("--text", "a", "--k", "0"), "k must be at least 1, got 0"),
+        (("--text", "a", "--threads", "0"), "threads must be at least 1, got 0"),
+        (("--text", "a", "--data-dir", "none"), "texts need none/verbs/vectorizer.json"),
+        (("--text", "a", "--model-dir", "none"), "no model 'paper' in none/verbs/base: no base job has ended"),
+        (("--text", "a", "--max-memory", "nan"), "max_memory must be a positive number of GiB"),
+        ((), "one of the arguments --input --text is required"),
+    ],
+)
+def test_mistakes(place: Path, predict: Command, args: tuple[str, ...], message: str):
+    (place / "empty.txt").write_text("")
+    (place / "bad.jsonl").write_text('{"text": "fine"}\n{"words": "none"}\n')
+    before = sorted(path.name for path in place.iterdir())
+    ended = predict(*args)
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert "Traceback" not in ended.stderr
+    assert re.search(message, ended.stderr), ended.stderr
+    assert sorted(path.name for path in place.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "is damaged or no predictor"),
+        ('{"voices": [{}]}', "is damaged or no predictor"),
+        (
+            '{"voices": [{"model": "gone", "predict": {}, "merge": "mean", "weight": 1}]}',
+            "needs a model at .*gone, found none",
+        ),
+    ],
+)
+def test_damaged_predictors(tmp_path: Path, content: str, message: str):
+    (tmp_path / PREDICTOR_FILE).write_text(content)
+    with pytest.raises(DisentangleError, match=message):
+        Predictor.load(tmp_path)
