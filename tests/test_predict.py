@@ -165,7 +165,7 @@ def test_a_model_that_cannot_be_mapped_is_loaded(place: Path, monkeypatch: pytes
         (("--text", "a", "--k", "0"), "k must be at least 1, got 0"),
         (("--text", "a", "--threads", "0"), "threads must be at least 1, got 0"),
         (("--text", "a", "--data-dir", "none"), "texts need none/verbs/vectorizer.json"),
-        (("--text", "a", "--model-dir", "none"), "no model 'paper' in none/verbs/base: no base job has ended"),
+        (("--text", "a", "--model-dir", "none"), "no model 'paper' in none/verbs/base: no base job"),
         (("--text", "a", "--max-memory", "nan"), "max_memory must be a positive number of GiB"),
         ((), "one of the arguments --input --text is required"),
     ],
