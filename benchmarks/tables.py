@@ -1,19 +1,21 @@
-"""The README's tables, from the reports of real runs.
+"""The tables of the README and of sweeps.md, from what the other commands beside this one have left.
 
     PYTHONPATH=src .venv/bin/python benchmarks/tables.py [MODEL_DIR]
 
-collects every report under MODEL_DIR (model/NAME/JOB/report.json) into benchmarks/results/reports/ and
-prints, as Markdown, what all collected reports say, beside what the paper authors' scripts printed on
-the same data, and what the other commands beside it left: sweeps, ablation, compare, import_speed, scale and
-stage_costs.
+collects every report under MODEL_DIR (model/NAME/JOB/report.json) into benchmarks/results/reports/, if it is given, and
+writes each table anew between its marks, `<!-- table: NAME -->` and `<!-- end -->`.
 """
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +24,12 @@ from ablation import columns, print_table
 from compare import print_comparison
 from growth import print_scale
 
+from disentangle.params import DEFAULT_DATASET
 from disentangle.report import training_seconds
 
 RESULTS = Path(__file__).with_name("results")
 REPORTS = RESULTS / "reports"
+README = RESULTS.parents[1] / "README.md"
 FIGURES = ("P@1", "P@3", "P@5", "R@10")
 # What differs between the settings that are swept over.
 SWEPT = ("n_copies", "split", "leaf_size", "predict_beam", "negatives", "first_weight")
@@ -57,8 +61,14 @@ def line(*parts: str) -> None:
     print("| " + " | ".join(parts) + " |")
 
 
-def print_comparisons(job: str, original: dict[str, Any]) -> None:
+def original_scripts() -> dict[str, Any]:
+    """What the paper authors' scripts printed, by dataset and job."""
+    return json.loads((RESULTS / "original-scripts.json").read_text(encoding="utf-8"))["datasets"]
+
+
+def print_comparisons(job: str, only: str | None = None) -> None:
     """XR-Linear and overlap per dataset, each above the original scripts' row where there is one."""
+    original = original_scripts()
     line(
         "dataset",
         "method",
@@ -75,6 +85,8 @@ def print_comparisons(job: str, original: dict[str, Any]) -> None:
     )
     print("|---|---|" + "---:|" * 10)
     for report in reports(job):
+        if only not in (None, report["dataset"]):
+            continue
         theirs = {run["method"]: run for run in original.get(report["dataset"], {}).get(job, [])}
         for run in report["runs"]:
             name = "XR-Linear" if run["method"] == "xr-linear" else f"**overlap, {run['preset']}**"
@@ -93,8 +105,9 @@ def print_comparisons(job: str, original: dict[str, Any]) -> None:
     print()
 
 
-def print_metrics(original: dict[str, Any]) -> None:
+def print_metrics() -> None:
     """The metric job's summaries."""
+    original = original_scripts()
     header = ("dataset", "components", "labels", "VI", "random", "difference", "better", "random, same sizes")
     line(*header, "difference", "better", "adjusted Rand")
     print("|---|---|" + "---:|" * 9)
@@ -184,7 +197,7 @@ def print_ensembles() -> None:
 def print_gaps() -> None:
     """Greedy beside exact assignment under a capacity."""
     print()
-    line("dataset", "capacity", "greedy, share of the best gain", "exact, seconds", *FIGURES)
+    line("dataset", "capacity", "greedy, share of the best gain", "exact, seconds", *(f"{k}: greedy / exact" for k in FIGURES))
     print("|---|" + "---:|" * 7)
     rows = json.loads((RESULTS / "greedy_gap.json").read_text(encoding="utf-8"))
     for row in sorted(rows, key=lambda row: (row["dataset"], row["capacity"])):
@@ -204,27 +217,62 @@ def print_imports() -> None:
         line(run["format"], *sizes, *costs)
 
 
+def results(name: str) -> Iterator[dict[str, Any]]:
+    """What a command left for each dataset, the embedded one's first."""
+    for path in sorted(RESULTS.glob(f"{name}-*.json"), key=lambda path: ("wordnet" not in path.name, path)):
+        yield {"dataset": path.stem.removeprefix(f"{name}-")} | json.loads(path.read_text(encoding="utf-8"))
+
+
+def print_ablations() -> None:
+    """Each setting on each dataset, over seeds."""
+    for result in results("ablation"):
+        print_table(result["dataset"], result["rows"])
+
+
+def print_rivals() -> None:
+    """What users would pick instead, beside it."""
+    for result in results("compare"):
+        print_comparison(result)
+
+
+def print_growth() -> None:
+    """How costs grow."""
+    print_scale(json.loads((RESULTS / "scale.json").read_text(encoding="utf-8")))
+
+
+TABLES: dict[str, Callable[[], None]] = {
+    "base-embedded": partial(print_comparisons, "base", DEFAULT_DATASET),
+    "base": partial(print_comparisons, "base"),
+    "binned": partial(print_comparisons, "binned"),
+    "metric": print_metrics,
+    "ablation": print_ablations,
+    "ensembles": print_ensembles,
+    "sweeps": print_sweeps,
+    "sweep-means": print_sweep_means,
+    "gaps": print_gaps,
+    "imports": print_imports,
+    "compare": print_rivals,
+    "stage-costs": lambda: stage_costs.print_table(list(results("stage_costs"))),
+    "scale": print_growth,
+}
+
+
+def filled(text: str) -> str:
+    """A text with each table between its marks as the results have it now."""
+
+    def fill(found: re.Match[str]) -> str:
+        with redirect_stdout(io.StringIO()) as printed:
+            TABLES[found[2]]()
+        return f"{found[1]}\n\n{printed.getvalue().strip()}\n\n{found[3]}"
+
+    return re.sub(r"(<!-- table: (\S+) -->).*?(<!-- end -->)", fill, text, flags=re.DOTALL)
+
+
 def main() -> None:
     if len(sys.argv) > 1:
         collect(Path(sys.argv[1]))
-    original = json.loads((RESULTS / "original-scripts.json").read_text(encoding="utf-8"))["datasets"]
-    for job in ("base", "binned"):
-        print_comparisons(job, original)
-    print_metrics(original)
-    print_sweeps()
-    print_sweep_means()
-    print_ensembles()
-    print_gaps()
-    print_imports()
-    if costs := sorted(RESULTS.glob("stage_costs-*.json"), key=lambda path: "wordnet" not in path.name):
-        stage_costs.print_table([json.loads(path.read_text(encoding="utf-8")) for path in costs])
-    for path in sorted(RESULTS.glob("ablation-*.json"), key=lambda path: "wordnet" not in path.name):
-        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
-        print_table(path.stem.removeprefix("ablation-"), rows)
-    if (scale := RESULTS / "scale.json").exists():
-        print_scale(json.loads(scale.read_text(encoding="utf-8")))
-    for path in sorted(RESULTS.glob("compare-*.json"), key=lambda path: "wordnet" not in path.name):
-        print_comparison(json.loads(path.read_text(encoding="utf-8")))
+    for path in (README, RESULTS / "sweeps.md"):
+        path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":
