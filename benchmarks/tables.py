@@ -2,8 +2,8 @@
 
     PYTHONPATH=src .venv/bin/python benchmarks/tables.py [MODEL_DIR]
 
-collects every report under MODEL_DIR (model/NAME/JOB/report.json) into benchmarks/results/reports/, if it is given, and
-writes each table anew between its marks, `<!-- table: NAME -->` and `<!-- end -->`.
+collects every report under MODEL_DIR (model/NAME/JOB/report.json) into benchmarks/results/reports/, if it
+is given, and writes each table anew between its marks, `<!-- table: NAME -->` and `<!-- end -->`.
 """
 
 from __future__ import annotations
@@ -197,7 +197,8 @@ def print_ensembles() -> None:
 def print_gaps() -> None:
     """Greedy beside exact assignment under a capacity."""
     print()
-    line("dataset", "capacity", "greedy, share of the best gain", "exact, seconds", *(f"{k}: greedy / exact" for k in FIGURES))
+    compared = (f"{figure}: greedy / exact" for figure in FIGURES)
+    line("dataset", "capacity", "greedy, share of the best gain", "exact, seconds", *compared)
     print("|---|" + "---:|" * 7)
     rows = json.loads((RESULTS / "greedy_gap.json").read_text(encoding="utf-8"))
     for row in sorted(rows, key=lambda row: (row["dataset"], row["capacity"])):
