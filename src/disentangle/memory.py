@@ -63,13 +63,15 @@ class Budget:
                 f"got {self.limit / 2**30:g} GiB"
             )
 
-    def slices(self, costs: np.ndarray) -> Iterator[slice]:
+    def slices(self, costs: np.ndarray, kept: int = 0) -> Iterator[slice]:
         """Cut rows into batches that fit into what is left of the limit.
 
         Parameters
         ----------
         costs : ndarray of shape (n_rows,), int64
-            Bytes that each row takes.
+            Bytes that each row takes while it is worked on.
+        kept : int
+            Bytes that all results take in the end.
 
         Yields
         ------
@@ -83,7 +85,7 @@ class Budget:
         """
         left = _DEFAULT_BATCH
         if self.limit is not None:
-            held = resident()
+            held = resident() + kept
             self.require(held + _LEAST_BATCH, "predicting with this model")
             left = self.limit - held
         ends = np.cumsum(costs)

@@ -191,12 +191,14 @@ def match(
         At most `beam_size` scores in (0, 1] per row.
     """
     costs = np.full(X.shape[0], beam_size * _CHILDREN * BYTES_PER_CANDIDATE)
+    # Index and score of each cluster found, in the batches and in the matrix made of them.
+    kept = 2 * 8 * beam_size * X.shape[0]
     beam = {"beam_size": beam_size, "only_topk": beam_size}
     batches = (
         interruptible(
             partial(matcher.predict, X[rows], post_processor=POST_PROCESSOR, threads=threads, **beam)
         )
-        for rows in budget.slices(costs)
+        for rows in budget.slices(costs, kept)
     )
     return sp.vstack(list(track(batches, X.shape[0], lambda batch: batch.shape[0])), format="csr")
 
