@@ -134,7 +134,8 @@ def split_leaves(
     part_of = [np.arange(n_clusters)]
     for i, k in enumerate(track(too_large, len(too_large))):
         rows = slice(offsets[i], offsets[i + 1])
-        part = leaf_clusters(interruptible(partial(_cluster, features[rows], halving, threads)))
+        # One thread: clusters are so small that several would only wait for one another.
+        part = leaf_clusters(interruptible(partial(_cluster, features[rows], halving, 1)))
         clusters[labels[rows]] = np.where(part == 0, k, n_clusters + part - 1)
         n_clusters += int(part.max())
         part_of.append(np.full(part.max(), k))
