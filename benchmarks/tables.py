@@ -195,16 +195,16 @@ def print_ensembles() -> None:
 
 
 def print_gaps() -> None:
-    """Greedy beside exact assignment under a capacity."""
+    """Greedy choices, the auction's and the best ones under a capacity."""
     print()
-    compared = (f"{figure}: greedy / exact" for figure in FIGURES)
-    line("dataset", "capacity", "greedy, share of the best gain", "exact, seconds", *compared)
-    print("|---|" + "---:|" * 7)
-    rows = json.loads((RESULTS / "greedy_gap.json").read_text(encoding="utf-8"))
+    line("dataset", "capacity", "choices", "share of the best gain", *FIGURES)
+    print("|---|---:|---|" + "---:|" * 5)
+    rows = json.loads((RESULTS / "capacity_gap.json").read_text(encoding="utf-8"))
     for row in sorted(rows, key=lambda row: (row["dataset"], row["capacity"])):
-        figures = (f"{row['greedy'][name]:.2f} / {row['exact'][name]:.2f}" for name in FIGURES)
-        share = f"{100 * row['greedy_share_of_best']:.1f} %"
-        line(row["dataset"], str(row["capacity"]), share, str(row["exact_seconds"]), *figures)
+        shares = {name: row[f"{name}_share_of_best"] for name in ("greedy", "auction")} | {"exact": 1.0}
+        for name, share in shares.items():
+            figures = (f"{row[name][figure]:.2f}" for figure in FIGURES)
+            line(row["dataset"], str(row["capacity"]), name, f"{100 * share:.2f} %", *figures)
 
 
 def print_imports() -> None:

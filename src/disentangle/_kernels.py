@@ -147,128 +147,114 @@ def best_clusters(y_indptr, y_indices, m_indptr, m_indices, m_scores, weights, c
 
 
 @njit
-def _is_worse(a, b, k, width, gains):
-    """Whether in cluster k the label of choice a goes behind that of choice b."""
-    one, other = a // width, b // width
-    return _is_better(gains[other, b % width], other, k, gains[one, a % width], one, k)
+def _best_bid(label, clusters, gains, taken, price, increment):
+    """Place of the cluster that is worth most to a label beyond its price, and what the label bids for it.
+
+    The bid leaves the label as much as its second best choice would, less the increment; staying out is
+    worth 0. The place is -1 where nothing is worth its price.
+    """
+    best, most, second = -1, 0.0, 0.0
+    for place, k in enumerate(clusters[label]):
+        # The rest gains less still.
+        if k < 0 or gains[label, place] <= second:
+            break
+        if taken[label, place]:
+            continue
+        worth = gains[label, place] - price[k]
+        if worth > most:
+            best, most, second = place, worth, most
+        elif worth > second:
+            second = worth
+    return best, gains[label, best] - second + increment
 
 
 @njit
-def _sift_up(heap, place, k, width, gains):
-    """Move a new choice of a cluster's heap, whose root is the worst, to where it belongs."""
-    while place > 0:
-        parent = (place - 1) // 2
-        if not _is_worse(heap[place], heap[parent], k, width, gains):
-            return
-        heap[place], heap[parent] = heap[parent], heap[place]
-        place = parent
+def _put(bids, choices, bid, choice, size):
+    """Add to a cluster's heap of `size` bids, lowest first; a full one gives its lowest up and returns it."""
+    place, lowest = size, -1
+    if size == len(bids):
+        place, lowest = 0, choices[0]
+        while 2 * place + 1 < size:
+            child = 2 * place + 1
+            if child + 1 < size and bids[child + 1] < bids[child]:
+                child += 1
+            if bids[child] >= bid:
+                break
+            bids[place], choices[place] = bids[child], choices[child]
+            place = child
+    else:
+        while place > 0 and bids[(place - 1) // 2] > bid:
+            parent = (place - 1) // 2
+            bids[place], choices[place] = bids[parent], choices[parent]
+            place = parent
+    bids[place], choices[place] = bid, choice
+    return lowest
 
 
-@njit
-def _sift_down(heap, k, width, gains):
-    """Move a new root of a cluster's heap to where it belongs."""
-    place = 0
-    while True:
-        worst = place
-        for child in (2 * place + 1, 2 * place + 2):
-            if child < len(heap) and _is_worse(heap[child], heap[worst], k, width, gains):
-                worst = child
-        if worst == place:
-            return
-        heap[place], heap[worst] = heap[worst], heap[place]
-        place = worst
+@njit(
+    boolean[:, ::1](int32[:, ::1], float64[:, ::1], int64, int64, int64, float64),
+    cache=True,
+)
+def auction(clusters, gains, n_clusters, n_copies, room, increment):
+    """Choices that gain most in all, while no label has more than `n_copies` and no cluster more than `room`.
 
+    Labels bid for clusters; a full cluster's price is its lowest bid, which a higher one drives out. The
+    total gain is within the number of choices taken times `increment` of the most that there can be
+    (Bertsekas and Castanon, Annals of Operations Research 20, 1989: auctions for transportation problems).
 
-@njit
-def _take_best(clusters, gains, taken, quota, room):
-    """Labels propose to their clusters in order, and each cluster keeps the best it has room for.
+    Parameters
+    ----------
+    clusters : int32 array of shape (n_labels, width)
+        Best first, none twice; -1 where a label has fewer choices.
+    gains : float64 array of shape (n_labels, width)
+        Above 0 and not rising within a row.
+    n_clusters, n_copies, room : int
+    increment : float
+        Above 0.
 
-    This is deferred acceptance (Gale and Shapley, 1962). As labels and clusters order a choice by the same
-    gain, it ends where going through all choices in descending order of gain does, without sorting them.
+    Returns
+    -------
+    taken : bool array of shape (n_labels, width)
     """
     n_labels, width = clusters.shape
-    offsets = np.zeros(len(room) + 1, np.int64)
+    offsets = np.zeros(n_clusters + 1, np.int64)
     for k in clusters.ravel():
         if k >= 0:
             offsets[k + 1] += 1
+    # Where fewer labels may come than there is room for, the price stays 0.
     offsets[1:] = np.minimum(offsets[1:], room)
     offsets = np.cumsum(offsets)
-    heaps, sizes = np.empty(offsets[-1], np.int64), np.zeros(len(room), np.int64)
-    place, held = np.zeros(n_labels, np.int64), np.zeros(n_labels, np.int64)
-    waiting, is_waiting = np.arange(n_labels), np.ones(n_labels, np.bool_)
+    bids, choices = np.empty(offsets[-1], np.float64), np.empty(offsets[-1], np.int64)
+    sizes, price = np.zeros(n_clusters, np.int64), np.zeros(n_clusters, np.float64)
+    taken, n_held = np.zeros((n_labels, width), np.bool_), np.zeros(n_labels, np.int64)
+    waiting, is_waiting = np.arange(n_labels - 1, -1, -1), np.ones(n_labels, np.bool_)
     n_waiting = n_labels
     while n_waiting > 0:
         n_waiting -= 1
         label = waiting[n_waiting]
         is_waiting[label] = False
-        while held[label] < quota and place[label] < width:
-            choice = label * width + place[label]
-            k = clusters[label, place[label]]
-            place[label] += 1
-            if k < 0 or taken[label, place[label] - 1] or room[k] == 0:
-                continue
-            heap = heaps[offsets[k] : offsets[k] + min(sizes[k] + 1, room[k])]
-            if sizes[k] < room[k]:
-                heap[sizes[k]] = choice
-                _sift_up(heap, sizes[k], k, width, gains)
+        while n_held[label] < n_copies:
+            place, bid = _best_bid(label, clusters, gains, taken, price, increment)
+            if place < 0:
+                break
+            k = clusters[label, place]
+            heap = slice(offsets[k], offsets[k + 1])
+            lowest = _put(bids[heap], choices[heap], bid, label * width + place, sizes[k])
+            taken[label, place] = True
+            n_held[label] += 1
+            if lowest < 0:
                 sizes[k] += 1
-                held[label] += 1
-            elif _is_worse(heap[0], choice, k, width, gains):
-                loser = heap[0] // width
-                heap[0] = choice
-                _sift_down(heap, k, width, gains)
-                held[label] += 1
-                held[loser] -= 1
+            else:
+                loser = lowest // width
+                taken[loser, lowest % width] = False
+                n_held[loser] -= 1
                 if not is_waiting[loser]:
                     waiting[n_waiting] = loser
                     is_waiting[loser] = True
                     n_waiting += 1
-    for k in range(len(room)):
-        for choice in heaps[offsets[k] : offsets[k] + sizes[k]]:
-            taken[choice // width, choice % width] = True
-    room -= sizes
-
-
-@njit(
-    Tuple((int32[:, ::1], float64[:, ::1]))(int32[:, ::1], float64[:, ::1], int64, int64, int64),
-    cache=True,
-)
-def keep_with_room(clusters, gains, n_clusters, n_copies, room):
-    """Of each label's choices, keep what there is room for: first one per label, then further copies.
-
-    Parameters
-    ----------
-    clusters : int32 array of shape (n_labels, width)
-        Best first; -1 where a label has fewer choices.
-    gains : float64 array of shape (n_labels, width)
-        Not rising within a row.
-    n_clusters : int
-    n_copies : int
-        Most clusters per label.
-    room : int
-        Most labels per cluster, copies counted.
-
-    Returns
-    -------
-    clusters : int32 array of shape (n_labels, n_copies)
-        -1 where a label got fewer.
-    gains : float64 array of shape (n_labels, n_copies)
-    """
-    n_labels, width = clusters.shape
-    taken = np.zeros((n_labels, width), np.bool_)
-    left = np.full(n_clusters, room, np.int64)
-    _take_best(clusters, gains, taken, 1, left)
-    _take_best(clusters, gains, taken, n_copies - 1, left)
-    kept = np.full((n_labels, n_copies), -1, np.int32)
-    kept_gains = np.zeros((n_labels, n_copies), np.float64)
-    for label in range(n_labels):
-        n = 0
-        for place in range(width):
-            if taken[label, place]:
-                kept[label, n] = clusters[label, place]
-                kept_gains[label, n] = gains[label, place]
-                n += 1
-    return kept, kept_gains
+            if sizes[k] == room:
+                price[k] = bids[offsets[k]]
+    return taken
 
 
 @njit(

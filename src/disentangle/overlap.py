@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from ._kernels import best_clusters, keep_with_room, shuffled
+from ._kernels import auction, best_clusters, shuffled
 from .matrices import flat, one_per_row
 from .params import OverlapParams
 from .tree import leaf_clusters, load_chain
@@ -19,6 +19,9 @@ OVERLAP_FILE = "overlap.npz"
 _BLOCKS_PER_THREAD = 16
 # Clusters that a label may turn to, in order, when those of most gain are full.
 _MOST_CHOICES = 32
+# By which bids rise under a capacity, in medians of the labels' best gains: enough for 99.99 % of the most
+# that can be gained on the embedded set and vullib (benchmarks/capacity_gap.py).
+_INCREMENT = 0.01
 
 
 @dataclass(frozen=True)
@@ -89,10 +92,10 @@ def assign(
     With the paper's parameters the gain is the number of instances that match a cluster, Y^T M, and a label
     takes its `n_copies` clusters of most gain, whatever their size (Liu, Chang, Yu, Hsieh and Dhillon,
     NeurIPS 2021, section 3). Otherwise each label ranks its clusters greedily, which is within 1 - 1/e of the
-    best set for facility location (Nemhauser, Wolsey and Fisher, 1978); all choices are then gone through in
-    descending order of gain, or under a budget of gain per candidate added, and taken while the limits
-    allow: first one for each label, then further copies. Equal gains are taken in an order that a
-    hash of label and cluster decides: it favours none, and does not depend on instances, threads or a seed.
+    best set for facility location (Nemhauser, Wolsey and Fisher, 1978). Under a capacity an auction finds the
+    choices that gain most in all; under a budget each label has its first copy, and further ones are taken in
+    descending order of gain per candidate added. Equal gains are taken in an order that a hash of label and
+    cluster decides: it favours none, and does not depend on instances, threads or a seed.
 
     Parameters
     ----------
@@ -134,7 +137,7 @@ def assign(
     )
     if params.capacity is not None:
         room = max(1, int(min(params.capacity * n_copies * n_labels / n_clusters, n_labels * n_copies)))
-        clusters, gains = keep_with_room(clusters, gains, n_clusters, n_copies, room)
+        clusters, gains = _keep_with_room(clusters, gains, n_clusters, n_copies, room)
     if params.budget is not None:
         _keep_within(clusters, gains, own, costs, params.budget * costs[own].sum())
     unmatched = clusters[:, 0] < 0
@@ -147,6 +150,20 @@ def assign(
         n_clusters=n_clusters,
         n_unmatched_labels=int(unmatched.sum()),
     )
+
+
+def _keep_with_room(
+    clusters: np.ndarray, gains: np.ndarray, n_clusters: int, n_copies: int, room: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The choices that gain most in all while clusters have room, of each label best first."""
+    best = gains[:, 0]
+    increment = _INCREMENT * float(np.median(best[best > 0])) if best.any() else 1.0
+    labels, places = np.nonzero(auction(clusters, gains, n_clusters, n_copies, room, increment))
+    n_taken = np.bincount(labels, minlength=len(clusters))
+    copies = np.arange(len(labels)) - np.repeat(n_taken.cumsum() - n_taken, n_taken)
+    kept, gained = np.full((len(clusters), n_copies), -1, np.int32), np.zeros((len(clusters), n_copies))
+    kept[labels, copies], gained[labels, copies] = clusters[labels, places], gains[labels, places]
+    return kept, gained
 
 
 def _keep_within(
