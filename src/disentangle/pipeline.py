@@ -67,8 +67,9 @@ class Job:
         if catalog.is_missing(self.data_dir, self.dataset):
             catalog.get(self.data_dir, self.dataset, self.mirror)
         source = data.source(self.data_dir, self.dataset)
-        needed = data.memory_needed(self.data_dir / self.dataset)
-        self.settings.budget.require(needed, f"jobs on {self.dataset}")
+        if self.settings.max_memory is not None:
+            needed = data.memory_needed(self.data_dir / self.dataset)
+            self.settings.budget.require(needed, f"jobs on {self.dataset}")
         return source
 
     def base(self) -> Comparison:
