@@ -78,6 +78,7 @@ def print_scale(results: dict[str, Any]) -> None:
     """Print what was measured as Markdown: exponents, then seconds and memory at each size."""
     runs = results["runs"]
     if parts := grown(runs):
+        print(f"Measured on {results['machine']['processor']}, {results['machine']['cores']} cores.")
         _print_exponents(runs, parts, results["bare_rss_mib"])
     for part in dict.fromkeys(run["part"] for run in runs):
         if part != "assignment":

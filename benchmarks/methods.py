@@ -111,10 +111,8 @@ class Ours:
     def load(self, model: Path, threads: int) -> None:
         self._threads = threads
         self._predictor = self._load(model)
-        # It loads what it is asked for: its models for any instance, their matchers for many.
-        nothing = sp.csr_matrix((1, self._predictor.n_features), dtype=np.float32)
-        self._predictor.candidates(nothing, threads)
-        self.predict(nothing)
+        # It loads what it is asked for.
+        self.predict(sp.csr_matrix((1, self._predictor.n_features), dtype=np.float32))
 
     def predict(self, X: sp.csr_matrix) -> np.ndarray:
         return np.vstack([self._rank(scores, MAX_K) for scores in self._predictor.scores(X, self._threads)])

@@ -212,6 +212,8 @@ def print_table(results: list[dict[str, Any]]) -> None:
     for result in results:
         parts = (*_faster(result["overlap_step"]), *_faster(result["evaluation"]))
         print("| " + " | ".join([result["dataset"], *_whole(result["base_runs"]), *parts]) + " |")
+    machines = dict.fromkeys(f"{one['machine']['processor']}, {one['threads']} threads" for one in results)
+    print(f"\nMeasured on {'; '.join(machines)}.")
 
 
 def check(args: argparse.Namespace) -> None:

@@ -303,6 +303,19 @@ def test_a_capacity_gains_nearly_the_most_that_can_be(problem: tuple, capacity: 
     assert gained >= most - slack - 1e-9
 
 
+@pytest.mark.parametrize("small", [1.0, 1e-4, 1e-7, 1e-18])
+def test_gains_of_very_different_sizes_end(small: float):
+    # Five labels want the same two clusters much more than the others want theirs.
+    M = np.zeros((16, 8), np.float32)
+    M[:5, :2] = 1
+    M[np.arange(5, 16), 2 + np.arange(11) % 6] = small
+    params = OverlapParams(n_copies=1, gain="scores", capacity=1.0)
+    overlap = assign(sp.identity(16, format="csc"), sp.csr_matrix(M), np.zeros(16, np.int32), params)
+    # Room for two in each; who finds none stays in cluster 0.
+    assert sorted(overlap.clusters[:5]) == [0, 0, 0, 1, 1]
+    assert overlap.n_unmatched_labels == 1
+
+
 @given(problems(), settings())
 def test_limits_are_kept(problem: tuple, params: OverlapParams):
     Y, M, own, _ = problem

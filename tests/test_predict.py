@@ -163,6 +163,10 @@ def test_a_model_that_cannot_be_mapped_is_loaded(place: Path, monkeypatch: pytes
         (("--input", "tst.txt", "--out", "o.csv"), "--out must end in .npz, .tsv, .jsonl, got o.csv"),
         (("--input", "tst.txt", "--out", "no/o.tsv"), "cannot write no/o.tsv: No such file"),
         (("--text", "a", "--k", "0"), "k must be at least 1, got 0"),
+        (("--text", "a", "--k", "161"), r"k must be at most the models' top_k \(160\), got 161"),
+        (("--input", "none.npz"), "missing file none.npz"),
+        (("--input", "rows.npz"), r"rows.npz is empty: its shape is \(0, 5\)"),
+        (("--input", "tst.jsonl", "--out", "tst.jsonl"), "--out must be another file than --input"),
         (("--text", "a", "--threads", "0"), "threads must be at least 1, got 0"),
         (("--text", "a", "--data-dir", "none"), "texts need none/verbs/vectorizer.json"),
         (("--text", "a", "--model-dir", "none"), "no model 'paper' in none/verbs/base: no base job"),
@@ -173,6 +177,7 @@ def test_a_model_that_cannot_be_mapped_is_loaded(place: Path, monkeypatch: pytes
 def test_mistakes(place: Path, predict: Command, args: tuple[str, ...], message: str):
     (place / "empty.txt").write_text("")
     (place / "bad.jsonl").write_text('{"text": "fine"}\n{"words": "none"}\n')
+    sp.save_npz(place / "rows.npz", sp.csr_matrix((0, 5), dtype=np.float32))
     before = sorted(path.name for path in place.iterdir())
     ended = predict(*args)
     assert ended.returncode == 2
@@ -186,10 +191,11 @@ def test_mistakes(place: Path, predict: Command, args: tuple[str, ...], message:
     ("content", "message"),
     [
         ("{", "is damaged or no predictor"),
+        ('{"voices": 1}', "is damaged or no predictor"),
         ('{"voices": [{}]}', "is damaged or no predictor"),
         (
-            '{"voices": [{"model": "gone", "predict": {}, "merge": "mean", "weight": 1}]}',
-            "needs a model at .*gone, found none",
+            '{"voices": [{"model": "gone", "predict": {}, "merge": "mean", "weight": 1, "key": ""}]}',
+            "needs a model at .*gone, found none that is whole",
         ),
     ],
 )
@@ -197,3 +203,32 @@ def test_damaged_predictors(tmp_path: Path, content: str, message: str):
     (tmp_path / PREDICTOR_FILE).write_text(content)
     with pytest.raises(DisentangleError, match=message):
         Predictor.load(tmp_path)
+
+
+def test_models_that_were_made_anew_are_not_mixed_with_older_ones(place: Path, predict: Command):
+    record = base(place) / "xr-linear" / "stage.json"
+    text = record.read_text()
+    record.write_text(text.replace('"key": "', '"key": "0'))
+    try:
+        ended = predict("--variant", "tuned", "--text", "a")
+    finally:
+        record.write_text(text)
+    assert ended.returncode == 2
+    assert "found one made otherwise: run the base job again" in ended.stderr
+    assert ended.stdout == ""
+
+
+def test_a_limit_holds_for_texts_in_several_blocks(place: Path, predict: Command, tmp_path: Path):
+    lines = (place / "tst.txt").read_text() * 60  # 18,000 texts, three blocks
+    (tmp_path / "many.txt").write_text(lines)
+    found = {}
+    for limit in ((), ("--max-memory", "0.5")):
+        out = tmp_path / f"labels-{len(limit)}.npz"
+        ended = predict("--variant", "tuned", "--input", tmp_path / "many.txt", "--out", out, *limit)
+        assert ended.returncode == 0, ended.stderr
+        found[limit] = sp.load_npz(out)
+        record = json.loads((tmp_path / f"{out.name}.json").read_text())
+        assert record["n_instances"] == 60 * N_TEST
+    assert record["peak_rss_mib"] < 0.5 * 1024
+    one, other = found.values()
+    assert (one != other).nnz == 0

@@ -1,6 +1,7 @@
 """Numba kernels: flat arrays in, flat arrays out; their public wrappers own the matrices and the checks.
 
-Each works on rows that do not depend on one another, so results are the same for any number of threads.
+Those that are parallel work on rows that do not depend on one another, and `auction` is sequential: so
+results are the same for any number of threads.
 Signatures are given, so that importing this module compiles once and no timed call does; compiled code
 is cached beside this file (or in the user's cache folder where that is read-only). Index pointers are
 int64, indices int32, scores float32.
@@ -146,6 +147,9 @@ def best_clusters(y_indptr, y_indices, m_indptr, m_indices, m_scores, weights, c
     return clusters, gains
 
 
+_LEAST_RAISE = 1e-3
+
+
 @njit
 def _best_bid(label, clusters, gains, taken, price, increment):
     """Place of the cluster that is worth most to a label beyond its price, and what the label bids for it.
@@ -165,7 +169,8 @@ def _best_bid(label, clusters, gains, taken, price, increment):
             best, most, second = place, worth, most
         elif worth > second:
             second = worth
-    return best, gains[label, best] - second + increment
+    # Relative where gains are large: labels that want the same would outbid each other by crumbs.
+    return best, gains[label, best] - second + max(increment, _LEAST_RAISE * gains[label, best])
 
 
 @njit
@@ -199,8 +204,9 @@ def auction(clusters, gains, n_clusters, n_copies, room, increment):
     """Choices that gain most in all, while no label has more than `n_copies` and no cluster more than `room`.
 
     Labels bid for clusters; a full cluster's price is its lowest bid, which a higher one drives out. The
-    total gain is within the number of choices taken times `increment` of the most that there can be
-    (Bertsekas and Castanon, Annals of Operations Research 20, 1989: auctions for transportation problems).
+    total gain is within the sum over choices taken of `increment`, or a thousandth of their gains where that
+    is more, of the most that there can be (Bertsekas and Castanon, Annals of Operations Research 20, 1989:
+    auctions for transportation problems).
 
     Parameters
     ----------

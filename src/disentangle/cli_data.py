@@ -137,7 +137,7 @@ def add_max_memory(parser: argparse.ArgumentParser) -> None:
         "--max-memory",
         type=float,
         metavar="GIB",
-        help="most memory to take, PECOS's training aside; no effect on results",
+        help="most memory to take while batches are matched and predicted; no effect on results",
     )
 
 

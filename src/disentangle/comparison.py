@@ -71,7 +71,7 @@ class Settings:
     threads : int
         Has no effect on results, nor has `force`.
     max_memory : float or None
-        GiB that the process may hold, PECOS's training aside; it has no effect on results either.
+        GiB that the process may hold while batches are matched and predicted; no effect on results either.
     force : bool
         Redo stages that are done.
     """
@@ -372,15 +372,20 @@ class Comparison:
 
         X, Y_true = self.dataset.X_tst, self.dataset.Y_tst
         threads, budget = self.settings.threads, self.settings.budget
-        voices = tuple(Voice(one.model.folder, one.predict, one.merge, one.weight) for one in models)
+        voices = tuple(
+            Voice(one.model.folder, one.predict, one.merge, one.weight, one.model.key) for one in models
+        )
         predictor = Predictor(voices)
         predictor.save(out)
+        # Without a limit they are not needed before, and are no part of predicting.
+        candidates = None if budget.limit is None else predictor.candidates(X, threads, budget)
         start = time.perf_counter()
-        candidates = predictor.candidates(X, threads, budget)
         batches = predictor.scores(X, threads, budget, candidates)
         tracked = track(batches, X.shape[0], lambda batch: batch.shape[0])
         Y_pred = np.vstack([metrics.rank(scores, MAX_K) for scores in tracked])
         predicted = time.perf_counter()
+        if candidates is None:
+            candidates = predictor.candidates(X, threads)
         inverse = metrics.inverse_propensity(self.dataset.Y_trn, self.settings.propensity)
         overlaps = [voice.overlap for voice in voices]
         # A first model that has its share in the scores has no say in these.

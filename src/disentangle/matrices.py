@@ -119,15 +119,20 @@ def repairs(path: Path) -> Iterator[str]:
 
 
 def unpacked_size(path: Path) -> int:
-    """Bytes of an npz file's arrays in memory, as their headers tell them.
+    """Bytes of a sparse matrix in an npz file once it is in memory, as its arrays' headers tell.
 
     Raises
     ------
     DisentangleError
         If it is damaged.
     """
+    with _sentences(path, "sparse matrix saved by scipy.sparse.save_npz"):
+        return _size_of_arrays(path)
+
+
+def _size_of_arrays(path: Path) -> int:
     size = 0
-    with _sentences(path, "npz file"), zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             with archive.open(member) as file:
                 shape, _, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
@@ -140,7 +145,7 @@ def _check_size(path: Path) -> None:
 
     numpy sets the memory aside before it reads, so that a few hundred bytes could ask for any amount.
     """
-    _check_memory(path, unpacked_size(path))
+    _check_memory(path, _size_of_arrays(path))
 
 
 def _check_memory(path: Path, size: int) -> None:

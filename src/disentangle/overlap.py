@@ -93,9 +93,10 @@ def assign(
     takes its `n_copies` clusters of most gain, whatever their size (Liu, Chang, Yu, Hsieh and Dhillon,
     NeurIPS 2021, section 3). Otherwise each label ranks its clusters greedily, which is within 1 - 1/e of the
     best set for facility location (Nemhauser, Wolsey and Fisher, 1978). Under a capacity an auction finds the
-    choices that gain most in all; under a budget each label has its first copy, and further ones are taken in
-    descending order of gain per candidate added. Equal gains are taken in an order that a hash of label and
-    cluster decides: it favours none, and does not depend on instances, threads or a seed.
+    choices that gain most in all (per candidate added, if there is a budget as well), and a label that gets
+    none stays where it is, room or not; under a budget each label has its first copy, and further ones are
+    taken in descending order of gain per candidate added. Equal gains are taken in an order that a hash of
+    label and cluster decides: it favours none, and does not depend on instances, threads or a seed.
 
     Parameters
     ----------

@@ -95,8 +95,8 @@ class OverlapParams:
         further one: 0 for nothing; 1 for facility location, where a copy counts only for what the
         earlier ones leave uncovered.
     capacity : float or None
-        No cluster takes more than `capacity` * `n_copies` * labels / clusters, and labels take the choices
-        that gain most in all; None for no limit.
+        No cluster takes more than `capacity` * `n_copies` * labels / clusters, but for labels that get no
+        choice and stay; labels take the choices that gain most in all. None for no limit.
     budget : float or None
         Copies go where they gain most per candidate that they add, until there are `budget` times the
         candidates per training instance that the model has without overlap; None for no limit.

@@ -40,7 +40,7 @@ def variants(base: Path) -> dict[str, Path]:
     return found
 
 
-def load(base: Path, variant: str) -> Predictor:
+def load(base: Path, variant: str, is_mapped: bool = True) -> Predictor:
     """The predictor of a base job's variant.
 
     Raises
@@ -52,7 +52,7 @@ def load(base: Path, variant: str) -> Predictor:
     if variant not in known:
         there = f"it has {', '.join(known)}" if known else "no base job has ended there"
         raise DisentangleError(f"no model {variant!r} in {base}: {there}")
-    return Predictor.load(known[variant], is_mapped=True)
+    return Predictor.load(known[variant], is_mapped)
 
 
 def features(source: Path | list[str], data_folder: Path) -> Iterator[sp.csr_matrix]:
@@ -75,7 +75,10 @@ def features(source: Path | list[str], data_folder: Path) -> Iterator[sp.csr_mat
         if source.suffix not in INPUTS:
             raise DisentangleError(f"--input must end in {', '.join(INPUTS)}, got {source}")
         if source.suffix == ".npz":
-            yield load_sparse(source)
+            X = load_sparse(source)
+            if X.shape[0] == 0:
+                raise DisentangleError(f"{source} is empty: its shape is {X.shape}")
+            yield X
             return
         texts = (_text(line, source.suffix) for line in read_lines(source))
     else:
@@ -174,7 +177,7 @@ def _json_lines(file: Any, names: list[str]) -> Write:
     def write(first: int, labels: np.ndarray, scores: np.ndarray) -> None:
         for i, (row, found) in enumerate(zip(labels.tolist(), scores.tolist(), strict=True)):
             best = [
-                {"label": label, "name": names[label], "score": round(score, 6)}
+                {"label": label, "name": names[label], "score": float(f"{score:.6g}")}
                 for label, score in zip(row, found, strict=True)
                 if label >= 0
             ]
@@ -206,7 +209,12 @@ def run_predict(
         As `load`, `features`, `predict` and `writer`.
     """
     start = time.perf_counter()
-    predictor = load(base, variant)
+    # What is mapped is not counted before it is read: under a limit weights are loaded at once.
+    predictor = load(base, variant, is_mapped=budget.limit is None)
+    if k > (most := min(voice.predict.top_k for voice in predictor.voices)):
+        raise DisentangleError(f"k must be at most the models' top_k ({most}), got {k}")
+    if out is not None and out == source:
+        raise DisentangleError(f"--out must be another file than --input, got {out} twice")
     names = components.label_names(data_folder, predictor.n_labels)
     with progress.stage("predict"), writer(out, predictor.n_labels, names) as write:
         n = predict(predictor, features(source, data_folder), k, threads, budget, write)

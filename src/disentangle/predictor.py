@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -20,9 +20,7 @@ from .metrics import candidates_of
 from .overlap import Overlap, load_overlap
 from .params import CHOICES, PredictParams
 from .pseudo import merge_scores
-
-if TYPE_CHECKING:
-    from pecos.xmc.xlinear import XLinearModel
+from .stages import is_whole, read_record
 
 PREDICTOR_FILE = "predictor.json"
 # Without a limit, so many instances are predicted at once, whatever they take.
@@ -42,12 +40,15 @@ class Voice:
         Rule for scores of copies of one label.
     weight : float
         Of its scores in the mean; only ratios count.
+    key : str
+        Of the stage that made the model, if one did.
     """
 
     folder: Path
     predict: PredictParams
     merge: str
     weight: float
+    key: str = ""
 
     @cached_property
     def overlap(self) -> Overlap:
@@ -80,13 +81,19 @@ class Predictor:
         Raises
         ------
         DisentangleError
-            If the file is missing or damaged, or a model that it names is not there.
+            If the file is missing or damaged, or a model that it names is not there or another by now.
         """
         path = folder / PREDICTOR_FILE
         try:
             read = json.loads(path.read_text(encoding="utf-8"))
             voices = tuple(
-                Voice(folder / said["model"], PredictParams(**said["predict"]), said["merge"], said["weight"])
+                Voice(
+                    folder / said["model"],
+                    PredictParams(**said["predict"]),
+                    said["merge"],
+                    said["weight"],
+                    said["key"],
+                )
                 for said in read["voices"]
             )
         except OSError as error:
@@ -94,8 +101,13 @@ class Predictor:
         except (ValueError, TypeError, KeyError) as error:
             raise DisentangleError(f"{path} is damaged or no predictor: {error}") from error
         for voice in voices:
-            if not (voice.folder / "ranker" / "param.json").is_file():
-                raise DisentangleError(f"{path} needs a model at {voice.folder}, found none")
+            if (record := read_record(voice.folder)) is None or not is_whole(voice.folder, record):
+                raise DisentangleError(f"{path} needs a model at {voice.folder}, found none that is whole")
+            if record["key"] != voice.key:
+                raise DisentangleError(
+                    f"{path} needs the model that was at {voice.folder}, found one made otherwise: "
+                    "run the base job again"
+                )
             if voice.merge not in CHOICES["merge"]:
                 raise DisentangleError(f"{path}: no such rule of merging: {voice.merge!r}")
         return cls(voices, is_mapped)
@@ -108,6 +120,7 @@ class Predictor:
                 "predict": asdict(voice.predict),
                 "merge": voice.merge,
                 "weight": voice.weight,
+                "key": voice.key,
             }
             for voice in self.voices
         ]
@@ -122,12 +135,12 @@ class Predictor:
         return xlinear.n_features(self._models[0])
 
     @cached_property
-    def _models(self) -> tuple[XLinearModel, ...]:
+    def _models(self) -> tuple[Any, ...]:
         load = xlinear.load_mapped if self._is_mapped else xlinear.load
         return tuple(load(voice.folder) for voice in self.voices)
 
     @cached_property
-    def _matchers(self) -> tuple[XLinearModel, ...]:
+    def _matchers(self) -> tuple[Any, ...]:
         return tuple(xlinear.load_matcher(voice.folder) for voice in self.voices)
 
     def candidates(self, X: sp.csr_matrix, threads: int, budget: Budget = UNLIMITED) -> np.ndarray:

@@ -74,7 +74,8 @@ def replacing(path: Path) -> Iterator[Path]:
     DisentangleError
         If it cannot be written.
     """
-    temporary = path.with_name(f"{_TEMPORARY}{path.name}")
+    # Its own for each process: two may write the same.
+    temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{path.name}")
     try:
         yield temporary
         temporary.replace(path)
@@ -183,6 +184,12 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     return record if isinstance(record, dict) and set(record) >= _RECORDED else None
 
 
+def is_whole(folder: Path, record: dict[str, Any]) -> bool:
+    """Whether a stage's folder has all files that its record tells of, by their sizes."""
+    paths = ((folder / file, size) for file, size in record["files"].items())
+    return all(path.is_file() and path.stat().st_size == size for path, size in paths)
+
+
 class Stage:
     """One step of a job, whose results lie in a folder of their own.
 
@@ -247,11 +254,7 @@ class Stage:
         record = read_record(self.folder)
         if self._force or record is None or record.get("key") != self.key:
             return None
-        for file, size in record["files"].items():
-            path = self.folder / file
-            if not path.is_file() or path.stat().st_size != size:
-                return None
-        return record
+        return record if is_whole(self.folder, record) else None
 
     def ensure(self) -> dict[str, Any]:
         """Make the stage, and before it what it needs, unless it is done; return its record."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -146,6 +147,10 @@ def load_mapped(folder: Path) -> XLinearModel:
     mapped = folder / _MMAP
     if not mapped.exists():
         try:
+            # PECOS ends the process when the disk is full; unpacked, weights take up to four times as much.
+            size = sum(path.stat().st_size for path in folder.rglob("*.npz"))
+            if shutil.disk_usage(folder).free < 4 * size:
+                return load(folder)
             _map(folder, mapped)
         except OSError:
             return load(folder)
@@ -154,7 +159,7 @@ def load_mapped(folder: Path) -> XLinearModel:
 
 def _map(folder: Path, mapped: Path) -> None:
     """Write a model's memory-mapped form, whole or not at all; another process may do the same."""
-    with tempfile.TemporaryDirectory(prefix=".tmp-", dir=folder) as temporary:
+    with tempfile.TemporaryDirectory(prefix=".mmap-", dir=folder) as temporary:
         made = Path(temporary) / _MMAP
         interruptible(lambda: XLinearModel.compile_mmap_model(str(folder), str(made)))
         try:
