@@ -22,7 +22,7 @@ def made_up() -> dict[str, Any]:
             peaks = {"train": BARE + 10 * n**0.5}
             run = {"part": "instances", "value": n, "repeat": repeat}
             runs.append(run | {"seconds": seconds, "peak_rss_mib": peaks})
-    return {"bare_rss_mib": BARE, "runs": runs}
+    return {"machine": {"processor": "a fast one", "cores": 2}, "bare_rss_mib": BARE, "runs": runs}
 
 
 def cells(line: str) -> list[str]:

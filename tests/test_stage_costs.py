@@ -106,14 +106,16 @@ def test_the_table_has_medians_and_ranges(capsys: pytest.CaptureFixture):
         "times_faster_range": [3.0, 6.0],
     }
     both = {"overlap_step": compared, "evaluation": compared}
+    on = {"machine": {"processor": "a fast one"}, "threads": 2}
     runs = [run(10, 2, 6), run(20, 5, 5), run(40, 10, 20)]
     stage_costs.print_table(
-        [{"dataset": "a", "base_runs": runs} | both, {"dataset": "b", "base_runs": []} | both]
+        [{"dataset": "a", "base_runs": runs} | both | on, {"dataset": "b", "base_runs": []} | both | on]
     )
     lines = capsys.readouterr().out.strip().splitlines()
     ways = "6.00 | 1.00 | 4.0 (3.0 to 6.0)"
-    assert lines[2:] == [f"| a | 20.0 | 10.0 | 25% | {ways} | {ways} |", f"| b |  |  |  | {ways} | {ways} |"]
-    assert len({line.count("|") for line in lines}) == 1
+    assert lines[0] == "Measured on a fast one, 2 threads."
+    assert lines[4:] == [f"| a | 20.0 | 10.0 | 25% | {ways} | {ways} |", f"| b |  |  |  | {ways} | {ways} |"]
+    assert len({line.count("|") for line in lines[2:]}) == 1
 
 
 def run_benchmark(folder: Path, *args: str | Path) -> subprocess.CompletedProcess:
