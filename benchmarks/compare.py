@@ -7,8 +7,8 @@
 In each repeat all methods take their turns. Each trains in a fresh process, and predicts in another one
 that loads what the first has saved. Everything that was measured goes to
 benchmarks/results/compare-DATASET.json after each turn, and what is there, made of the same data by the
-same versions on the same machine with as many threads, is not run again. At its end it prints the file
-as Markdown.
+same versions on the same machine with as many threads, is not run again (a change of this project's code is
+not noticed: delete the file). At its end it prints the file as Markdown.
 
 training      seconds from data in memory to the model on disk. Ours: the stages' own, as
               `python -m disentangle base` reports them, all trainings that a preset builds on included.
