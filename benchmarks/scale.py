@@ -14,7 +14,8 @@ measures on synthetic data (benchmarks/synthetic.py), each time in a fresh proce
 
 writes every repeat to benchmarks/results/scale.json as soon as it is there, and at last prints tables of
 exponents and medians as Markdown, and draws scale.png and .svg beside the results. What the results have is
-not measured again, even if the code has changed: delete them for that. With --share all sizes are multiplied. Data lie in WORK_FOLDER and are used again.
+not measured again, even if the code has changed: delete them for that. With --share all sizes are
+multiplied. Data lie in WORK_FOLDER and are used again.
 """
 
 from __future__ import annotations
