@@ -166,8 +166,7 @@ def sizes_in(folder: Path) -> dict[str, int]:
 def memory_needed(folder: Path) -> int:
     """Bytes without which no job on a dataset can end: its matrices, a copy of them, Python and libraries.
 
-    Jobs transpose labels and PECOS takes its own features, which is the copy; measured peaks of the stages
-    that train nothing are 1.0 to 1.6 times this on five datasets.
+    Jobs transpose labels and PECOS takes its own features, which is the copy. Models and batches come on top.
 
     Raises
     ------
