@@ -89,7 +89,7 @@ def print_table(dataset: str, rows: list[dict[str, Any]]) -> None:
     """A row per setting: mean and standard deviation over seeds."""
     seeds = len({row["seed"] for row in rows})
     known = [column for column in COLUMNS if any(row[column] is not None for row in rows)]
-    print(f"\n{dataset}, {seeds} seeds\n\n| setting | " + " | ".join(known) + " |")
+    print(f"\n{dataset}, {seeds} seed{'s' * (seeds > 1)}\n\n| setting | " + " | ".join(known) + " |")
     print("|---|" + "---:|" * len(known))
     for name in ("XR-Linear", *SETTINGS):
         if chosen := [row for row in rows if row["setting"] == name]:

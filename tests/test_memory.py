@@ -69,7 +69,7 @@ def test_a_run_that_cannot_fit_says_so_before_it_starts(verbs: Path, disentangle
 
 @pytest.mark.slow
 def test_the_peak_of_all_but_training_stays_within_the_limit(disentangle: Command, tmp_path: Path):
-    # The embedded set, where batches without a limit take 1.2 GiB.
+    # The embedded set, where evaluation takes more without a limit.
     data_dir = Path(__file__).resolve().parents[1] / "dataset" / "xmc-base"
     limit = 0.65
     ended = disentangle("base", "--data-dir", data_dir, "--max-memory", str(limit))
