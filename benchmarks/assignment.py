@@ -25,6 +25,7 @@ from synthetic import clusters_by_topic, draw_meanings, matching, plan_labels, t
 from disentangle.errors import DisentangleError
 from disentangle.params import OverlapParams, PredictParams, at_least
 from disentangle.stages import claim, peak_rss_mib, reset_peak_rss
+from disentangle.threads import limit_threads
 
 N_INSTANCES, N_LABELS, LABELS_PER_INSTANCE, N_CLUSTERS = 1_700_000, 2_800_000, 36, 32_768
 PARAMS = {
@@ -63,7 +64,7 @@ def make(folder: Path, share: float, seed: int) -> None:
 
 def measure(folder: Path, name: str, threads: int) -> dict[str, float]:
     """Seconds and memory (MiB) of one assignment in this process, and how many pseudo labels it makes."""
-    os.environ["NUMBA_NUM_THREADS"] = str(threads)  # read when numba is imported
+    limit_threads(threads)
     from disentangle.overlap import assign
 
     Y = sp.load_npz(folder / "Y.npz").tocsc()

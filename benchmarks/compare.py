@@ -47,6 +47,7 @@ from disentangle import catalog, data, metrics, stages
 from disentangle.errors import DisentangleError
 from disentangle.params import PRESETS, Propensity, at_least
 from disentangle.report import training_seconds
+from disentangle.threads import limit_threads
 
 RESULTS = Path(__file__).with_name("results")
 PROCESS = Path(__file__).with_name("method_process.py")
@@ -152,14 +153,11 @@ def check_installed(methods: list[str]) -> None:
 
 def run_process(task: Task, what: str, *command: str | Path | int) -> None:
     """Run Python in a process of its own, with threads bounded; what it prints is kept for an error."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
-    env = os.environ | {name: str(task.threads) for name in names}
-    env.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    limit_threads(task.threads)
     path = task.temporary / "process.log"
     with path.open("wb") as log:
         done = subprocess.run(
             [sys.executable, *map(str, command)],
-            env=env,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from disentangle import data, stages
 from disentangle.errors import DisentangleError
 from disentangle.params import DEFAULT_PRESET, MAX_K, PRESETS, PredictParams, at_least
+from disentangle.threads import limit_threads
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
@@ -268,9 +269,7 @@ def main() -> None:
     try:
         check(args)
         # As the package's command line does it, for both ways alike.
-        for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
-            os.environ[variable] = str(args.threads)
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        limit_threads(args.threads)
         # Compiles the kernels where that has not been done, before any clock starts.
         importlib.import_module("disentangle._kernels")
         with tempfile.TemporaryDirectory() as temporary:

@@ -32,9 +32,9 @@ def shuffled(label, k):
 
 
 @njit(inline="always")
-def _is_better(gain, label, k, other_gain, other_label, other):
-    """Whether a label in cluster k goes before another in cluster `other`: more gain, ties shuffled."""
-    return gain > other_gain or (gain == other_gain and _shuffled(label, k) < _shuffled(other_label, other))
+def _is_better(label, gain, k, other_gain, other):
+    """Whether cluster k suits a label better than another one: more gain, ties shuffled."""
+    return gain > other_gain or (gain == other_gain and _shuffled(label, k) < _shuffled(label, other))
 
 
 @njit
@@ -61,7 +61,7 @@ def _choose_best(label, touched, total, weights, is_chosen, clusters, gains):
         if is_chosen[k] or gain <= 0.0:
             continue
         place = n
-        while place > 0 and _is_better(gain, label, k, gains[place - 1], label, clusters[place - 1]):
+        while place > 0 and _is_better(label, gain, k, gains[place - 1], clusters[place - 1]):
             if place < width:
                 gains[place] = gains[place - 1]
                 clusters[place] = clusters[place - 1]

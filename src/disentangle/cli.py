@@ -13,7 +13,7 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from .cli_data import add_data, add_max_memory, add_mirror, add_place, add_threads, limit_threads
+from .cli_data import add_data, add_max_memory, add_mirror, add_place, add_threads
 from .cli_predict import add_predict
 from .errors import DisentangleError
 from .params import (
@@ -28,6 +28,7 @@ from .params import (
     Propensity,
     TreeParams,
 )
+from .threads import limit_threads
 
 if TYPE_CHECKING:
     from .comparison import Variant

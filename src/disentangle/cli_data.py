@@ -123,14 +123,6 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=cores, help="threads; no effect on results")
 
 
-def limit_threads(threads: int) -> None:
-    """Tell BLAS and numba, which read it when they are imported; PECOS is told call by call."""
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        os.environ[name] = str(threads)
-    # On a machine shared with other work, threads that spin while they wait hold each other up.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-
 def add_max_memory(parser: argparse.ArgumentParser) -> None:
     """Add how much memory there may be."""
     parser.add_argument(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .cli_data import add_max_memory, add_place, add_threads, limit_threads
+from .cli_data import add_max_memory, add_place, add_threads
 from .params import DEFAULT_DATASET, DEFAULT_PRESET, MAX_K, at_least
+from .threads import limit_threads
 
 
 def add_predict(commands: argparse._SubParsersAction) -> None:

@@ -30,7 +30,7 @@ def resident() -> int:
 
 @dataclass(frozen=True)
 class Budget:
-    """A limit for everything but PECOS's training, which takes what it takes.
+    """A limit for matching and predicting; PECOS's training takes what it takes.
 
     Attributes
     ----------

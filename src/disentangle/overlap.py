@@ -132,9 +132,8 @@ def assign(
     if params.gain == "counts":
         scores = np.ones_like(scores)
     n_blocks = max(1, min(n_labels, _BLOCKS_PER_THREAD * threads))
-    y_indptr, y_indices = flat(Y)[:2]
     clusters, gains = best_clusters(
-        y_indptr, y_indices, m_indptr, m_indices, scores, weights, params.coverage, width, n_blocks
+        *flat(Y)[:2], m_indptr, m_indices, scores, weights, params.coverage, width, n_blocks
     )
     if params.capacity is not None:
         room = max(1, int(min(params.capacity * n_copies * n_labels / n_clusters, n_labels * n_copies)))

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,10 @@ from .matrices import load_sparse
 from .memory import Budget
 from .metrics import rank
 from .predictor import PREDICTOR_FILE, Predictor
-from .readers import Line, read_lines
+from .readers import read_texts
 from .tfidf import VECTORIZER_FILE, Vectorizer
 
 INPUTS, OUTPUTS = (".npz", ".txt", ".jsonl"), (".npz", ".tsv", ".jsonl")
-# Texts that are turned into features at a time.
-_BLOCK = 8192
 # Takes the number of the first instance, and labels and scores of some, best first, -1 for none.
 Write = Callable[[int, np.ndarray, np.ndarray], None]
 
@@ -40,7 +37,7 @@ def variants(base: Path) -> dict[str, Path]:
     return found
 
 
-def load(base: Path, variant: str, is_mapped: bool = True) -> Predictor:
+def load(base: Path, variant: str, is_mapped: bool) -> Predictor:
     """The predictor of a base job's variant.
 
     Raises
@@ -70,7 +67,7 @@ def features(source: Path | list[str], data_folder: Path) -> Iterator[sp.csr_mat
     DisentangleError
         If a file is missing, damaged or of another kind, or there is no vectorizer.
     """
-    texts: Iterator[str]
+    blocks: Iterable[list[str]] = [source] if isinstance(source, list) else []
     if isinstance(source, Path):
         if source.suffix not in INPUTS:
             raise DisentangleError(f"--input must end in {', '.join(INPUTS)}, got {source}")
@@ -80,31 +77,17 @@ def features(source: Path | list[str], data_folder: Path) -> Iterator[sp.csr_mat
                 raise DisentangleError(f"{source} is empty: its shape is {X.shape}")
             yield X
             return
-        texts = (_text(line, source.suffix) for line in read_lines(source))
-    else:
-        texts = iter(source)
+        blocks = read_texts(source, is_json=source.suffix == ".jsonl")
     path = data_folder / VECTORIZER_FILE
     if not path.is_file():
         raise DisentangleError(f"texts need {path}, which an import of texts leaves; found no such file")
     vectorizer = Vectorizer.load(path)
-    block = list(islice(texts, _BLOCK))
-    if not block:
-        raise DisentangleError(f"{source} is empty: expected a text a line")
-    while block:
+    is_empty = True
+    for block in blocks:
+        is_empty = False
         yield vectorizer.transform(block)
-        block = list(islice(texts, _BLOCK))
-
-
-def _text(line: Line, suffix: str) -> str:
-    if suffix == ".txt":
-        return line.text
-    try:
-        read = json.loads(line.text)
-    except (ValueError, RecursionError):
-        read = None
-    if not isinstance(read, dict) or not isinstance(read.get("text"), str):
-        raise line.wrong('an object with a "text"')
-    return read["text"]
+    if is_empty:
+        raise DisentangleError(f"{source} is empty: expected a text a line")
 
 
 def predict(

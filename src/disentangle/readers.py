@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -277,14 +277,34 @@ def read_jsonl(path: Path) -> Iterator[Block]:
         yield Block([labels for labels, _ in read], [text for _, text in read])
 
 
-def _parse_json(line: Line) -> tuple[list[str], str]:
-    expected = 'an object {"text": "...", "labels": ["...", ...]}'
+def read_texts(path: Path, is_json: bool) -> Iterator[list[str]]:
+    """Texts without labels, a line each: the line itself, or an object with a "text".
+
+    Raises
+    ------
+    DisentangleError
+        As `read_lines`, and if a line should be such an object and is not.
+    """
+    for block in _blocks(read_lines(path)):
+        if is_json:
+            yield [_object_with_text(line, 'an object with a "text"')["text"] for line in block]
+        else:
+            yield [line.text for line in block]
+
+
+def _object_with_text(line: Line, expected: str) -> dict[str, Any]:
     try:
         value = json.loads(line.text)
     except (ValueError, RecursionError):
         raise line.wrong(expected) from None
-    if not isinstance(value, dict) or not isinstance(text := value.get("text"), str):
+    if not isinstance(value, dict) or not isinstance(value.get("text"), str):
         raise line.wrong(expected)
+    return value
+
+
+def _parse_json(line: Line) -> tuple[list[str], str]:
+    expected = 'an object {"text": "...", "labels": ["...", ...]}'
+    value = _object_with_text(line, expected)
     labels = value.get("labels")
     if not isinstance(labels, list) or any(type(label) not in (str, int) for label in labels):
         raise line.wrong(expected)
@@ -292,7 +312,7 @@ def _parse_json(line: Line) -> tuple[list[str], str]:
     # They become lines of a UTF-8 file; a lone half of a surrogate pair cannot.
     if not all(names) or re.search("[\n\r\ud800-\udfff]", " ".join(names)):
         raise line.wrong("label names of one line", str(names))
-    return names, text
+    return names, value["text"]
 
 
 def read_matrices(features: Path, labels: Path) -> Iterator[Block]:
