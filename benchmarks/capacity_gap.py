@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -87,14 +86,14 @@ def to_overlap(choices: sp.csr_matrix, own: np.ndarray) -> Overlap:
     )
 
 
-def figures(dataset: data.Dataset, xr_linear: Path, overlap: Overlap) -> dict[str, float]:
+def figures(dataset: data.Dataset, first: Path, overlap: Overlap) -> dict[str, float]:
     """P@k and R@10 on test data of a model retrained on an overlap; scores of copies are averaged."""
     predict = PredictParams()
-    chain = tree.replace_leaf_level(tree.load_chain(xr_linear), overlap.cluster_matrix())
+    chain = tree.replace_leaf_level(tree.load_chain(first), overlap.cluster_matrix())
     Y = pseudo.expand_labels(dataset.Y_trn.tocsc(), overlap)
-    with tempfile.TemporaryDirectory() as folder:
-        xlinear.save(xlinear.train(dataset.X_trn, Y, chain, predict, THREADS), Path(folder))
-        predicted = xlinear.predict(xlinear.load(Path(folder)), dataset.X_tst, predict, THREADS)
+    matcher = xlinear.train_matcher(dataset.X_trn, Y, chain, predict, THREADS)
+    model = xlinear.train_ranker(dataset.X_trn, Y, chain, matcher, predict, THREADS)
+    predicted = xlinear.predict(xlinear.for_prediction(model), dataset.X_tst, predict, THREADS)
     scores = pseudo.merge_scores(predicted, overlap.original, overlap.n_labels)
     Y_pred = metrics.rank(scores, MAX_K)
     precision, recall = metrics.precision(dataset.Y_tst, Y_pred), metrics.recall(dataset.Y_tst, Y_pred)
@@ -114,10 +113,10 @@ def most_gaining(gains: sp.csr_matrix) -> sp.csr_matrix:
 def main(name: str, data_dir: Path, model_dir: Path, capacities: list[float]) -> None:
     dataset = data.load_dataset(data_dir, name)
     base = model_dir / name / "base"
-    M, own = load_matching(base / "matching"), load_overlap(base / "xr-linear").clusters
+    M, own = load_matching(base / "matching"), load_overlap(base / "matcher").clusters
     Y = dataset.Y_trn.tocsc()
     gains = most_gaining((Y.T @ M).tocsr())
-    xr_linear = base / "xr-linear"
+    first = base / "matcher"
     found = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     for capacity in capacities:
         params = OverlapParams(n_copies=N_COPIES, gain="scores", capacity=capacity)
@@ -136,9 +135,9 @@ def main(name: str, data_dir: Path, model_dir: Path, capacities: list[float]) ->
             "auction_share_of_best": round(auctioned / float(best.sum()), 5),
             "assign_seconds": round(seconds, 2),
             "exact_seconds": round(exact_seconds, 1),
-            "greedy": figures(dataset, xr_linear, to_overlap(greedy, own)),
-            "auction": figures(dataset, xr_linear, overlap),
-            "exact": figures(dataset, xr_linear, to_overlap(best, own)),
+            "greedy": figures(dataset, first, to_overlap(greedy, own)),
+            "auction": figures(dataset, first, overlap),
+            "exact": figures(dataset, first, to_overlap(best, own)),
         }
         print(row, flush=True)
         found = [one for one in found if (one["dataset"], one["capacity"]) != (name, capacity)] + [row]

@@ -52,7 +52,7 @@ from disentangle.threads import limit_threads
 RESULTS = Path(__file__).with_name("results")
 PROCESS = Path(__file__).with_name("method_process.py")
 REQUIREMENTS = "benchmarks/requirements-compare.txt"
-# Preset and number of trees. XR-Linear is a part of every preset's run, and of lean's the largest.
+# Preset and number of trees. XR-Linear is a part of every preset's run, if it is not left out.
 OURS = {
     "xr-linear": ("lean", 1),
     "paper": ("paper", 1),
@@ -174,16 +174,19 @@ def train_ours(task: Task, method: str, seed: int) -> tuple[Run, Path]:
     preset, n_trees = OURS[method]
     where = ("--data-dir", task.data_dir, "--model-dir", task.temporary / "model")
     settings = ("--preset", preset, "--n-trees", n_trees, "--threads", task.threads, "--seed", seed)
-    run_process(task, f"training {method}", "-m", "disentangle", "base", task.dataset, *where, *settings)
+    alone = () if method == "xr-linear" else ("--without-xr-linear",)
+    command = ("-m", "disentangle", "base", task.dataset, *where, *settings, *alone)
+    run_process(task, f"training {method}", *command)
     base = task.temporary / "model" / task.dataset / "base"
     runs = json.loads((base / "report.json").read_text(encoding="utf-8"))["runs"]
     run = runs[0] if method == "xr-linear" else runs[-1]
     trees = [base, *(base / f"tree-{t}" for t in range(2, n_trees + 1))]
     if method == "xr-linear":
-        models, steps, evaluation = ["xr-linear"], ["load", "xr-linear"], base / "xr-linear-evaluation"
+        models, evaluation = ["xr-linear"], base / "xr-linear-evaluation"
+        steps = ["load", "matcher", *models]
     else:
         models = [f"{preset}/overlap"] + (["xr-linear"] if PRESETS[preset].first_weight > 0 else [])
-        steps = ["load", "xr-linear", "matching", f"{preset}/assignment", f"{preset}/overlap"]
+        steps = ["load", "matcher", "matching", f"{preset}/assignment", *models]
         suffix = f"-trees-{n_trees}" if n_trees > 1 else ""
         evaluation = base / preset / f"evaluation{suffix}"
     return {

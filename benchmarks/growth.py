@@ -22,15 +22,15 @@ GROWING = {
     "copies": "n_copies",
     "threads": "threads",
 }
-# All stages, in the order in which they run, by the folder whose record has their peak memory.
+# All stages, in the order in which they run, by the folders whose records have their peak memory.
 STAGES = {
-    "train": "xr-linear",
-    "match": "matching",
-    "assign": "assignment",
-    "expand": None,  # in one with retraining
-    "retrain": "overlap",
-    "predict": "evaluation",
-    "evaluate": None,  # in one with prediction
+    "train": ("matcher", "xr-linear"),
+    "match": ("matching",),
+    "assign": ("assignment",),
+    "expand": (),  # in one with retraining
+    "retrain": ("overlap",),
+    "predict": ("evaluation",),
+    "evaluate": (),  # in one with prediction
 }
 # Less is noise.
 _LEAST = {"seconds": 0.02, "peak_rss_mib": 5}

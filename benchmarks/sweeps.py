@@ -15,8 +15,9 @@ from pathlib import Path
 from ablation import RESULTS, disentangle
 
 # What all but the paper's have in common.
-COMMON = "--gain scores --positives frequent --eps 0.3 --merge noisy-or "
-COMMON += "--first-beam 3 --grid first_weight=0,0.2 "
+COMMON = "--gain scores --positives frequent --merge noisy-or --first-beam 3 --grid first_weight=0,0.2 "
+TOLERANCES = COMMON + "--n-copies 3 --leaf-size 50 --split nested --predict-beam 20 "
+COMMON += "--eps 0.3 "
 LEAVES = COMMON + "--n-copies 3 --grid split=flat,nested --grid negatives=0,0.3,0.6 "
 NESTED = COMMON + "--leaf-size 50 --split nested --grid n_copies=2,3 "
 SWEEPS = {
@@ -24,6 +25,8 @@ SWEEPS = {
     "leaf-50": LEAVES + "--leaf-size 50 --predict-beam 20",
     "leaf-100": LEAVES + "--leaf-size 100 --predict-beam 10",
     "copies": NESTED + "--predict-beam 20 --grid negatives=0.3,0.6",
+    "matcher-eps": TOLERANCES + "--eps 0.3 --grid matcher_eps=0.3,1,3 --grid negatives=0,0.3,0.6",
+    "eps": TOLERANCES + "--matcher-eps 1 --grid eps=0.3,1 --grid negatives=0,0.3",
     "lean": NESTED + "--predict-beam 16 --grid negatives=0,0.1,0.15",
 }
 

@@ -34,6 +34,7 @@ from disentangle.pseudo import merge_scores
 SMALL_TREE = ("--nr-splits", "8", "--max-leaf-size", "10")
 STAGES = [
     "load",
+    "matcher",
     "xr-linear",
     "xr-linear-evaluation",
     "matching",
@@ -141,10 +142,10 @@ def test_a_second_run_prints_the_table_and_does_nothing_else(base: Command, fini
     ("option", "redone"),
     [
         (("--threads", "1"), []),
-        (("--n-copies", "3"), [stage.replace("paper", "paper-n-copies-3") for stage in STAGES[4:]]),
+        (("--n-copies", "3"), [stage.replace("paper", "paper-n-copies-3") for stage in STAGES[5:]]),
         (("--merge", "max"), ["paper/evaluation-merge-max"]),
         (("--first-weight", "0.2"), ["paper/evaluation-first-weight-0.2"]),
-        (("--eps", "0.3"), [stage.replace("paper", "paper-eps-0.3") for stage in STAGES[4:]]),
+        (("--eps", "0.3"), [stage.replace("paper", "paper-eps-0.3") for stage in STAGES[5:]]),
         (("--beam-size", "4"), STAGES[1:]),
         (("--seed", "1"), STAGES[1:]),
         (("--force",), STAGES),
@@ -159,6 +160,32 @@ def test_changed_parameters_redo_exactly_the_stages_they_affect(
     result = base("--model-dir", model_dir, *option)
     assert result.returncode == 0, result.stderr
     assert stages_run(result) == redone
+
+
+def test_without_xr_linear_the_ranker_is_trained_only_where_it_has_a_share(
+    base: Command, finished: Path, tmp_path: Path
+):
+    model_dir = tmp_path / "model"
+    result = base("--without-xr-linear")
+    assert result.returncode == 0, result.stderr
+    assert stages_run(result) == [stage for stage in STAGES if not stage.startswith("xr-linear")]
+    assert "paper" in result.stdout
+    assert "XR-Linear" not in result.stdout
+    assert "difference" not in result.stdout
+    report = model_dir / "verbs" / "base" / "report.json"
+    (alone,) = figures(json.loads(report.read_text()))
+    assert alone == figures(json.loads((finished / "verbs" / "base" / "report.json").read_text()))[1]
+    # With a share in the scores it is needed, and its training counts.
+    result = base("--without-xr-linear", "--first-weight", "0.2")
+    assert stages_run(result) == ["xr-linear", "paper/evaluation-first-weight-0.2"]
+    (run,) = json.loads(report.read_text())["runs"]
+    seconds = [
+        json.loads((report.parent / name / "stage.json").read_text())["seconds"]["train"]
+        for name in ("matcher", "xr-linear")
+    ]
+    assert run["seconds"]["train"] == pytest.approx(sum(seconds))
+    # What is left out is made when it is asked for.
+    assert stages_run(base()) == ["xr-linear-evaluation"]
 
 
 def test_more_rounds_go_on_from_the_first(base: Command, finished: Path, tmp_path: Path):
@@ -317,7 +344,7 @@ def test_ensembles_average_the_scores_of_their_trees(
         "tree-3/xr-linear",
         "tree-3/paper/overlap",
     ]
-    assert len(trained) == 5
+    assert len(trained) == 6
     # What earlier calls left is in the figure, too, and nothing twice.
     settings = [row["setting"] for row in csv.DictReader((folder / "frontier.csv").open())]
     assert settings[2:] == ["XR-Linear, 3 trees", f"{variant}, 3 trees", "paper", f"{variant}, 2 trees"]
@@ -329,7 +356,8 @@ def test_a_model_is_retrained_from_a_matching_that_was_deleted(verbs: Path, tmp_
     comparison = Comparison(tmp_path, data.source(verbs, "verbs"), settings)
     (overlapped,) = comparison.overlaps
     overlapped.model.ensure()
-    for folder in (comparison.matching.folder, comparison.xr_linear.folder, overlapped.model.folder):
+    assert not comparison.xr_linear.folder.exists()
+    for folder in (comparison.matching.folder, comparison.matcher.folder, overlapped.model.folder):
         shutil.rmtree(folder)
     overlapped.model.ensure()
     assert (overlapped.model.folder / "overlap.npz").exists()
@@ -426,7 +454,7 @@ def test_a_stopped_run_continues_at_the_stage_it_was_in(
     assert "Traceback" not in stderr
     result = base()
     assert result.returncode == 0
-    assert stages_run(result) == STAGES[5:]
+    assert stages_run(result) == STAGES[6:]
     assert not list((tmp_path / "model").rglob(".tmp-*"))
 
 
@@ -455,6 +483,7 @@ MISTAKES = [
     (("base", "verbs", "--first-weight", "nan"), "first_weight must be in 0..1, got nan"),
     (("base", "verbs", "--first-beam", "0"), "first_beam must be at least 1, got 0"),
     (("base", "verbs", "--eps", "0"), "eps must be a positive number, got 0.0"),
+    (("base", "verbs", "--matcher-eps", "inf"), "matcher_eps must be a positive number, got inf"),
     (("base", "verbs", "--predict-beam", "0"), "predict_beam must be at least 1, got 0"),
     (("base", "verbs", "--coverage", "nan"), "coverage must be in 0..1, got nan"),
     (("base", "verbs", "--n-trees", "0"), "n_trees must be at least 1, got 0"),

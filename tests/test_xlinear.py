@@ -6,6 +6,7 @@ import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,8 +25,22 @@ TREE = TreeParams(nr_splits=4, max_leaf_size=8)
 def train(dataset: Dataset, folder: Path, threads: int) -> Path:
     Y = dataset.Y_trn.tocsc()
     chain = tree.build_chain(dataset.X_trn, Y, TREE, threads)
-    xlinear.save(xlinear.train(dataset.X_trn, Y, chain, PredictParams(), threads), folder)
+    xlinear.save(trained(dataset, Y, chain, threads), folder)
     return folder
+
+
+def trained(
+    dataset: Dataset,
+    Y: sp.csc_matrix,
+    chain: ClusterChain,
+    threads: int = 2,
+    predict: PredictParams | None = None,
+    matcher_eps: float = 0.1,
+    **of_ranker: Any,
+) -> XLinearModel:
+    X, predict = dataset.X_trn, predict or PredictParams()
+    matcher = xlinear.train_matcher(X, Y, chain, predict, threads, matcher_eps)
+    return xlinear.train_ranker(X, Y, chain, matcher, predict, threads, **of_ranker)
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +82,37 @@ def test_threads_do_not_change_a_byte_of_the_model(dataset: Dataset, model: Path
     assert digests(train(dataset, tmp_path / "again", threads=1)) == digests(model)
 
 
+def test_matcher_and_ranker_trained_apart_are_what_pecos_trains_at_once(dataset: Dataset, model: Path):
+    Y = dataset.Y_trn.tocsc()
+    at_once = XLinearModel.train(dataset.X_trn, Y, C=tree.load_chain(model), threads=2)
+    apart = XLinearModel.load(str(model)).model.model_chain
+    assert len(apart) == len(at_once.model.model_chain)
+    for one, other in zip(apart, at_once.model.model_chain, strict=True):
+        assert (one.W != other.W).nnz == 0
+
+
+def test_a_matcher_saved_alone_has_its_tree_and_matches_as_the_whole_model(
+    dataset: Dataset, model: Path, tmp_path: Path
+):
+    Y, chain = dataset.Y_trn.tocsc(), tree.load_chain(model)
+    matcher = xlinear.train_matcher(dataset.X_trn, Y, chain, PredictParams(), threads=2)
+    xlinear.save(matcher, tmp_path)
+    tree.save_leaf_level(chain, tmp_path)
+    assert tree.load_chain(tmp_path) == chain
+    alone, whole = (
+        xlinear.match(xlinear.load_matcher(folder), dataset.X_trn, 5, threads=2)
+        for folder in (tmp_path, model)
+    )
+    assert (alone != whole).nnz == 0
+    # What was saved can be trained on.
+    again = xlinear.load_trained(tmp_path)
+    ranked = xlinear.train_ranker(dataset.X_trn, Y, chain, again, PredictParams(), threads=2)
+    xlinear.save(ranked, tmp_path / "whole")
+    for d in range(len(chain)):
+        weights = Path("ranker") / f"{d}.model" / "W.npz"
+        assert (tmp_path / "whole" / weights).read_bytes() == (model / weights).read_bytes()
+
+
 def test_a_saved_models_chain_is_the_tree_it_was_trained_on(dataset: Dataset, model: Path):
     built = tree.build_chain(dataset.X_trn, dataset.Y_trn.tocsc(), TREE, threads=1)
     assert len(built) > 3
@@ -80,7 +126,7 @@ def test_a_tree_of_more_than_ten_levels_keeps_their_order(dataset: Dataset, tmp_
     root = sp.csc_matrix(np.ones((1, 1), dtype=np.float32))
     chain = ClusterChain([root, root, *chain])
     assert len(chain) > 10
-    xlinear.save(xlinear.train(dataset.X_trn, Y, chain, PredictParams(), threads=2), tmp_path)
+    xlinear.save(trained(dataset, Y, chain), tmp_path)
     assert tree.load_chain(tmp_path) == chain
     fast = xlinear.predict(xlinear.load(tmp_path), dataset.X_tst, PredictParams(), threads=2)
     assert (fast != XLinearModel.load(str(tmp_path)).predict(dataset.X_tst, threads=2)).nnz == 0
@@ -127,47 +173,46 @@ def test_a_tree_whose_leaves_are_small_enough_is_not_split(dataset: Dataset, mod
     assert tree.split_leaves(chain, dataset.X_trn, Y, largest, True, seed=0, threads=1) == chain
 
 
-def test_negatives_from_the_models_own_matcher_change_the_ranker_and_nothing_else(
-    dataset: Dataset, model: Path, tmp_path: Path
-):
-    chain, Y = tree.load_chain(model), dataset.Y_trn.tocsc()
-    own, found = (Y @ chain[-1]).tocsr(), []
+def layers(folder: Path) -> list[bytes]:
+    depth = len(list((folder / "ranker").glob("*.model")))
+    return [(folder / "ranker" / f"{d}.model" / "W.npz").read_bytes() for d in range(depth)]
 
-    def train(name: str, negatives: Callable[[sp.csr_matrix], sp.csr_matrix]) -> Path:
-        def mine(M: sp.csr_matrix) -> sp.csr_matrix:
-            found.append(M)
-            return negatives(M)
 
-        predict = PredictParams(beam_size=3, top_k=20)
-        xlinear.save(xlinear.train(dataset.X_trn, Y, chain, predict, 2, mine), tmp_path / name)
-        return tmp_path / name
-
-    def layers(folder: Path) -> list[bytes]:
-        return [(folder / "ranker" / f"{d}.model" / "W.npz").read_bytes() for d in range(len(chain))]
-
+def test_negatives_change_the_ranker_and_nothing_else(dataset: Dataset, model: Path, tmp_path: Path):
+    chain, Y, X = tree.load_chain(model), dataset.Y_trn.tocsc(), dataset.X_trn
+    predict = PredictParams(beam_size=3, top_k=20)
+    own = (Y @ chain[-1]).tocsr()
+    matched = xlinear.match(xlinear.load_matcher(model), X, 3, threads=2)
+    for name, negatives in (("own", own), ("matched", matched)):
+        xlinear.save(trained(dataset, Y, chain, predict=predict, negatives=negatives), tmp_path / name)
     # Where the labels are at home an instance is a negative anyway.
-    assert layers(train("own", lambda M: own)) == layers(model)
-    mined = train("matched", lambda M: M)
+    assert layers(tmp_path / "own") == layers(model)
+    mined = tmp_path / "matched"
     assert layers(mined)[:-1] == layers(model)[:-1]
     assert layers(mined)[-1] != layers(model)[-1]
-    assert (found[1] != xlinear.match(xlinear.load_matcher(model), dataset.X_trn, 3, threads=2)).nnz == 0
     # The parts that were trained one after the other are one model, which predicts as it was told to.
-    X = dataset.X_tst
-    expected = xlinear.predict(xlinear.load(mined), X, PredictParams(beam_size=3, top_k=20), threads=1)
-    by_default = XLinearModel.load(str(mined)).predict(X)
+    expected = xlinear.predict(xlinear.load(mined), dataset.X_tst, predict, threads=1)
+    by_default = XLinearModel.load(str(mined)).predict(dataset.X_tst)
     assert abs(by_default - expected).max() < 1e-6
     assert np.diff(by_default.indptr).max() == 20
 
 
-def test_the_tolerance_is_the_solvers(dataset: Dataset, model: Path, tmp_path: Path):
+def test_a_model_is_the_same_for_prediction_whether_it_is_saved_or_not(dataset: Dataset, model: Path):
+    not_saved = xlinear.for_prediction(XLinearModel.load(str(model)))
+    expected = xlinear.predict(xlinear.load(model), dataset.X_tst, PredictParams(), threads=2)
+    assert (xlinear.predict(not_saved, dataset.X_tst, PredictParams(), threads=2) != expected).nnz == 0
+
+
+def test_tolerances_are_the_solvers(dataset: Dataset, model: Path, tmp_path: Path):
     chain, Y = tree.load_chain(model), dataset.Y_trn.tocsc()
-    for eps in (0.1, 10.0):
-        xlinear.save(xlinear.train(dataset.X_trn, Y, chain, PredictParams(), 2, eps=eps), tmp_path / str(eps))
-    weights = [
-        (folder / "ranker" / "0.model" / "W.npz").read_bytes()
-        for folder in (model, tmp_path / "0.1", tmp_path / "10.0")
-    ]
-    assert weights[0] == weights[1] != weights[2]
+    for name, (matcher_eps, eps) in {"both": (0.1, 0.1), "matcher": (10, 0.1), "ranker": (0.1, 10)}.items():
+        xlinear.save(trained(dataset, Y, chain, matcher_eps=matcher_eps, eps=eps), tmp_path / name)
+    expected = layers(model)
+    assert layers(tmp_path / "both") == expected
+    loose_matcher, loose_ranker = layers(tmp_path / "matcher"), layers(tmp_path / "ranker")
+    assert all(a != b for a, b in zip(loose_matcher[:-1], expected[:-1], strict=True))
+    assert loose_matcher[-1] == expected[-1] != loose_ranker[-1]
+    assert loose_ranker[:-1] == expected[:-1]
 
 
 def test_too_few_labels_for_a_tree(dataset: Dataset):

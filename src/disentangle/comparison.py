@@ -74,6 +74,8 @@ class Settings:
         GiB that the process may hold while batches are matched and predicted; no effect on results either.
     force : bool
         Redo stages that are done.
+    xr_linear : bool
+        Whether XR-Linear itself is reported, and so trained whole in any case.
     """
 
     threads: int
@@ -86,6 +88,7 @@ class Settings:
     propensity: Propensity = field(default_factory=Propensity)
     max_memory: float | None = None
     force: bool = False
+    xr_linear: bool = True
 
     @property
     def budget(self) -> Budget:
@@ -169,16 +172,15 @@ class Comparison:
         self.source = source
         self.settings = settings
         self.load = self._stage("load", "load", self._load, source.inputs, ("data", "matrices"))
+        # Two stages, because an overlap in whose scores XR-Linear has no share needs its matcher alone.
+        how = asdict(settings.tree) | asdict(settings.predict)
+        modules = ("tree", "xlinear")
+        self.matcher = self._stage("train", "matcher", self._train_matcher, how, modules, (self.load,))
         self.xr_linear = self._stage(
-            "train",
-            "xr-linear",
-            self._train,
-            asdict(settings.tree) | asdict(settings.predict),
-            ("tree", "xlinear"),
-            (self.load,),
+            "train", "xr-linear", self._train_ranker, how, modules, (self.load, self.matcher)
         )
         self.xr_linear_evaluation = self.evaluation(self.models(self.xr_linear, None), "xr-linear-evaluation")
-        self.matching = self._matching_stage("matching", self.xr_linear)
+        self.matching = self._matching_stage("matching", self.matcher)
         self.overlaps = [self._overlapped(variant) for variant in settings.variants]
 
     def _stage(
@@ -206,7 +208,7 @@ class Comparison:
 
     def _overlapped(self, variant: Variant) -> Overlapped:
         """All rounds of one variant."""
-        model, match, steps = self.xr_linear, self.matching, []
+        model, match, steps = self.matcher, self.matching, []
         for r in range(1, variant.params.rounds + 1):
             suffix = "" if r == 1 else f"-round-{r}"
             if r > 1:
@@ -237,7 +239,8 @@ class Comparison:
     def _retraining(self, variant: Variant, suffix: str, model: Stage, match: Stage, assign: Stage) -> Stage:
         params = variant.params
         parts = {
-            name: getattr(params, name) for name in ("positives", "leaf_size", "split", "negatives", "eps")
+            name: getattr(params, name)
+            for name in ("positives", "leaf_size", "split", "negatives", "eps", "matcher_eps")
         }
         parts |= {"frequent": FREQUENT, "seed": self.settings.tree.seed}
         return self._stage(
@@ -303,12 +306,22 @@ class Comparison:
         costs = estimate.size_of(self.dataset.X_trn, self.dataset.Y_trn)
         return self.dataset.sizes() | {"costs": asdict(costs), "notes": list(self.dataset.notes)}
 
-    def _train(self, out: Path) -> dict[str, Any]:
+    def _train_matcher(self, out: Path) -> dict[str, Any]:
         from . import tree, xlinear
 
         X, Y = self.dataset.X_trn, self.dataset.Y_trn.tocsc()
         chain = tree.build_chain(X, Y, self.settings.tree, self.settings.threads)
-        model = xlinear.train(X, Y, chain, self.settings.predict, self.settings.threads)
+        matcher = xlinear.train_matcher(X, Y, chain, self.settings.predict, self.settings.threads)
+        xlinear.save(matcher, out)
+        tree.save_leaf_level(chain, out)
+        return {}
+
+    def _train_ranker(self, out: Path) -> dict[str, Any]:
+        from . import tree, xlinear
+
+        X, Y = self.dataset.X_trn, self.dataset.Y_trn.tocsc()
+        chain, matcher = tree.load_chain(self.matcher.folder), xlinear.load_trained(self.matcher.folder)
+        model = xlinear.train_ranker(X, Y, chain, matcher, self.settings.predict, self.settings.threads)
         xlinear.save(model, out)
         return {}
 
@@ -355,11 +368,13 @@ class Comparison:
             )
             overlap = replace(overlap, clusters=tree.leaf_clusters(chain), n_clusters=chain[-1].shape[1])
         clock.append(time.perf_counter())
-        choose = None
+        predict, threads, negatives = self._prediction(variant), settings.threads, None
+        matcher_eps = params.eps if params.matcher_eps is None else params.matcher_eps
+        matcher = xlinear.train_matcher(X, Y, chain, predict, threads, matcher_eps)
         if params.negatives > 0:
-            choose = partial(sample_negatives, share=params.negatives, seed=settings.tree.seed)
-        predict = self._prediction(variant)
-        retrained = xlinear.train(X, Y, chain, predict, settings.threads, choose, params.eps)
+            M = xlinear.match(xlinear.for_prediction(matcher), X, predict.beam_size, threads)
+            negatives = sample_negatives(M, params.negatives, settings.tree.seed)
+        retrained = xlinear.train_ranker(X, Y, chain, matcher, predict, threads, negatives, params.eps)
         xlinear.save(retrained, out)
         # Beside the model, because its scores can be merged to labels only with it.
         overlap.save(out / OVERLAP_FILE)
@@ -406,12 +421,21 @@ class Comparison:
 
     def runs(self) -> list[dict[str, Any]]:
         """Make all that is not done; return what the report says of XR-Linear and each variant."""
-        before = (self.load, self.xr_linear)
-        runs = [describe(None) | self.summary((*before, self.xr_linear_evaluation), self.xr_linear)]
+        runs = []
+        if self.settings.xr_linear:
+            steps = (*self.steps(None), self.xr_linear_evaluation)
+            runs.append(describe(None) | self.summary(steps, self.xr_linear))
         for one in self.overlaps:
-            steps = (*before, *one.steps, one.evaluation)
+            steps = (*self.steps(one), one.evaluation)
             runs.append(describe(one.variant) | self.summary(steps, one.model))
         return runs
+
+    def steps(self, one: Overlapped | None) -> tuple[Stage, ...]:
+        """All that a variant's scores, or XR-Linear's (None), are made by."""
+        if one is None:
+            return (self.load, self.matcher, self.xr_linear)
+        first = (self.xr_linear,) if one.variant.params.first_weight > 0 else ()
+        return (self.load, self.matcher, *first, *one.steps)
 
     def earlier_runs(self, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Figures of variants that earlier calls have left beside these runs, on the same data."""

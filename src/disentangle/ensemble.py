@@ -40,20 +40,20 @@ class Ensemble:
         """The first tree's runs, then those of all trees together if there are several."""
         runs = self.first.runs()
         if len(self.trees) > 1:
-            runs += [self._run(i) for i in range(-1, len(self.first.overlaps))]
+            first = -1 if self.first.settings.xr_linear else 0
+            runs += [self._run(i) for i in range(first, len(self.first.overlaps))]
         return runs
 
     def _run(self, i: int) -> dict[str, Any]:
         """The i-th way to overlap on all trees; -1 for XR-Linear."""
-        steps = [step for one in self.trees for step in (one.load, one.xr_linear)]
         variant: Variant | None = None
+        steps = [step for one in self.trees for step in one.steps(None if i < 0 else one.overlaps[i])]
         folder = f"xr-linear-evaluation-trees-{len(self.trees)}"
         models = [one.xr_linear for one in self.trees]
         if i >= 0:
             overlaps = [one.overlaps[i] for one in self.trees]
             variant, models = overlaps[0].variant, [one.model for one in overlaps]
             folder = f"{overlaps[0].evaluation.folder.relative_to(self.first.folder)}-trees-{len(self.trees)}"
-            steps += [step for one in overlaps for step in one.steps]
         scored = [one.models(model, variant) for one, model in zip(self.trees, models, strict=True)]
         evaluation = self.first.evaluation(sum(scored, start=()), folder)
         return describe(variant, len(self.trees)) | self.first.summary((*steps, evaluation), models[-1])

@@ -113,6 +113,8 @@ class OverlapParams:
         others that the retrained matcher sends it to.
     eps : float
         Tolerance at which PECOS's solver stops in retraining; 0.1 is PECOS's default.
+    matcher_eps : float or None
+        The same for the levels above the leaves; None for `eps`.
     predict_beam : int or None
         Clusters that the retrained model keeps per level and instance; None for as many as in matching.
     merge : {"mean", "max", "noisy-or"}
@@ -135,6 +137,7 @@ class OverlapParams:
     split: str = "flat"
     negatives: float = 0.0
     eps: float = 0.1
+    matcher_eps: float | None = None
     predict_beam: int | None = None
     merge: str = "mean"
     first_weight: float = 0.0
@@ -155,8 +158,10 @@ class OverlapParams:
         for name in ("predict_beam", "first_beam"):
             if (beam_size := getattr(self, name)) is not None:
                 at_least(name, beam_size, 1)
-        if not 0 < self.eps < float("inf"):
-            raise DisentangleError(f"eps must be a positive number, got {self.eps}")
+        for name in ("eps", "matcher_eps"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise DisentangleError(f"{name} must be a positive number, got {value}")
         for name in ("capacity", "budget"):
             value = getattr(self, name)
             if value is not None and not 1 <= value < float("inf"):

@@ -187,8 +187,8 @@ class Binned:
         from . import binning, tree
 
         dataset, settings = self.base.dataset, self.base.settings
-        if self.base.xr_linear.record():
-            chain = tree.load_chain(self.base.xr_linear.folder)
+        if self.base.matcher.record():
+            chain = tree.load_chain(self.base.matcher.folder)
         else:
             # The same tree: training begins with building it.
             chain = tree.build_chain(dataset.X_trn, dataset.Y_trn.tocsc(), settings.tree, settings.threads)

@@ -120,6 +120,8 @@ def _comparison_table(title: str, runs: list[dict[str, Any]]) -> Table:
         table.add_column(column, justify="right", no_wrap=True)
     for run in runs:
         table.add_row(_name(run), *_numbers(run))
+    if runs[0]["method"] != "xr-linear":
+        return table
     (xr_linear, xr_costs), *overlaps = [(_figures(run), _costs(run)) for run in runs]
     table.add_section()
     for run, (overlap, overlap_costs) in zip(runs[1:], overlaps, strict=True):

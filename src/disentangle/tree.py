@@ -17,6 +17,9 @@ from .matrices import one_per_row
 from .params import TreeParams
 from .progress import track
 
+# A matcher that is saved alone has the leaf level of its tree beside it.
+LEAF_LEVEL = "leaf-level.npz"
+
 
 def build_chain(X: sp.csr_matrix, Y: sp.csc_matrix, params: TreeParams, threads: int) -> ClusterChain:
     """Cluster the labels by their PIFA features with balanced spherical k-means.
@@ -63,12 +66,20 @@ def _cluster(label_features: sp.csr_matrix, params: TreeParams, threads: int) ->
     return Indexer.gen(label_features, train_params=kmeans)
 
 
+def save_leaf_level(chain: ClusterChain, matcher_folder: Path) -> None:
+    """Save what a chain has more than the matcher that was trained on it."""
+    sp.save_npz(matcher_folder / LEAF_LEVEL, chain[-1])
+
+
 def load_chain(model_folder: Path) -> ClusterChain:
-    """The chain of a saved XR-Linear model, top to leaf."""
+    """The chain of a saved model, top to leaf."""
     # Layers are counted, not listed: as text, 10.model sorts before 2.model.
     ranker = model_folder / "ranker"
     depth = sum(1 for _ in ranker.glob("*.model"))
-    return ClusterChain([sp.load_npz(ranker / f"{d}.model" / "C.npz").tocsc() for d in range(depth)])
+    paths = [ranker / f"{d}.model" / "C.npz" for d in range(depth)]
+    if (leaf_level := model_folder / LEAF_LEVEL).exists():
+        paths.append(leaf_level)
+    return ClusterChain([sp.load_npz(path).tocsc() for path in paths])
 
 
 def replace_leaf_level(chain: ClusterChain, C: sp.csc_matrix) -> ClusterChain:

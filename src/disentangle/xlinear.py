@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from .interrupt import interruptible
 from .memory import UNLIMITED, Budget
 from .params import PredictParams
 from .progress import track
+from .tree import LEAF_LEVEL
 
 POST_PROCESSOR = "l3-hinge"
 # What PECOS holds for each label or cluster that an instance is scored for: measured on the embedded set.
@@ -30,16 +31,15 @@ _CHILDREN = 64
 _MMAP = "mmap"
 
 
-def train(
+def train_matcher(
     X: sp.csr_matrix,
     Y: sp.csc_matrix,
     chain: ClusterChain,
     params: PredictParams,
     threads: int,
-    choose_negatives: Callable[[sp.csr_matrix], sp.csr_matrix] | None = None,
     eps: float = 0.1,
 ) -> XLinearModel:
-    """Train XR-Linear on a given tree, with PECOS's defaults for everything else.
+    """Train the levels above the leaves on a given tree, with PECOS's defaults for everything else.
 
     Those are an L2-regularised squared-hinge SVM per node in the dual (C = 1, at most 100 iterations), a
     bias feature of 1, weights below 0.1 dropped, and teacher-forcing negatives (TFN).
@@ -53,46 +53,64 @@ def train(
     params : PredictParams
         Stored in the model as what `predict` does unless told otherwise.
     threads : int
-    choose_negatives : callable, optional
-        Called with the leaf clusters that the new model's own matcher finds, csr_matrix of shape
-        (n_instances, n_clusters); returns, in the same shape, those whose labels are trained against an
-        instance even if none of its own are there.
     eps : float
         The solver's tolerance.
     """
+    return _train("matcher", X, Y, chain, params.beam_size, params.beam_size, threads, eps)
 
-    def layers(mode: str, top_k: int, negatives: sp.csr_matrix | None = None) -> XLinearModel:
-        # "usn" is PECOS's word for negatives that the caller supplies; it counts layers from the leaves.
-        hlm_args = HierarchicalMLModel.TrainParams(
-            neg_mining_chain="tfn" if negatives is None else "tfn+usn",
-            model_chain=MLModel.TrainParams(threads=threads, eps=eps),
-        )
-        supplied = None if negatives is None else {1: negatives.tocsc()}
-        train_params = XLinearModel.TrainParams(mode=mode, hlm_args=hlm_args)
-        pred_kwargs = {
-            "beam_size": params.beam_size,
-            "only_topk": top_k,
-            "post_processor": POST_PROCESSOR,
-        }
-        return interruptible(
-            lambda: XLinearModel.train(
-                X,
-                Y,
-                C=chain,
-                user_supplied_negatives=supplied,
-                train_params=train_params,
-                pred_kwargs=pred_kwargs,
-            )
-        )
 
-    if choose_negatives is None:
-        return layers("full-model", params.top_k)
-    matcher = layers("matcher", params.beam_size)
-    with tempfile.TemporaryDirectory(prefix="matcher-") as temporary:
-        save(matcher, Path(temporary))
-        negatives = choose_negatives(match(load(Path(temporary)), X, params.beam_size, threads))
-    ranker = layers("ranker", params.top_k, negatives)
+def train_ranker(
+    X: sp.csr_matrix,
+    Y: sp.csc_matrix,
+    chain: ClusterChain,
+    matcher: XLinearModel,
+    params: PredictParams,
+    threads: int,
+    negatives: sp.csr_matrix | None = None,
+    eps: float = 0.1,
+) -> XLinearModel:
+    """Train the leaf level and put it under a matcher: XR-Linear. As `train_matcher` but for the following.
+
+    Parameters
+    ----------
+    matcher : XLinearModel
+        From `train_matcher`, or what `load_trained` reads of it.
+    negatives : csr_matrix of shape (n_instances, n_clusters), optional
+        Leaf clusters whose labels are trained against an instance even if none of its own are there.
+    """
+    ranker = _train("ranker", X, Y, chain, params.beam_size, params.top_k, threads, eps, negatives)
     return XLinearModel(HierarchicalMLModel([*matcher.model.model_chain, *ranker.model.model_chain]))
+
+
+def _train(
+    mode: str,
+    X: sp.csr_matrix,
+    Y: sp.csc_matrix,
+    chain: ClusterChain,
+    beam_size: int,
+    top_k: int,
+    threads: int,
+    eps: float,
+    negatives: sp.csr_matrix | None = None,
+) -> XLinearModel:
+    # "usn" is PECOS's word for negatives that the caller supplies; it counts layers from the leaves.
+    hlm_args = HierarchicalMLModel.TrainParams(
+        neg_mining_chain="tfn" if negatives is None else "tfn+usn",
+        model_chain=MLModel.TrainParams(threads=threads, eps=eps),
+    )
+    supplied = None if negatives is None else {1: negatives.tocsc()}
+    train_params = XLinearModel.TrainParams(mode=mode, hlm_args=hlm_args)
+    pred_kwargs = {"beam_size": beam_size, "only_topk": top_k, "post_processor": POST_PROCESSOR}
+    return interruptible(
+        lambda: XLinearModel.train(
+            X,
+            Y,
+            C=chain,
+            user_supplied_negatives=supplied,
+            train_params=train_params,
+            pred_kwargs=pred_kwargs,
+        )
+    )
 
 
 def save(model: XLinearModel, folder: Path) -> None:
@@ -122,6 +140,11 @@ def _matcher(folder: Path) -> Iterator[Path]:
         yield view
 
 
+def load_trained(folder: Path) -> XLinearModel:
+    """A saved model as it was trained, to train more of it."""
+    return interruptible(lambda: XLinearModel.load(str(folder)))
+
+
 def load(folder: Path) -> XLinearModel:
     """A saved model, for prediction alone."""
     # Weights in chunks (MSCM): bit-identical to layer-by-layer prediction and about 8 times faster.
@@ -133,9 +156,18 @@ def load(folder: Path) -> XLinearModel:
 
 
 def load_matcher(folder: Path) -> XLinearModel:
-    """A saved model's matcher: the levels above the labels."""
+    """A saved model's matcher, the levels above the labels, or a matcher that was saved alone."""
+    if (folder / LEAF_LEVEL).exists():
+        return load(folder)
     with _matcher(folder) as view:
         return load(view)
+
+
+def for_prediction(model: XLinearModel) -> XLinearModel:
+    """What `load` would give of a model, were it saved."""
+    with tempfile.TemporaryDirectory(prefix="model-") as temporary:
+        save(model, Path(temporary))
+        return load(Path(temporary))
 
 
 def load_mapped(folder: Path) -> XLinearModel:
