@@ -1,4 +1,4 @@
-"""The tables of the README and of sweeps.md, from what the other commands beside this one have left.
+"""The tables of the README, ablation.md and sweeps.md, from what the other commands beside this have left.
 
     PYTHONPATH=src .venv/bin/python benchmarks/tables.py [MODEL_DIR]
 
@@ -24,7 +24,7 @@ from ablation import columns, print_table
 from compare import print_comparison
 from growth import print_scale
 
-from disentangle.params import DEFAULT_DATASET
+from disentangle.params import DEFAULT_DATASET, DEFAULT_PRESET, PRESETS
 from disentangle.report import training_seconds
 
 RESULTS = Path(__file__).with_name("results")
@@ -32,7 +32,7 @@ REPORTS = RESULTS / "reports"
 README = RESULTS.parents[1] / "README.md"
 FIGURES = ("P@1", "P@3", "P@5", "R@10")
 # What differs between the settings that are swept over.
-SWEPT = ("n_copies", "split", "leaf_size", "predict_beam", "negatives", "first_weight")
+SWEPT = ("n_copies", "split", "leaf_size", "predict_beam", "negatives", "eps", "matcher_eps", "first_weight")
 Run = dict[str, Any]
 
 
@@ -137,8 +137,15 @@ def print_metrics() -> None:
             )
 
 
+def _swept(overlap: dict[str, Any]) -> dict[str, Any]:
+    """The parts of `SWEPT` of a setting; none of XR-Linear."""
+    return {name: overlap.get(name) for name in SWEPT} | {
+        "matcher_eps": overlap.get("matcher_eps") or overlap.get("eps")
+    }
+
+
 def print_sweeps() -> None:
-    """What each setting of the sweeps gives on validation instances; XR-Linear once per dataset."""
+    """What each setting of the sweeps gives on validation instances, each once per dataset."""
     print()
     line("dataset", *SWEPT, *FIGURES, "candidates")
     print("|---|" + "---:|" * (len(SWEPT) + 5))
@@ -146,9 +153,10 @@ def print_sweeps() -> None:
     for report in reports("sweep"):
         for run in report["runs"]:
             overlap = run.get("overlap", {})
-            if overlap or report["dataset"] not in seen:
+            which = (report["dataset"], run["variant"] == DEFAULT_PRESET, *_swept(overlap).values())
+            if which not in seen:
                 _print_swept(report["dataset"], run, overlap)
-            seen.add(report["dataset"])
+            seen.add(which)
 
 
 def print_sweep_means() -> None:
@@ -157,7 +165,7 @@ def print_sweep_means() -> None:
     for report in reports("sweep"):
         for run in report["runs"]:
             overlap, found = run.get("overlap", {}), columns(run)
-            setting = tuple(overlap.get(name) for name in SWEPT[:-1])
+            setting = tuple(_swept(overlap)[name] for name in SWEPT[:-1])
             if run["variant"] in (None, "paper"):
                 setting = (run["variant"] or "XR-Linear", *[None] * (len(SWEPT) - 2))
             where = (report["dataset"], overlap.get("first_weight", 0.0))
@@ -166,13 +174,13 @@ def print_sweep_means() -> None:
     print()
     line(*SWEPT[:-1], *(f"{dataset}, first_weight {weight:g}" for dataset, weight in wheres))
     print("|---|" + "---:|" * (len(SWEPT) - 2 + len(wheres)))
-    for setting, of_setting in means.items():
+    for setting, of_setting in sorted(means.items(), key=lambda item: [str(part) for part in item[0]]):
         cells_of = (f"{of_setting[where]:.2f}" if where in of_setting else "" for where in wheres)
         line(*("" if part is None else str(part) for part in setting), *cells_of)
 
 
 def _print_swept(dataset: str, run: Run, overlap: dict[str, Any]) -> None:
-    parts = [str(overlap.get(name) or "") for name in SWEPT]
+    parts = [str(value or "") for value in _swept(overlap).values()]
     if run["variant"] in (None, "paper"):
         parts = [run["variant"] or "XR-Linear"] + [""] * (len(SWEPT) - 1)
     found = columns(run)
@@ -224,10 +232,11 @@ def results(name: str) -> Iterator[dict[str, Any]]:
         yield {"dataset": path.stem.removeprefix(f"{name}-")} | json.loads(path.read_text(encoding="utf-8"))
 
 
-def print_ablations() -> None:
-    """Each setting on each dataset, over seeds."""
+def print_ablations(only: tuple[str, ...] | None = None) -> None:
+    """Each setting, or some, on each dataset, over seeds."""
     for result in results("ablation"):
-        print_table(result["dataset"], result["rows"])
+        rows = [row for row in result["rows"] if only is None or row["setting"] in only]
+        print_table(result["dataset"], rows)
 
 
 def print_rivals() -> None:
@@ -247,6 +256,7 @@ TABLES: dict[str, Callable[[], None]] = {
     "binned": partial(print_comparisons, "binned"),
     "metric": print_metrics,
     "ablation": print_ablations,
+    "presets": partial(print_ablations, ("XR-Linear", *PRESETS)),
     "ensembles": print_ensembles,
     "sweeps": print_sweeps,
     "sweep-means": print_sweep_means,
@@ -272,7 +282,7 @@ def filled(text: str) -> str:
 def main() -> None:
     if len(sys.argv) > 1:
         collect(Path(sys.argv[1]))
-    for path in (README, RESULTS / "sweeps.md"):
+    for path in (README, RESULTS / "ablation.md", RESULTS / "sweeps.md"):
         path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 

@@ -20,6 +20,8 @@ from disentangle.predictor import PREDICTOR_FILE, Predictor
 
 TREE = ("--nr-splits", "8", "--max-leaf-size", "10")
 N_TEST = 300
+# A variant of two models, by name.
+SHARED = "tuned-first-weight-0.2"
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for command in (
         ("data", "import", "verbs", "--format", "jsonl", *files),
         ("base", "verbs", *TREE, "--preset", "paper,tuned"),
-        ("base", "verbs", *TREE, "--preset", "tuned", "--n-trees", "2"),
+        ("base", "verbs", *TREE, "--preset", "tuned", "--first-weight", "0.2", "--n-trees", "2"),
     ):
         ended = run(*command)
         assert ended.returncode == 0, ended.stderr
@@ -63,7 +65,8 @@ def features_of(place: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("variant", "which"), [("xr-linear", (None, 1)), ("tuned", ("tuned", 1)), ("tuned-trees-2", ("tuned", 2))]
+    ("variant", "which"),
+    [("xr-linear", (None, 1)), (SHARED, (SHARED, 1)), (f"{SHARED}-trees-2", (SHARED, 2))],
 )
 def test_predictions_have_the_figures_of_the_report(
     place: Path, predict: Command, variant: str, which: tuple, tmp_path: Path
@@ -125,7 +128,7 @@ def test_single_texts_go_to_standard_output(place: Path, predict: Command):
 
 
 def test_a_limit_changes_batches_and_no_score(place: Path, monkeypatch: pytest.MonkeyPatch):
-    predictor = Predictor.load(base(place) / "tuned" / "evaluation")
+    predictor = Predictor.load(base(place) / "tuned" / "evaluation-first-weight-0.2")
     X = sp.load_npz(features_of(place)).tocsr()
     (whole,) = predictor.scores(X, 2)
     # Some ten instances at a time: what the batches hold is counted from the candidates.
@@ -154,7 +157,10 @@ def test_a_model_that_cannot_be_mapped_is_loaded(place: Path, monkeypatch: pytes
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("--variant", "lean", "--text", "a"), "no model 'lean' .* it has paper, tuned, tuned-trees-2, xr"),
+        (
+            ("--variant", "lean", "--text", "a"),
+            f"no model 'lean' .* it has paper, tuned, {SHARED}, {SHARED}-trees-2, xr",
+        ),
         (("--input", "none.txt"), "cannot read none.txt: No such file"),
         (("--input", "trn.csv"), "--input must end in .npz, .txt, .jsonl, got trn.csv"),
         (("--input", "empty.txt"), "empty.txt is empty: expected a text a line"),
@@ -210,7 +216,7 @@ def test_models_that_were_made_anew_are_not_mixed_with_older_ones(place: Path, p
     text = record.read_text()
     record.write_text(text.replace('"key": "', '"key": "0'))
     try:
-        ended = predict("--variant", "tuned", "--text", "a")
+        ended = predict("--variant", SHARED, "--text", "a")
     finally:
         record.write_text(text)
     assert ended.returncode == 2

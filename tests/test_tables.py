@@ -10,7 +10,9 @@ import tables
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.parametrize("file", ["README.md", "benchmarks/results/sweeps.md"])
+@pytest.mark.parametrize(
+    "file", ["README.md", "benchmarks/results/ablation.md", "benchmarks/results/sweeps.md"]
+)
 def test_every_table_is_what_the_results_say(file: str):
     text = (ROOT / file).read_text(encoding="utf-8")
     assert text.count("<!-- table: ") == text.count("<!-- end -->") > 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .errors import DisentangleError
 
@@ -206,33 +206,21 @@ class BinParams:
 
 # A preset is a named setting of everything that makes one overlap variant.
 DEFAULT_PRESET = "paper"
+_LEAN = OverlapParams(
+    n_copies=3,
+    gain="scores",
+    positives="frequent",
+    leaf_size=50,
+    split="nested",
+    eps=0.3,
+    matcher_eps=1.0,
+    predict_beam=20,
+    merge="noisy-or",
+)
 PRESETS = {
     DEFAULT_PRESET: OverlapParams(),
-    "tuned": OverlapParams(
-        n_copies=3,
-        gain="scores",
-        positives="frequent",
-        leaf_size=50,
-        split="nested",
-        negatives=0.3,
-        eps=0.3,
-        predict_beam=20,
-        merge="noisy-or",
-        first_weight=0.2,
-        first_beam=3,
-    ),
-    "lean": OverlapParams(
-        n_copies=3,
-        gain="scores",
-        positives="frequent",
-        leaf_size=50,
-        split="nested",
-        eps=0.3,
-        predict_beam=16,
-        merge="noisy-or",
-        first_weight=0.2,
-        first_beam=3,
-    ),
+    "tuned": replace(_LEAN, negatives=0.6),
+    "lean": _LEAN,
 }
 
 
