@@ -17,9 +17,8 @@ from ablation import RESULTS, disentangle
 # What all but the paper's have in common.
 COMMON = "--gain scores --positives frequent --merge noisy-or --first-beam 3 --grid first_weight=0,0.2 "
 TOLERANCES = COMMON + "--n-copies 3 --leaf-size 50 --split nested --predict-beam 20 "
-COMMON += "--eps 0.3 "
-LEAVES = COMMON + "--n-copies 3 --grid split=flat,nested --grid negatives=0,0.3,0.6 "
-NESTED = COMMON + "--leaf-size 50 --split nested --grid n_copies=2,3 "
+LEAVES = COMMON + "--eps 0.3 " + "--n-copies 3 --grid split=flat,nested --grid negatives=0,0.3,0.6 "
+NESTED = COMMON + "--eps 0.3 --leaf-size 50 --split nested --grid n_copies=2,3 "
 SWEEPS = {
     "paper": "--preset paper",
     "leaf-50": LEAVES + "--leaf-size 50 --predict-beam 20",
@@ -28,6 +27,7 @@ SWEEPS = {
     "matcher-eps": TOLERANCES + "--eps 0.3 --grid matcher_eps=0.3,1,3 --grid negatives=0,0.3,0.6",
     "eps": TOLERANCES + "--matcher-eps 1 --grid eps=0.3,1 --grid negatives=0,0.3",
     "leaf-size": TOLERANCES + "--eps 0.3 --matcher-eps 1 --negatives 0.6 --grid leaf_size=50,70,100",
+    "hinge": "--preset tuned --grid hinge=3,4,5",
     "lean": NESTED + "--predict-beam 16 --grid negatives=0,0.1,0.15",
 }
 

@@ -24,7 +24,7 @@ import scipy.sparse as sp
 from conftest import ROOT, SHARED, Command
 from pecos.xmc.xlinear import XLinearModel
 
-from disentangle import data
+from disentangle import data, negatives, xlinear
 from disentangle.comparison import Comparison, Settings, Variant
 from disentangle.metrics import precision, rank
 from disentangle.overlap import Overlap
@@ -146,6 +146,9 @@ def test_a_second_run_prints_the_table_and_does_nothing_else(base: Command, fini
         (("--merge", "max"), ["paper/evaluation-merge-max"]),
         (("--first-weight", "0.2"), ["paper/evaluation-first-weight-0.2"]),
         (("--eps", "0.3"), [stage.replace("paper", "paper-eps-0.3") for stage in STAGES[5:]]),
+        (("--matcher-eps", "1"), [s.replace("paper", "paper-matcher-eps-1.0") for s in STAGES[5:]]),
+        (("--hinge", "4"), [stage.replace("paper", "paper-hinge-4") for stage in STAGES[5:]]),
+        (("--top-k", "20"), ["xr-linear", "xr-linear-evaluation", "paper/overlap", "paper/evaluation"]),
         (("--beam-size", "4"), STAGES[1:]),
         (("--seed", "1"), STAGES[1:]),
         (("--force",), STAGES),
@@ -184,8 +187,47 @@ def test_without_xr_linear_the_ranker_is_trained_only_where_it_has_a_share(
         for name in ("matcher", "xr-linear")
     ]
     assert run["seconds"]["train"] == pytest.approx(sum(seconds))
-    # What is left out is made when it is asked for.
+    # What is left out is made when it is asked for, and then stays in the figure.
     assert stages_run(base()) == ["xr-linear-evaluation"]
+    assert base("--without-xr-linear").returncode == 0
+    settings = [row["setting"] for row in csv.DictReader((report.parent / "frontier.csv").open())]
+    assert settings == ["paper", "XR-Linear", "paper-first-weight-0.2"]
+
+
+def test_retraining_hands_its_parts_to_the_solver(
+    verbs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    drawn: list[sp.csr_matrix] = []
+
+    sample = negatives.sample_negatives
+
+    def draw(M: sp.csr_matrix, share: float, seed: int) -> sp.csr_matrix:
+        drawn.append(M)
+        return sample(M, share, seed)
+
+    monkeypatch.setattr(negatives, "sample_negatives", draw)
+    parts = (
+        OverlapParams(eps=1.0),
+        OverlapParams(eps=1.0, matcher_eps=0.1),
+        OverlapParams(eps=0.1, matcher_eps=1.0, negatives=1.0, predict_beam=3),
+    )
+    variants = tuple(Variant(f"v{i}", f"v{i}", "paper", params) for i, params in enumerate(parts))
+    settings = Settings(threads=2, variants=variants, tree=TreeParams(nr_splits=8, max_leaf_size=10))
+    comparison = Comparison(tmp_path, data.source(verbs, "verbs"), settings)
+    layers = []
+    for one in comparison.overlaps:
+        one.model.ensure()
+        ranker = one.model.folder / "ranker"
+        depth = len(list(ranker.glob("*.model")))
+        layers.append([(ranker / f"{d}.model" / "W.npz").read_bytes() for d in range(depth)])
+    both_loose, strict_matcher, strict_ranker = layers
+    assert all(a != b for a, b in zip(both_loose[:-1], strict_matcher[:-1], strict=True))
+    assert both_loose[-1] == strict_matcher[-1]
+    assert both_loose[:-1] == strict_ranker[:-1]
+    # Negatives are drawn from what the retrained matcher finds with the beam that it predicts with.
+    (M,) = drawn
+    matcher = xlinear.load_matcher(comparison.overlaps[2].model.folder)
+    assert (xlinear.match(matcher, comparison.dataset.X_trn, 3, threads=1) != M).nnz == 0
 
 
 def test_more_rounds_go_on_from_the_first(base: Command, finished: Path, tmp_path: Path):
@@ -347,7 +389,16 @@ def test_ensembles_average_the_scores_of_their_trees(
     assert len(trained) == 6
     # What earlier calls left is in the figure, too, and nothing twice.
     settings = [row["setting"] for row in csv.DictReader((folder / "frontier.csv").open())]
-    assert settings[2:] == ["XR-Linear, 3 trees", f"{variant}, 3 trees", "paper", f"{variant}, 2 trees"]
+    assert settings[2:4] == ["XR-Linear, 3 trees", f"{variant}, 3 trees"]
+    assert settings[4:] == ["XR-Linear, 2 trees", "paper", f"{variant}, 2 trees"]
+    # Without XR-Linear, a further tree has a matcher alone.
+    result = base("--model-dir", model_dir, "--n-trees", "4", "--without-xr-linear")
+    assert [stage for stage in stages_run(result) if "evaluation" not in stage] == [
+        f"tree-4/{stage}" for stage in STAGES if "xr-linear" not in stage and "evaluation" not in stage
+    ]
+    runs = json.loads((folder / "report.json").read_text())["runs"]
+    assert [(run["variant"], run["n_trees"]) for run in runs] == [("paper", 1), ("paper", 4)]
+    assert runs[1]["precision"] != runs[0]["precision"]
 
 
 def test_a_model_is_retrained_from_a_matching_that_was_deleted(verbs: Path, tmp_path: Path):
@@ -483,6 +534,7 @@ MISTAKES = [
     (("base", "verbs", "--first-weight", "nan"), "first_weight must be in 0..1, got nan"),
     (("base", "verbs", "--first-beam", "0"), "first_beam must be at least 1, got 0"),
     (("base", "verbs", "--eps", "0"), "eps must be a positive number, got 0.0"),
+    (("base", "verbs", "--hinge", "7"), "hinge must be in 1..6, got 7"),
     (("base", "verbs", "--matcher-eps", "inf"), "matcher_eps must be a positive number, got inf"),
     (("base", "verbs", "--predict-beam", "0"), "predict_beam must be at least 1, got 0"),
     (("base", "verbs", "--coverage", "nan"), "coverage must be in 0..1, got nan"),

@@ -193,19 +193,27 @@ def test_the_estimate_grows_with_the_data_and_follows_runs_made_here(tmp_path: P
     assert second.mebibytes > first.mebibytes
     assert estimate.estimate(small, 1, machine, tmp_path).seconds == pytest.approx(2 * first.seconds)
     run = {"seconds": {"train": 40.0, "predict": 5.0, "evaluate": 5.0}, "peak_rss_mib": 100}
+    overlap = run | {"method": "overlap", "seconds": run["seconds"] | {"train": 25.0, "retrain": 10.0}}
     report = {
         "dataset": "small",
         "machine": machine,
         "params": {"preset": "paper", "threads": 2},
         "sizes": {"costs": vars(small)},
-        "runs": [run | {"variant": None}, run | {"variant": "paper-budget-2"}, run | {"variant": "paper"}],
+        "runs": [
+            run | {"method": "xr-linear", "variant": None},
+            overlap | {"variant": "paper-budget-2"},
+            overlap | {"variant": "paper"},
+        ],
     }
     (tmp_path / "small" / "base").mkdir(parents=True)
     (tmp_path / "small" / "base" / "report.json").write_text(json.dumps(report))
+    # Without XR-Linear it is not the whole of a run.
+    (tmp_path / "less" / "base").mkdir(parents=True)
+    (tmp_path / "less" / "base" / "report.json").write_text(json.dumps(report | {"runs": report["runs"][1:]}))
     (tmp_path / "damaged" / "base").mkdir(parents=True)
     (tmp_path / "damaged" / "base" / "report.json").write_text("{}")
     here = estimate.estimate(small, 2, machine, tmp_path)
-    assert (here.n_local_runs, here.seconds) == (1, pytest.approx(60))
+    assert (here.n_local_runs, here.seconds) == (1, pytest.approx(70))
     assert estimate.estimate(small, 2, {"cores": 8}, tmp_path).n_local_runs == 0
 
 

@@ -109,8 +109,9 @@ def test_a_matcher_saved_alone_has_its_tree_and_matches_as_the_whole_model(
     ranked = xlinear.train_ranker(dataset.X_trn, Y, chain, again, PredictParams(), threads=2)
     xlinear.save(ranked, tmp_path / "whole")
     for d in range(len(chain)):
-        weights = Path("ranker") / f"{d}.model" / "W.npz"
-        assert (tmp_path / "whole" / weights).read_bytes() == (model / weights).read_bytes()
+        for name in ("W.npz", "C.npz", "param.json"):
+            path = Path("ranker") / f"{d}.model" / name
+            assert (tmp_path / "whole" / path).read_bytes() == (model / path).read_bytes()
 
 
 def test_a_saved_models_chain_is_the_tree_it_was_trained_on(dataset: Dataset, model: Path):
@@ -201,6 +202,26 @@ def test_a_model_is_the_same_for_prediction_whether_it_is_saved_or_not(dataset: 
     not_saved = xlinear.for_prediction(XLinearModel.load(str(model)))
     expected = xlinear.predict(xlinear.load(model), dataset.X_tst, PredictParams(), threads=2)
     assert (xlinear.predict(not_saved, dataset.X_tst, PredictParams(), threads=2) != expected).nnz == 0
+
+
+def test_the_hinge_is_the_rankers(dataset: Dataset, model: Path, tmp_path: Path):
+    chain, Y, X = tree.load_chain(model), dataset.Y_trn.tocsc(), dataset.X_tst
+    xlinear.save(trained(dataset, Y, chain, hinge=4), tmp_path)
+    assert layers(tmp_path) == layers(model)
+    cubed, found = (
+        xlinear.predict(xlinear.load(folder), X, PredictParams(), 2) for folder in (model, tmp_path)
+    )
+    mapped = xlinear.predict(xlinear.load_mapped(tmp_path), X, PredictParams(), threads=2)
+    assert (mapped != found).nnz == (XLinearModel.load(str(tmp_path)).predict(X) != found).nnz == 0
+    # By hand: a label's score is its cluster's times exp(-h^power), h being how far z is below 1.
+    M = xlinear.match(xlinear.load_matcher(model), X, 10, threads=2).toarray()
+    clusters = tree.leaf_clusters(chain)
+    both = cubed.multiply(found > 0).tocoo()
+    of_cluster = M[both.row, clusters[both.col]]
+    h = np.cbrt(-np.log(np.minimum(both.data / of_cluster, 1)))
+    by_hand = of_cluster * np.exp(-(h**4))
+    assert both.nnz > 1000
+    assert by_hand == pytest.approx(np.asarray(found[both.row, both.col]).ravel(), rel=1e-2, abs=1e-5)
 
 
 def test_tolerances_are_the_solvers(dataset: Dataset, model: Path, tmp_path: Path):

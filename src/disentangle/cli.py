@@ -94,8 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     base.add_argument(
         "--without-xr-linear",
-        action="store_false",
-        dest="xr_linear",
+        action="store_true",
         help="leave out XR-Linear's own figures, and of its training what the presets do not need",
     )
     binned = _add_job(
@@ -248,6 +247,7 @@ _PARTS: tuple[tuple[str, Callable[[str], Any], str], ...] = (
     ),
     ("eps", float, "tolerance of the solver in retraining"),
     ("matcher_eps", float, "the same for the levels above the leaves, if not --eps"),
+    ("hinge", int, "power in the retrained ranker's scores, exp(-max(0, 1 - z)^hinge)"),
     ("predict_beam", int, "clusters that the retrained model keeps, if not --beam-size"),
     ("merge", str, "a label's score from those of its copies"),
     ("first_weight", float, "weight of XR-Linear's score in a label's, 0 to 1"),
@@ -295,7 +295,7 @@ def _job(args: argparse.Namespace, combinations: tuple[dict[str, Any], ...] = ({
         propensity=_filled(Propensity, layers),
         max_memory=args.max_memory,
         force=args.force,
-        xr_linear=getattr(args, "xr_linear", True),
+        xr_linear=not getattr(args, "without_xr_linear", False),
     )
     progress.set_up_logging()
     return pipeline.Job(dataset, args.data_dir, args.model_dir, args.binned_dir, settings, args.mirror)

@@ -173,11 +173,18 @@ class Comparison:
         self.settings = settings
         self.load = self._stage("load", "load", self._load, source.inputs, ("data", "matrices"))
         # Two stages, because an overlap in whose scores XR-Linear has no share needs its matcher alone.
-        how = asdict(settings.tree) | asdict(settings.predict)
         modules = ("tree", "xlinear")
-        self.matcher = self._stage("train", "matcher", self._train_matcher, how, modules, (self.load,))
+        beam = {"beam_size": settings.predict.beam_size}
+        self.matcher = self._stage(
+            "train", "matcher", self._train_matcher, asdict(settings.tree) | beam, modules, (self.load,)
+        )
         self.xr_linear = self._stage(
-            "train", "xr-linear", self._train_ranker, how, modules, (self.load, self.matcher)
+            "train",
+            "xr-linear",
+            self._train_ranker,
+            asdict(settings.predict),
+            modules,
+            (self.load, self.matcher),
         )
         self.xr_linear_evaluation = self.evaluation(self.models(self.xr_linear, None), "xr-linear-evaluation")
         self.matching = self._matching_stage("matching", self.matcher)
@@ -240,7 +247,7 @@ class Comparison:
         params = variant.params
         parts = {
             name: getattr(params, name)
-            for name in ("positives", "leaf_size", "split", "negatives", "eps", "matcher_eps")
+            for name in ("positives", "leaf_size", "split", "negatives", "eps", "matcher_eps", "hinge")
         }
         parts |= {"frequent": FREQUENT, "seed": self.settings.tree.seed}
         return self._stage(
@@ -374,7 +381,9 @@ class Comparison:
         if params.negatives > 0:
             M = xlinear.match(xlinear.for_prediction(matcher), X, predict.beam_size, threads)
             negatives = sample_negatives(M, params.negatives, settings.tree.seed)
-        retrained = xlinear.train_ranker(X, Y, chain, matcher, predict, threads, negatives, params.eps)
+        retrained = xlinear.train_ranker(
+            X, Y, chain, matcher, predict, threads, negatives, params.eps, params.hinge
+        )
         xlinear.save(retrained, out)
         # Beside the model, because its scores can be merged to labels only with it.
         overlap.save(out / OVERLAP_FILE)
@@ -438,20 +447,22 @@ class Comparison:
         return (self.load, self.matcher, *first, *one.steps)
 
     def earlier_runs(self, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Figures of variants that earlier calls have left beside these runs, on the same data."""
+        """Figures that earlier calls have left beside these runs, on the same data."""
         folders = {one.evaluation.folder for one in self.overlaps}
-        ensembles = {(run["variant"], run["n_trees"]) for run in runs if run["n_trees"] > 1}
+        known = {(run["variant"], run["n_trees"]) for run in runs if not run["variant"] or run["n_trees"] > 1}
         found = []
-        for path in sorted(self.folder.glob(f"*/evaluation*/{RECORD}")):
+        first = self.folder.glob(f"{self.xr_linear_evaluation.folder.name}*/{RECORD}")
+        for path in [*sorted(first), *sorted(self.folder.glob(f"*/evaluation*/{RECORD}"))]:
             record = read_record(path.parent)
             if not record or record["inputs"].get("data") != self.load.key:
                 continue
             name = path.parts[-3] + path.parts[-2].removeprefix("evaluation")
             variant, _, n_trees = name.partition("-trees-")
-            which = (variant, int(n_trees or 1))
-            if path.parent not in folders and which not in ensembles:
+            is_first = path.parent.parent == self.folder
+            which = (None if is_first else variant, int(n_trees or 1))
+            if path.parent not in folders and which not in known:
                 names = dict(zip(("variant", "n_trees"), which, strict=True))
-                found.append({"method": "overlap"} | names | record["results"])
+                found.append({"method": "xr-linear" if is_first else "overlap"} | names | record["results"])
         return found
 
     def summary(self, steps: tuple[Stage, ...], model: Stage) -> dict[str, Any]:

@@ -144,7 +144,7 @@ def draw_frontier(folder: Path, dataset: str, runs: list[dict[str, Any]]) -> Non
         Gets `frontier.{png,svg,csv}`.
     dataset : str
     runs : list of dict
-        Of the report; XR-Linear's first.
+        Of the report, and what earlier calls left.
     """
     metrics = (("P@1", "precision", 1), ("P@5", "precision", 5), ("R@10", "recall", 10))
     rows = [

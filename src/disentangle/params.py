@@ -74,6 +74,10 @@ class PredictParams:
         at_least("top_k", self.top_k, MAX_K)
 
 
+# PECOS's default: scores are exp(-max(0, 1 - z)^3).
+HINGE = 3
+MAX_HINGE = 6
+
 # Labels of fewer training instances cannot spare any of them to tell their copies apart.
 FREQUENT = 30
 
@@ -115,6 +119,9 @@ class OverlapParams:
         Tolerance at which PECOS's solver stops in retraining; 0.1 is PECOS's default.
     matcher_eps : float or None
         The same for the levels above the leaves; None for `eps`.
+    hinge : int
+        A label's score in its cluster is exp(-max(0, 1 - z)^hinge), z being what the retrained ranker says; 3
+        is PECOS's default. The higher, the less those differ that are near 1, and the more the matcher says.
     predict_beam : int or None
         Clusters that the retrained model keeps per level and instance; None for as many as in matching.
     merge : {"mean", "max", "noisy-or"}
@@ -138,6 +145,7 @@ class OverlapParams:
     negatives: float = 0.0
     eps: float = 0.1
     matcher_eps: float | None = None
+    hinge: int = HINGE
     predict_beam: int | None = None
     merge: str = "mean"
     first_weight: float = 0.0
@@ -155,6 +163,8 @@ class OverlapParams:
                 raise DisentangleError(f"{name} must be in 0..1, got {share}")
         if self.leaf_size is not None:
             at_least("leaf_size", self.leaf_size, 2)
+        if not 1 <= self.hinge <= MAX_HINGE:
+            raise DisentangleError(f"hinge must be in 1..{MAX_HINGE}, got {self.hinge}")
         for name in ("predict_beam", "first_beam"):
             if (beam_size := getattr(self, name)) is not None:
                 at_least(name, beam_size, 1)
@@ -219,7 +229,7 @@ _LEAN = OverlapParams(
 )
 PRESETS = {
     DEFAULT_PRESET: OverlapParams(),
-    "tuned": replace(_LEAN, negatives=0.6),
+    "tuned": replace(_LEAN, negatives=0.6, hinge=4),
     "lean": _LEAN,
 }
 

@@ -154,7 +154,7 @@ class Binned:
     ----------
     job : Job
     base : Comparison
-        The job's base models. Only the tree of its XR-Linear is read, if it is there; nothing of it is
+        The job's base models. Only the tree of its matcher is read, if it is there; nothing of it is
         made or changed.
     params : BinParams
     """

@@ -49,7 +49,7 @@ def _figures(run: dict[str, Any]) -> list[float | None]:
 
 
 def training_seconds(run: dict[str, Any]) -> float:
-    """Seconds from loaded data to the model, the first training of an overlap included."""
+    """Seconds from loaded data to the model, what an overlap builds on of the first training included."""
     return sum(run["seconds"].get(stage, 0.0) for stage in _TRAINING)
 
 
@@ -97,7 +97,7 @@ def _print(*tables: Table | str) -> None:
 
 
 def print_base(report: dict[str, Any]) -> None:
-    """Print both methods of a base report, their difference, and what others published."""
+    """Print the runs of a base report, how they differ from XR-Linear's, and what others published."""
     tables = [_comparison_table(f"{report['dataset']}: measured here, in percent", report["runs"])]
     if rows := published(report["dataset"]):
         tables.append(_published_table(report["dataset"], rows))

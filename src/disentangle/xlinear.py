@@ -19,11 +19,10 @@ from pecos.xmc.xlinear import XLinearModel
 
 from .interrupt import interruptible
 from .memory import UNLIMITED, Budget
-from .params import PredictParams
+from .params import HINGE, PredictParams
 from .progress import track
 from .tree import LEAF_LEVEL
 
-POST_PROCESSOR = "l3-hinge"
 # What PECOS holds for each label or cluster that an instance is scored for: measured on the embedded set.
 BYTES_PER_CANDIDATE = 20
 # Most children of a cluster that a batch is planned for when nothing is known of the tree.
@@ -56,7 +55,7 @@ def train_matcher(
     eps : float
         The solver's tolerance.
     """
-    return _train("matcher", X, Y, chain, params.beam_size, params.beam_size, threads, eps)
+    return _train("matcher", X, Y, chain, params.beam_size, params.beam_size, HINGE, threads, eps)
 
 
 def train_ranker(
@@ -68,6 +67,7 @@ def train_ranker(
     threads: int,
     negatives: sp.csr_matrix | None = None,
     eps: float = 0.1,
+    hinge: int = HINGE,
 ) -> XLinearModel:
     """Train the leaf level and put it under a matcher: XR-Linear. As `train_matcher` but for the following.
 
@@ -77,8 +77,11 @@ def train_ranker(
         From `train_matcher`, or what `load_trained` reads of it.
     negatives : csr_matrix of shape (n_instances, n_clusters), optional
         Leaf clusters whose labels are trained against an instance even if none of its own are there.
+    hinge : int
+        A label's score, by which those of the clusters above it are multiplied, is exp(-max(0, 1 - z)^hinge),
+        z being what its SVM says; no weight depends on it.
     """
-    ranker = _train("ranker", X, Y, chain, params.beam_size, params.top_k, threads, eps, negatives)
+    ranker = _train("ranker", X, Y, chain, params.beam_size, params.top_k, hinge, threads, eps, negatives)
     return XLinearModel(HierarchicalMLModel([*matcher.model.model_chain, *ranker.model.model_chain]))
 
 
@@ -89,6 +92,7 @@ def _train(
     chain: ClusterChain,
     beam_size: int,
     top_k: int,
+    hinge: int,
     threads: int,
     eps: float,
     negatives: sp.csr_matrix | None = None,
@@ -100,7 +104,7 @@ def _train(
     )
     supplied = None if negatives is None else {1: negatives.tocsc()}
     train_params = XLinearModel.TrainParams(mode=mode, hlm_args=hlm_args)
-    pred_kwargs = {"beam_size": beam_size, "only_topk": top_k, "post_processor": POST_PROCESSOR}
+    pred_kwargs = {"beam_size": beam_size, "only_topk": top_k, "post_processor": f"l{hinge}-hinge"}
     return interruptible(
         lambda: XLinearModel.train(
             X,
@@ -232,9 +236,7 @@ def match(
     kept = 2 * 8 * beam_size * X.shape[0]
     beam = {"beam_size": beam_size, "only_topk": beam_size}
     batches = (
-        interruptible(
-            partial(matcher.predict, X[rows], post_processor=POST_PROCESSOR, threads=threads, **beam)
-        )
+        interruptible(partial(matcher.predict, X[rows], threads=threads, **beam))
         for rows in budget.slices(costs, kept)
     )
     return sp.vstack(list(track(batches, X.shape[0], lambda batch: batch.shape[0])), format="csr")
@@ -243,4 +245,4 @@ def match(
 def predict(model: XLinearModel, X: sp.csr_matrix, params: PredictParams, threads: int) -> sp.csr_matrix:
     """Scores of the best `top_k` labels: csr_matrix of shape (n_instances, n_labels with copies), float32."""
     beam = {"beam_size": params.beam_size, "only_topk": params.top_k}
-    return interruptible(partial(model.predict, X, post_processor=POST_PROCESSOR, threads=threads, **beam))
+    return interruptible(partial(model.predict, X, threads=threads, **beam))
