@@ -24,7 +24,7 @@ from ablation import columns, print_table
 from compare import print_comparison
 from growth import print_scale
 
-from disentangle.params import DEFAULT_DATASET, DEFAULT_PRESET, PRESETS
+from disentangle.params import DEFAULT_DATASET, DEFAULT_PRESET, HINGE, PRESETS
 from disentangle.report import training_seconds
 
 RESULTS = Path(__file__).with_name("results")
@@ -32,7 +32,17 @@ REPORTS = RESULTS / "reports"
 README = RESULTS.parents[1] / "README.md"
 FIGURES = ("P@1", "P@3", "P@5", "R@10")
 # What differs between the settings that are swept over.
-SWEPT = ("n_copies", "split", "leaf_size", "predict_beam", "negatives", "eps", "matcher_eps", "first_weight")
+SWEPT = (
+    "n_copies",
+    "split",
+    "leaf_size",
+    "predict_beam",
+    "negatives",
+    "eps",
+    "matcher_eps",
+    "hinge",
+    "first_weight",
+)
 Run = dict[str, Any]
 
 
@@ -139,9 +149,11 @@ def print_metrics() -> None:
 
 def _swept(overlap: dict[str, Any]) -> dict[str, Any]:
     """The parts of `SWEPT` of a setting; none of XR-Linear."""
-    return {name: overlap.get(name) for name in SWEPT} | {
-        "matcher_eps": overlap.get("matcher_eps") or overlap.get("eps")
-    }
+    if not overlap:
+        return dict.fromkeys(SWEPT)
+    # Reports that are older than a part have it as it was before it was one.
+    before = {"matcher_eps": overlap["eps"], "hinge": HINGE}
+    return {name: before.get(name) if overlap.get(name) is None else overlap[name] for name in SWEPT}
 
 
 def print_sweeps() -> None:
