@@ -113,10 +113,10 @@ def most_gaining(gains: sp.csr_matrix) -> sp.csr_matrix:
 def main(name: str, data_dir: Path, model_dir: Path, capacities: list[float]) -> None:
     dataset = data.load_dataset(data_dir, name)
     base = model_dir / name / "base"
-    M, own = load_matching(base / "matching"), load_overlap(base / "matcher").clusters
+    first = base / "matcher"
+    M, own = load_matching(base / "matching"), load_overlap(first).clusters
     Y = dataset.Y_trn.tocsc()
     gains = most_gaining((Y.T @ M).tocsr())
-    first = base / "matcher"
     found = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     for capacity in capacities:
         params = OverlapParams(n_copies=N_COPIES, gain="scores", capacity=capacity)

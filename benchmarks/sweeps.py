@@ -17,7 +17,7 @@ from ablation import RESULTS, disentangle
 # What all but the paper's have in common.
 COMMON = "--gain scores --positives frequent --merge noisy-or --first-beam 3 --grid first_weight=0,0.2 "
 TOLERANCES = COMMON + "--n-copies 3 --leaf-size 50 --split nested --predict-beam 20 "
-LEAVES = COMMON + "--eps 0.3 " + "--n-copies 3 --grid split=flat,nested --grid negatives=0,0.3,0.6 "
+LEAVES = COMMON + "--eps 0.3 --n-copies 3 --grid split=flat,nested --grid negatives=0,0.3,0.6 "
 NESTED = COMMON + "--eps 0.3 --leaf-size 50 --split nested --grid n_copies=2,3 "
 SWEEPS = {
     "paper": "--preset paper",

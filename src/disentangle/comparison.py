@@ -443,7 +443,8 @@ class Comparison:
         """All that a variant's scores, or XR-Linear's (None), are made by."""
         if one is None:
             return (self.load, self.matcher, self.xr_linear)
-        first = (self.xr_linear,) if one.variant.params.first_weight > 0 else ()
+        # Of XR-Linear's own stage only what is asked for its share in the scores.
+        first = [model for model in one.evaluation.needs if model is self.xr_linear]
         return (self.load, self.matcher, *first, *one.steps)
 
     def earlier_runs(self, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
