@@ -34,8 +34,9 @@ def test_a_row_that_is_too_large_is_a_batch_of_its_own(hundred: Budget):
     assert [(rows.start, rows.stop) for rows in hundred.slices(costs)] == [(0, 1), (1, 2), (2, 3)]
 
 
-def test_without_a_limit_batches_are_of_a_gibibyte():
-    assert [rows.stop for rows in UNLIMITED.slices(np.full(3000, MIB))] == [1024, 2048, 3000]
+def test_batches_have_at_most_2048_rows_whatever_is_left():
+    for budget in (UNLIMITED, Budget(1 << 50)):
+        assert [rows.stop for rows in budget.slices(np.ones(5000, np.int64))] == [2048, 4096, 5000]
     assert list(UNLIMITED.slices(np.zeros(0, np.int64))) == []
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from queue import SimpleQueue
 from typing import TypeVar
 
 T = TypeVar("T")
+_Task = tuple[Callable[[], T], "Future[T]"]
+# Of threads that wait for a call: a new thread each time would have to build up its memory and OpenMP's team.
+_idle: list[SimpleQueue[_Task]] = []
 
 
 def interruptible(call: Callable[[], T]) -> T:
@@ -17,12 +21,24 @@ def interruptible(call: Callable[[], T]) -> T:
     an hour: so the main thread waits here, while a thread that dies with the process is inside.
     """
     future: Future[T] = Future()
-
-    def work() -> None:
-        try:
-            future.set_result(call())
-        except BaseException as error:  # handed over, whatever it is
-            future.set_exception(error)
-
-    threading.Thread(target=work, daemon=True).start()
+    try:
+        tasks = _idle.pop()
+    except IndexError:
+        tasks = SimpleQueue()
+        threading.Thread(target=_work, args=(tasks,), daemon=True).start()
+    tasks.put((call, future))
     return future.result()
+
+
+def _work(tasks: SimpleQueue[_Task]) -> None:
+    while True:
+        call, future = tasks.get()
+        try:
+            result, error = call(), None
+        except BaseException as raised:  # handed over, whatever it is
+            result, error = None, raised
+        # Before the caller goes on, who may have another call.
+        _idle.append(tasks)
+        future.set_result(result) if error is None else future.set_exception(error)
+        # Nothing that the call has made may outlive its caller's use of it.
+        del call, future, result, error

@@ -23,8 +23,6 @@ from .pseudo import merge_scores
 from .stages import is_whole, read_record
 
 PREDICTOR_FILE = "predictor.json"
-# Without a limit, so many instances are predicted at once, whatever they take.
-_BATCH = 8192
 
 
 @dataclass(frozen=True)
@@ -183,13 +181,13 @@ class Predictor:
         csr_matrix of shape (at most n_instances, n_labels), float32
         """
         models = self._models
-        batches: Iterator[slice] = (slice(start, start + _BATCH) for start in range(0, X.shape[0], _BATCH))
+        costs = np.zeros(X.shape[0], np.int64)
         if budget.limit is not None:
             if candidates is None:
                 candidates = self.candidates(X, threads, budget)
-            batches = budget.slices(candidates.max(axis=0) * xlinear.BYTES_PER_CANDIDATE)
+            costs = candidates.max(axis=0) * xlinear.BYTES_PER_CANDIDATE
         total = sum(voice.weight for voice in self.voices)
-        for rows in batches:
+        for rows in budget.slices(costs):
             weighted = [
                 merge_scores(
                     xlinear.predict(model, X[rows], voice.predict, threads),

@@ -9,8 +9,10 @@ from ._kernels import MAX, MEAN, NOISY_OR, matched_positives, merge_rows
 from .matrices import flat
 from .overlap import Overlap
 
-# Each block holds a score per label: a few per core even out the rows, more would only cost memory.
+# A few blocks per core even out labels and rows.
 _BLOCKS = 64
+# Each block of rows holds a score per label, which fewer rows would not be worth.
+_LEAST_ROWS = 128
 
 
 def expand_labels(
@@ -79,7 +81,7 @@ def merge_scores(
     if original.shape != (Y_pred.shape[1],):
         raise ValueError(f"original must have one entry per column {Y_pred.shape}, got {original.shape}")
     original = np.ascontiguousarray(original, dtype=np.int32)
-    n_blocks = max(1, min(_BLOCKS, Y_pred.shape[0]))
+    n_blocks = max(1, min(_BLOCKS, Y_pred.shape[0] // _LEAST_ROWS))
     sizes, labels, scores = merge_rows(*flat(Y_pred), original, n_labels, _RULES[rule], n_blocks)
     indptr = np.concatenate([[0], np.cumsum(sizes)])
     # Rows shrank in place: close the gaps that they left.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -142,14 +143,18 @@ def split_leaves(
     labels = labels[np.argsort(clusters[labels], kind="stable")]
     offsets = np.concatenate([[0], np.cumsum(sizes[too_large])])
     features = interruptible(lambda: _label_features(X, Y[:, labels], threads))
+    members = [slice(*pair) for pair in pairwise(offsets)]
     part_of = [np.arange(n_clusters)]
-    for i, k in enumerate(track(too_large, len(too_large))):
-        rows = slice(offsets[i], offsets[i + 1])
-        # One thread: clusters are so small that several would only wait for one another.
-        part = leaf_clusters(interruptible(partial(_cluster, features[rows], halving, 1)))
-        clusters[labels[rows]] = np.where(part == 0, k, n_clusters + part - 1)
-        n_clusters += int(part.max())
-        part_of.append(np.full(part.max(), k))
+    # Clusters are so small that the threads of one would only wait for one another.
+    pool = ThreadPoolExecutor(threads)
+    try:
+        parts = pool.map(lambda rows: leaf_clusters(_cluster(features[rows], halving, 1)), members)
+        for k, rows, part in track(zip(too_large, members, parts, strict=True), len(too_large)):
+            clusters[labels[rows]] = np.where(part == 0, k, n_clusters + part - 1)
+            n_clusters += int(part.max())
+            part_of.append(np.full(part.max(), k))
+    finally:
+        pool.shutdown(cancel_futures=True)
     parents = np.concatenate(part_of)
     if nested:
         above = [*chain[:-1], one_per_row(parents, len(sizes)).tocsc()]
