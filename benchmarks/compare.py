@@ -45,7 +45,8 @@ from methods import N_TREES, RIVALS, write_text
 
 from disentangle import catalog, data, metrics, stages
 from disentangle.errors import DisentangleError
-from disentangle.params import PRESETS, Propensity, at_least
+from disentangle.params import Propensity, at_least
+from disentangle.predictor import Predictor
 from disentangle.report import training_seconds
 from disentangle.threads import limit_threads
 
@@ -180,20 +181,18 @@ def train_ours(task: Task, method: str, seed: int) -> tuple[Run, Path]:
     base = task.temporary / "model" / task.dataset / "base"
     runs = json.loads((base / "report.json").read_text(encoding="utf-8"))["runs"]
     run = runs[0] if method == "xr-linear" else runs[-1]
+    suffix = f"-trees-{n_trees}" if n_trees > 1 else ""
+    evaluation = base / ("xr-linear-evaluation" if method == "xr-linear" else f"{preset}/evaluation{suffix}")
+    steps = ["load", "matcher"] + ([] if method == "xr-linear" else ["matching", f"{preset}/assignment"])
     trees = [base, *(base / f"tree-{t}" for t in range(2, n_trees + 1))]
-    if method == "xr-linear":
-        models, evaluation = ["xr-linear"], base / "xr-linear-evaluation"
-        steps = ["load", "matcher", *models]
-    else:
-        models = [f"{preset}/overlap"] + (["xr-linear"] if PRESETS[preset].first_weight > 0 else [])
-        steps = ["load", "matcher", "matching", f"{preset}/assignment", *models]
-        suffix = f"-trees-{n_trees}" if n_trees > 1 else ""
-        evaluation = base / preset / f"evaluation{suffix}"
+    models = [voice.folder for voice in Predictor.load(evaluation).voices]
     return {
         "training_seconds": round(training_seconds(run), 3),
         "training_parts": {name: s for name, s in run["seconds"].items() if name not in BESIDES},
-        "training_peak_mib": max(_peak(tree / step) for tree in trees for step in steps),
-        "model_mb": round(sum(size_mb(tree / model) for tree in trees for model in models), 3),
+        "training_peak_mib": max(
+            _peak(stage) for stage in (*(tree / step for tree in trees for step in steps), *models)
+        ),
+        "model_mb": round(sum(map(size_mb, models)), 3),
     }, evaluation
 
 
