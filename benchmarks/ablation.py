@@ -48,6 +48,8 @@ SETTINGS = {
     "tuned": ("--preset", "tuned"),
     "lean": ("--preset", "lean"),
 }
+# Stand in every table, for comparison.
+REFERENCES = ("XR-Linear", "paper")
 COLUMNS = ("P@1", "P@3", "P@5", "R@10", "PSP@5", "candidates", "second training, s", "VI difference")
 
 
@@ -88,15 +90,30 @@ def measure(
     ]
 
 
-def print_table(dataset: str, rows: list[dict[str, Any]]) -> None:
-    """A row per setting: mean and standard deviation over seeds."""
-    seeds = len({row["seed"] for row in rows})
-    known = [column for column in COLUMNS if any(row[column] is not None for row in rows)]
-    print(f"\n{dataset}, {seeds} seed{'s' * (seeds > 1)}\n\n| setting | " + " | ".join(known) + " |")
+def print_tables(dataset: str, rows: list[dict[str, Any]]) -> None:
+    """A row per setting: mean and standard deviation over seeds; a table for all that have the same seeds."""
+    seeds_of: dict[str, frozenset[int]] = {
+        name: frozenset(row["seed"] for row in rows if row["setting"] == name)
+        for name in dict.fromkeys(row["setting"] for row in rows)
+    }
+    for seeds in sorted(set(seeds_of.values()), key=len, reverse=True):
+        settings = [
+            name
+            for name in ("XR-Linear", *SETTINGS)
+            if seeds_of.get(name) == seeds or (name in REFERENCES and seeds_of.get(name, seeds) > seeds)
+        ]
+        _print_table(dataset, sorted(seeds), settings, [row for row in rows if row["seed"] in seeds])
+
+
+def _print_table(dataset: str, seeds: list[int], settings: list[str], rows: list[dict[str, Any]]) -> None:
+    of_setting = {name: [row for row in rows if row["setting"] == name] for name in settings}
+    chosen = [row for of in of_setting.values() for row in of]
+    known = [column for column in COLUMNS if any(row[column] is not None for row in chosen)]
+    which = f"{len(seeds)} seeds" if len(seeds) > 1 else f"seed {seeds[0]}"
+    print(f"\n{dataset}, {which}\n\n| setting | " + " | ".join(known) + " |")
     print("|---|" + "---:|" * len(known))
-    for name in ("XR-Linear", *SETTINGS):
-        if chosen := [row for row in rows if row["setting"] == name]:
-            print(f"| {name} | " + " | ".join(_cell(chosen, column) for column in known) + " |")
+    for name, of in of_setting.items():
+        print(f"| {name} | " + " | ".join(_cell(of, column) for column in known) + " |")
 
 
 def _cell(rows: list[dict[str, Any]], column: str) -> str:
@@ -127,7 +144,7 @@ def main() -> None:
                     same = (new["setting"], new["seed"])
                     rows = [row for row in rows if (row["setting"], row["seed"]) != same] + [new]
                 write_json(path, {name: made[name] for name in ("versions", "machine")} | {"rows": rows})
-        print_table(dataset, rows)
+        print_tables(dataset, rows)
 
 
 if __name__ == "__main__":

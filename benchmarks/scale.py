@@ -10,7 +10,7 @@ measures on synthetic data (benchmarks/synthetic.py), each time in a fresh proce
     copies        n_copies from 1 to 5, at 20,000 instances and 5,000 labels
     threads       1, 2, 4, ... and all cores, at 40,000 instances and 5,000 labels
     assignment    the assignment alone, at the shape of amazon-3m (benchmarks/assignment.py)
-    amazon-670k   a base run of that set's shape; hours perhaps, so only if it is asked for
+    amazon-670k   a base run of that set's shape; half an hour on two cores, so only if it is asked for
 
 writes every repeat to benchmarks/results/scale.json as soon as it is there, and at last prints tables of
 exponents and medians as Markdown, and draws scale.png and .svg beside the results. What the results have is

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import stage_costs
-from ablation import columns, print_table
+from ablation import columns, print_tables
 from compare import print_comparison
 from growth import print_scale
 
@@ -248,7 +248,7 @@ def print_ablations(only: tuple[str, ...] | None = None) -> None:
     """Each setting, or some, on each dataset, over seeds."""
     for result in results("ablation"):
         rows = [row for row in result["rows"] if only is None or row["setting"] in only]
-        print_table(result["dataset"], rows)
+        print_tables(result["dataset"], rows)
 
 
 def print_rivals() -> None:
@@ -257,9 +257,9 @@ def print_rivals() -> None:
         print_comparison(result)
 
 
-def print_growth() -> None:
-    """How costs grow."""
-    print_scale(json.loads((RESULTS / "scale.json").read_text(encoding="utf-8")))
+def print_growth(name: str) -> None:
+    """How costs grow, from the results of that name."""
+    print_scale(json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")))
 
 
 TABLES: dict[str, Callable[[], None]] = {
@@ -276,7 +276,8 @@ TABLES: dict[str, Callable[[], None]] = {
     "imports": print_imports,
     "compare": print_rivals,
     "stage-costs": lambda: stage_costs.print_table(list(results("stage_costs"))),
-    "scale": print_growth,
+    "scale": partial(print_growth, "scale"),
+    "scale-amazon-670k": partial(print_growth, "scale-amazon-670k"),
 }
 
 
