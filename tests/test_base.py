@@ -244,6 +244,12 @@ def test_more_rounds_go_on_from_the_first(base: Command, finished: Path, tmp_pat
     report = json.loads((model_dir / "verbs" / "base" / "report.json").read_text())
     assert report["runs"][1]["overlap"]["rounds"] == 2
     assert report["runs"][1]["model"] == "paper/overlap-round-2"
+    # Its name tells it from the first round's, which stays.
+    assert report["runs"][1]["variant"] == "paper-round-2"
+    assert "overlap (paper-round-2, n_copies" in result.stdout
+    with (model_dir / "verbs" / "base" / "frontier.csv").open(newline="") as file:
+        names = [row["setting"] for row in csv.DictReader(file)]
+    assert names == ["XR-Linear", "paper-round-2", "paper"]
 
 
 def test_variants_stand_beside_one_another(base: Command, finished: Path, tmp_path: Path):

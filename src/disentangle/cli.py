@@ -318,7 +318,9 @@ def _variant(preset: str, layers: tuple[dict[str, Any], ...]) -> Variant:
         return "".join(f"-{name}-{after[name]}" for name in names).replace("_", "-")
 
     folder = preset + said(name for name in changed if name not in SCORING)
-    return Variant(folder + said(name for name in changed if name in SCORING), folder, preset, params)
+    last = f"-round-{params.rounds}" if params.rounds > 1 else ""
+    name = folder + last + said(name for name in changed if name in SCORING)
+    return Variant(name, folder, preset, params)
 
 
 P = TypeVar("P")

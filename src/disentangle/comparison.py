@@ -44,9 +44,9 @@ class Variant:
     Attributes
     ----------
     name : str
-        The preset's, with what was changed of it.
+        The preset's, with what was changed of it. Its evaluation's folder ends in what is not in `folder`.
     folder : str
-        Of its models: the same without the parts of which they know nothing.
+        Of its models: the same without their rounds, and without the parts of which they know nothing.
     preset : str
         Name of the setting that `params` started from.
     params : OverlapParams
@@ -223,8 +223,7 @@ class Comparison:
             assign = self._assignment(variant, suffix, model, match)
             model = self._retraining(variant, suffix, model, match, assign)
             steps += [match, assign, model]
-        scored = variant.name.removeprefix(variant.folder)
-        folder = f"{variant.folder}/evaluation{suffix}{scored}"
+        folder = f"{variant.folder}/evaluation{variant.name.removeprefix(variant.folder)}"
         evaluation = self.evaluation(self.models(model, variant), folder)
         # Not part of the comparison: where the overlap sends its training instances.
         beam_size = self._prediction(variant).beam_size
