@@ -197,19 +197,19 @@ def test_without_xr_linear_the_ranker_is_trained_only_where_it_has_a_share(
 def test_retraining_hands_its_parts_to_the_solver(
     verbs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    drawn: list[sp.csr_matrix] = []
+    found: list[tuple[sp.csr_matrix, np.ndarray]] = []
 
-    sample = negatives.sample_negatives
+    spread = negatives.spread
 
-    def draw(M: sp.csr_matrix, share: float, seed: int) -> sp.csr_matrix:
-        drawn.append(M)
-        return sample(M, share, seed)
+    def keep(M: sp.csr_matrix, drawn: np.ndarray, n_instances: int) -> sp.csr_matrix:
+        found.append((M, drawn))
+        return spread(M, drawn, n_instances)
 
-    monkeypatch.setattr(negatives, "sample_negatives", draw)
+    monkeypatch.setattr(negatives, "spread", keep)
     parts = (
         OverlapParams(eps=1.0),
         OverlapParams(eps=1.0, matcher_eps=0.1),
-        OverlapParams(eps=0.1, matcher_eps=1.0, negatives=1.0, predict_beam=3),
+        OverlapParams(eps=0.1, matcher_eps=1.0, negatives=0.5, predict_beam=3),
     )
     variants = tuple(Variant(f"v{i}", f"v{i}", "paper", params) for i, params in enumerate(parts))
     settings = Settings(threads=2, variants=variants, tree=TreeParams(nr_splits=8, max_leaf_size=10))
@@ -224,10 +224,12 @@ def test_retraining_hands_its_parts_to_the_solver(
     assert all(a != b for a, b in zip(both_loose[:-1], strict_matcher[:-1], strict=True))
     assert both_loose[-1] == strict_matcher[-1]
     assert both_loose[:-1] == strict_ranker[:-1]
-    # Negatives are drawn from what the retrained matcher finds with the beam that it predicts with.
-    (M,) = drawn
+    # Negatives are where the retrained matcher sends drawn instances with the beam that it predicts with.
+    ((M, drawn),) = found
+    X = comparison.dataset.X_trn
+    assert 0.4 < len(drawn) / X.shape[0] < 0.6
     matcher = xlinear.load_matcher(comparison.overlaps[2].model.folder)
-    assert (xlinear.match(matcher, comparison.dataset.X_trn, 3, threads=1) != M).nnz == 0
+    assert (xlinear.match(matcher, X[drawn], 3, threads=1) != M).nnz == 0
 
 
 def test_more_rounds_go_on_from_the_first(base: Command, finished: Path, tmp_path: Path):

@@ -1,4 +1,4 @@
-"""Drawing clusters in which an instance is a negative."""
+"""Drawing instances that are negatives where the matcher sends them."""
 
 from __future__ import annotations
 
@@ -7,21 +7,25 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from disentangle.negatives import sample_negatives
-
-M = sp.csr_matrix(np.array([[0.5, 0, 1], [0, 0.25, 0], [0, 0, 0]], dtype=np.float32))
+from disentangle.negatives import draw_instances, spread
 
 
-def test_the_whole_share_is_what_is_matched():
-    drawn = sample_negatives(M, 1.0, seed=0)
-    assert drawn.toarray().tolist() == [[1, 0, 1], [0, 1, 0], [0, 0, 0]]
-    assert drawn.dtype == np.float32
+def test_the_whole_share_is_every_instance():
+    assert draw_instances(4, 1.0, seed=0).tolist() == [0, 1, 2, 3]
+    assert draw_instances(4, 0.0, seed=0).tolist() == []
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0, 1))
-def test_a_draw_is_a_share_of_what_is_matched_and_the_same_with_the_same_seed(seed: int, share: float):
-    matched = sp.random(200, 12, density=0.4, format="csr", dtype=np.float32, random_state=seed)
-    drawn = sample_negatives(matched, share, seed)
-    assert (drawn.toarray() <= (matched.toarray() > 0)).all()
-    assert abs(drawn.nnz - share * matched.nnz) < 6 * np.sqrt(matched.nnz) / 2 + 1
-    assert (drawn != sample_negatives(matched, share, seed)).nnz == 0
+def test_a_draw_is_a_share_and_the_same_with_the_same_seed(seed: int, share: float):
+    drawn = draw_instances(1000, share, seed)
+    assert abs(len(drawn) - 1000 * share) < 6 * np.sqrt(1000) / 2 + 1
+    assert (np.diff(drawn) > 0).all()
+    assert np.array_equal(drawn, draw_instances(1000, share, seed))
+
+
+def test_matches_of_the_drawn_are_ones_in_their_rows():
+    M = sp.csr_matrix(np.array([[0.5, 0, 1], [0, 0, 0], [0, 0.25, 0]], dtype=np.float32))
+    negatives = spread(M, np.array([1, 2, 4]), 5)
+    assert negatives.toarray().tolist() == [[0, 0, 0], [1, 0, 1], [0, 0, 0], [0, 0, 0], [0, 1, 0]]
+    assert negatives.dtype == np.float32
+    assert spread(M[:0], np.array([], np.int64), 2).toarray().tolist() == [[0, 0, 0], [0, 0, 0]]

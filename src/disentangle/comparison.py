@@ -352,7 +352,7 @@ class Comparison:
         self, out: Path, model: Stage, assign: Stage, match: Stage, variant: Variant
     ) -> dict[str, Any]:
         from . import tree, xlinear
-        from .negatives import sample_negatives
+        from .negatives import draw_instances, spread
         from .overlap import OVERLAP_FILE, load_overlap
         from .pseudo import expand_labels
 
@@ -378,8 +378,9 @@ class Comparison:
         matcher_eps = params.eps if params.matcher_eps is None else params.matcher_eps
         matcher = xlinear.train_matcher(X, Y, chain, predict, threads, matcher_eps)
         if params.negatives > 0:
-            M = xlinear.match(xlinear.for_prediction(matcher), X, predict.beam_size, threads)
-            negatives = sample_negatives(M, params.negatives, settings.tree.seed)
+            drawn = draw_instances(X.shape[0], params.negatives, settings.tree.seed)
+            M = xlinear.match(xlinear.for_prediction(matcher), X[drawn], predict.beam_size, threads)
+            negatives = spread(M, drawn, X.shape[0])
         retrained = xlinear.train_ranker(
             X, Y, chain, matcher, predict, threads, negatives, params.eps, params.hinge
         )

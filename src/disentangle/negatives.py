@@ -1,4 +1,4 @@
-"""Which further clusters an instance is a negative in: a share of those that it matches."""
+"""In which further clusters instances are negatives: where the matcher sends a share of them."""
 
 from __future__ import annotations
 
@@ -6,25 +6,44 @@ import numpy as np
 import scipy.sparse as sp
 
 
-def sample_negatives(M: sp.csr_matrix, share: float, seed: int) -> sp.csr_matrix:
-    """Draw a share of the clusters that each instance matches.
+def draw_instances(n_instances: int, share: float, seed: int) -> np.ndarray:
+    """Draw the instances that are to be negatives wherever the matcher sends them.
 
     A ranker trained on teacher-forcing negatives alone has never seen most of the instances that the beam
-    will send it. PECOS's matcher-aware negatives are all of these; a share of them costs less.
+    will send it. PECOS's matcher-aware negatives are all of these. Labels are trained one by one, so it is
+    the same to each whether instances are drawn once or for every cluster; but then only they are matched.
 
     Parameters
     ----------
-    M : csr_matrix of shape (n_instances, n_clusters)
+    n_instances : int
     share : float
         0 to 1.
     seed : int
 
     Returns
     -------
-    csr_matrix of shape (n_instances, n_clusters), float32
-        Ones.
+    ndarray of int64
+        Rising.
     """
-    drawn = np.random.default_rng(seed).random(M.nnz) < share
-    indptr = np.concatenate([[0], np.cumsum(drawn)])[M.indptr]
-    ones = np.ones(indptr[-1], np.float32)
-    return sp.csr_matrix((ones, M.indices[drawn], indptr), shape=M.shape)
+    return np.flatnonzero(np.random.default_rng(seed).random(n_instances) < share)
+
+
+def spread(M: sp.csr_matrix, drawn: np.ndarray, n_instances: int) -> sp.csr_matrix:
+    """The clusters that the drawn instances match, as negatives of all instances.
+
+    Parameters
+    ----------
+    M : csr_matrix of shape (len(drawn), n_clusters)
+    drawn : ndarray of int64
+        From `draw_instances`.
+    n_instances : int
+
+    Returns
+    -------
+    csr_matrix of shape (n_instances, n_clusters), float32
+        Ones; rows of instances that were not drawn are empty.
+    """
+    sizes = np.zeros(n_instances + 1, np.int64)
+    sizes[drawn + 1] = np.diff(M.indptr)
+    ones = np.ones(M.nnz, np.float32)
+    return sp.csr_matrix((ones, M.indices, sizes.cumsum()), shape=(n_instances, M.shape[1]))

@@ -113,8 +113,8 @@ class OverlapParams:
     split : {"flat", "nested"}
         Where the parts of a cluster that was split go: to its parent, or under the cluster, as a level more.
     negatives : float
-        In retraining, an instance is a negative in its own labels' clusters, and in this share of the
-        others that the retrained matcher sends it to.
+        In retraining, all instances are negatives in their own labels' clusters, and this share of them in
+        all others that the retrained matcher sends them to.
     eps : float
         Tolerance at which PECOS's solver stops in retraining; 0.1 is PECOS's default.
     matcher_eps : float or None
@@ -216,21 +216,21 @@ class BinParams:
 
 # A preset is a named setting of everything that makes one overlap variant.
 DEFAULT_PRESET = "paper"
-_LEAN = OverlapParams(
+_SPLIT = OverlapParams(
     n_copies=3,
     gain="scores",
     positives="frequent",
     leaf_size=50,
     split="nested",
-    eps=0.3,
     matcher_eps=1.0,
+    hinge=4,
     predict_beam=20,
     merge="noisy-or",
 )
 PRESETS = {
     DEFAULT_PRESET: OverlapParams(),
-    "tuned": replace(_LEAN, negatives=0.6, hinge=4),
-    "lean": _LEAN,
+    "tuned": replace(_SPLIT, negatives=0.6, eps=0.3),
+    "lean": replace(_SPLIT, negatives=0.2, eps=1.0),
 }
 
 
