@@ -29,6 +29,7 @@ SWEEPS = {
     "leaf-size": TOLERANCES + "--eps 0.3 --matcher-eps 1 --negatives 0.6 --grid leaf_size=50,70,100",
     "hinge": "--preset tuned --grid hinge=3,4",
     "lean": NESTED + "--predict-beam 16 --grid negatives=0,0.1,0.15",
+    "lean-hinge": "--preset lean --grid negatives=0,0.2 --grid hinge=3,4",
 }
 
 

@@ -210,6 +210,7 @@ def test_retraining_hands_its_parts_to_the_solver(
         OverlapParams(eps=1.0),
         OverlapParams(eps=1.0, matcher_eps=0.1),
         OverlapParams(eps=0.1, matcher_eps=1.0, negatives=0.5, predict_beam=3),
+        OverlapParams(eps=1.0, negatives=1e-9),
     )
     variants = tuple(Variant(f"v{i}", f"v{i}", "paper", params) for i, params in enumerate(parts))
     settings = Settings(threads=2, variants=variants, tree=TreeParams(nr_splits=8, max_leaf_size=10))
@@ -220,10 +221,11 @@ def test_retraining_hands_its_parts_to_the_solver(
         ranker = one.model.folder / "ranker"
         depth = len(list(ranker.glob("*.model")))
         layers.append([(ranker / f"{d}.model" / "W.npz").read_bytes() for d in range(depth)])
-    both_loose, strict_matcher, strict_ranker = layers
+    both_loose, strict_matcher, strict_ranker, none_drawn = layers
     assert all(a != b for a, b in zip(both_loose[:-1], strict_matcher[:-1], strict=True))
     assert both_loose[-1] == strict_matcher[-1]
     assert both_loose[:-1] == strict_ranker[:-1]
+    assert both_loose == none_drawn
     # Negatives are where the retrained matcher sends drawn instances with the beam that it predicts with.
     ((M, drawn),) = found
     X = comparison.dataset.X_trn

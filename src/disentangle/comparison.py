@@ -377,8 +377,8 @@ class Comparison:
         predict, threads, negatives = self._prediction(variant), settings.threads, None
         matcher_eps = params.eps if params.matcher_eps is None else params.matcher_eps
         matcher = xlinear.train_matcher(X, Y, chain, predict, threads, matcher_eps)
-        if params.negatives > 0:
-            drawn = draw_instances(X.shape[0], params.negatives, settings.tree.seed)
+        drawn = draw_instances(X.shape[0], params.negatives, settings.tree.seed)
+        if len(drawn):
             M = xlinear.match(xlinear.for_prediction(matcher), X[drawn], predict.beam_size, threads)
             negatives = spread(M, drawn, X.shape[0])
         retrained = xlinear.train_ranker(
