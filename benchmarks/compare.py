@@ -302,7 +302,8 @@ def _print_series(dataset: str, series: dict[str, Any]) -> None:
     counts = sorted({len(of_method) for of_method in by_method.values() if of_method})
     repeats = " to ".join(dict.fromkeys((str(counts[0]), str(counts[-1]))))
     on = f"{machine['processor']}, {machine['cores']} cores"
-    print(f"\n{dataset}, repeats: {repeats}, threads: {series['threads']}, on {on}\n")
+    version = series["versions"]["disentangle"]
+    print(f"\n{dataset}, version {version}, repeats: {repeats}, threads: {series['threads']}, on {on}\n")
     references = [name for name in REFERENCES if by_method[name]]
     header = [*FIGURES, "train s", *(f"/ {name}" for name in references), *(cost[0] for cost in COSTS)]
     print("| method | " + " | ".join(header) + " |")

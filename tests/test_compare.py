@@ -35,6 +35,7 @@ def run(method: str, repeat: int, seconds: float, **changes: Any) -> dict[str, A
 
 SERIES = {
     "machine": {"processor": "Slow", "cores": 4},
+    "versions": {"disentangle": "1.2.3"},
     "threads": 2,
     "skipped": {"ovr-svm": "too large"},
     "runs": [
@@ -66,7 +67,7 @@ def test_the_table_has_medians_with_ranges_and_ratios_of_the_same_repeat(capsys:
     assert "/ omikuji-bonsai" not in cells["lean"]
     assert cells["omikuji-parabel"]["/ omikuji-parabel"] == "1.00"
     assert cells["omikuji-parabel"]["without loading"] == ""
-    assert "vullib, repeats: 3, threads: 2, on Slow, 4 cores" in printed
+    assert "vullib, version 1.2.3, repeats: 3, threads: 2, on Slow, 4 cores" in printed
     assert "ovr-svm was not run: too large." in printed
 
 
