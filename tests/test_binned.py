@@ -125,4 +125,6 @@ def test_figures_match_the_paper_authors_scripts(
         assert run["recall"] == pytest.approx(expected["recall_at_1_to_10"], abs=tolerance)
     metric = json.loads((folder / "metric" / "report.json").read_text())
     expected = reference["binned/vi"]["mean_difference"]
-    assert metric["mean_difference"] == pytest.approx(expected, abs=0.1 if dataset == "vullib" else 0.06)
+    # On vullib it is 0.29 ± 0.04 over seeds 0 to 7, and theirs is of one draw as well: two draws differ by
+    # less than three times 0.04 times the root of two.
+    assert metric["mean_difference"] == pytest.approx(expected, abs=0.17 if dataset == "vullib" else 0.06)
