@@ -92,15 +92,13 @@ def measure(
 
 def print_tables(dataset: str, rows: list[dict[str, Any]]) -> None:
     """A row per setting: mean and standard deviation over seeds; a table for all that have the same seeds."""
-    seeds_of: dict[str, frozenset[int]] = {
-        name: frozenset(row["seed"] for row in rows if row["setting"] == name)
-        for name in dict.fromkeys(row["setting"] for row in rows)
-    }
-    for seeds in sorted(set(seeds_of.values()), key=len, reverse=True):
+    names = ("XR-Linear", *SETTINGS)
+    seeds_of = {name: frozenset(row["seed"] for row in rows if row["setting"] == name) for name in names}
+    for seeds in sorted(set(seeds_of.values()) - {frozenset()}, key=len, reverse=True):
         settings = [
             name
-            for name in ("XR-Linear", *SETTINGS)
-            if seeds_of.get(name) == seeds or (name in REFERENCES and seeds_of.get(name, seeds) > seeds)
+            for name in names
+            if seeds_of[name] == seeds or (name in REFERENCES and seeds_of[name] > seeds)
         ]
         _print_table(dataset, sorted(seeds), settings, [row for row in rows if row["seed"] in seeds])
 
