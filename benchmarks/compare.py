@@ -183,15 +183,15 @@ def train_ours(task: Task, method: str, seed: int) -> tuple[Run, Path]:
     run = runs[0] if method == "xr-linear" else runs[-1]
     suffix = f"-trees-{n_trees}" if n_trees > 1 else ""
     evaluation = base / ("xr-linear-evaluation" if method == "xr-linear" else f"{preset}/evaluation{suffix}")
-    steps = ["load", "matcher"] + ([] if method == "xr-linear" else ["matching", f"{preset}/assignment"])
+    # A preset may start from a matcher of its own.
+    steps = ["load", "matcher*"] + ([] if method == "xr-linear" else ["matching*", f"{preset}/assignment"])
     trees = [base, *(base / f"tree-{t}" for t in range(2, n_trees + 1))]
     models = [voice.folder for voice in Predictor.load(evaluation).voices]
+    before = [stage for tree in trees for step in steps for stage in tree.glob(step)]
     return {
         "training_seconds": round(training_seconds(run), 3),
         "training_parts": {name: s for name, s in run["seconds"].items() if name not in BESIDES},
-        "training_peak_mib": max(
-            _peak(stage) for stage in (*(tree / step for tree in trees for step in steps), *models)
-        ),
+        "training_peak_mib": max(_peak(stage) for stage in (*before, *models)),
         "model_mb": round(sum(map(size_mb, models)), 3),
     }, evaluation
 

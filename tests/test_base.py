@@ -24,7 +24,7 @@ import scipy.sparse as sp
 from conftest import ROOT, SHARED, Command
 from pecos.xmc.xlinear import XLinearModel
 
-from disentangle import data, negatives, xlinear
+from disentangle import data, negatives, tree, xlinear
 from disentangle.comparison import Comparison, Settings, Variant
 from disentangle.metrics import precision, rank
 from disentangle.overlap import Overlap
@@ -142,6 +142,11 @@ def test_a_second_run_prints_the_table_and_does_nothing_else(base: Command, fini
     ("option", "redone"),
     [
         (("--threads", "1"), []),
+        (
+            ("--first-eps", "3"),
+            ["matcher-eps-3.0", "matching-eps-3.0"]
+            + [stage.replace("paper", "paper-first-eps-3.0") for stage in STAGES[5:]],
+        ),
         (("--n-copies", "3"), [stage.replace("paper", "paper-n-copies-3") for stage in STAGES[5:]]),
         (("--merge", "max"), ["paper/evaluation-merge-max"]),
         (("--first-weight", "0.2"), ["paper/evaluation-first-weight-0.2"]),
@@ -192,6 +197,33 @@ def test_without_xr_linear_the_ranker_is_trained_only_where_it_has_a_share(
     assert base("--without-xr-linear").returncode == 0
     settings = [row["setting"] for row in csv.DictReader((report.parent / "frontier.csv").open())]
     assert settings == ["paper", "XR-Linear", "paper-first-weight-0.2"]
+
+
+def test_overlaps_may_start_from_another_matcher_on_the_same_tree(base: Command, tmp_path: Path):
+    start = ("--first-eps", "3", "--preset", "paper,lean")
+    stages = ["matcher-eps-3.0", "matching-eps-3.0"]
+    result = base("--without-xr-linear", *start)
+    # One for both, even if it is forced.
+    assert [stage for stage in stages_run(result) if "/" not in stage] == ["load", *stages]
+    result = base("--without-xr-linear", "--force", *start)
+    assert [stage for stage in stages_run(result) if "/" not in stage] == ["load", *stages]
+    folder = tmp_path / "model" / "verbs" / "base"
+
+    def trained(*names: str) -> float:
+        records = [json.loads((folder / name / "stage.json").read_text()) for name in names]
+        return sum(record["seconds"]["train"] for record in records)
+
+    run, _ = json.loads((folder / "report.json").read_text())["runs"]
+    assert run["seconds"]["train"] == pytest.approx(trained("matcher-eps-3.0"))
+    # XR-Linear's own has a share in the scores, and its training counts as well.
+    assert base("--first-eps", "3", "--first-weight", "0.2").returncode == 0
+    xr_linear, run = json.loads((folder / "report.json").read_text())["runs"]
+    assert xr_linear["seconds"]["train"] == pytest.approx(trained("matcher", "xr-linear"))
+    assert run["seconds"]["train"] == pytest.approx(trained("matcher", "xr-linear", "matcher-eps-3.0"))
+    loose, strict = folder / "matcher-eps-3.0", folder / "matcher"
+    assert tree.load_chain(loose) == tree.load_chain(strict)
+    weights = [sp.load_npz(one / "ranker" / "1.model" / "W.npz") for one in (loose, strict)]
+    assert (weights[0] != weights[1]).nnz > 0
 
 
 def test_retraining_hands_its_parts_to_the_solver(
@@ -545,6 +577,7 @@ MISTAKES = [
     (("base", "verbs", "--first-beam", "0"), "first_beam must be at least 1, got 0"),
     (("base", "verbs", "--eps", "0"), "eps must be a positive number, got 0.0"),
     (("base", "verbs", "--hinge", "7"), "hinge must be in 1..6, got 7"),
+    (("base", "verbs", "--first-eps", "0"), "first_eps must be a positive number, got 0.0"),
     (("base", "verbs", "--matcher-eps", "inf"), "matcher_eps must be a positive number, got inf"),
     (("base", "verbs", "--predict-beam", "0"), "predict_beam must be at least 1, got 0"),
     (("base", "verbs", "--coverage", "nan"), "coverage must be in 0..1, got nan"),

@@ -227,6 +227,7 @@ def _add_job(
 
 
 _PARTS: tuple[tuple[str, Callable[[str], Any], str], ...] = (
+    ("first_eps", float, "tolerance of the solver in training the matcher that choices are made by"),
     ("n_copies", int, "most clusters per label, the first included"),
     ("gain", str, "of a cluster for a label, per matching instance: 1, or the matcher's score"),
     (
@@ -242,8 +243,8 @@ _PARTS: tuple[tuple[str, Callable[[str], Any], str], ...] = (
     (
         "negatives",
         float,
-        "share of the clusters that the retrained matcher finds for an instance, besides its labels' own, "
-        "whose labels are trained against it",
+        "share of the instances that labels are trained against wherever the retrained matcher sends them, "
+        "besides all in their own labels' clusters",
     ),
     ("eps", float, "tolerance of the solver in retraining"),
     ("matcher_eps", float, "the same for the levels above the leaves, if not --eps"),

@@ -17,6 +17,7 @@ from . import data, estimate
 from .memory import Budget
 from .params import (
     DEFAULT_PRESET,
+    EPS,
     FREQUENT,
     MAX_K,
     PRESETS,
@@ -132,7 +133,7 @@ class Overlapped:
     ----------
     variant : Variant
     steps : tuple of Stage
-        From the first model's matching to `model`.
+        From the first model's matcher to `model`.
     model, evaluation, matching : Stage
         The last retrained model, its figures, and where it sends its training instances.
     """
@@ -173,21 +174,17 @@ class Comparison:
         self.settings = settings
         self.load = self._stage("load", "load", self._load, source.inputs, ("data", "matrices"))
         # Two stages, because an overlap in whose scores XR-Linear has no share needs its matcher alone.
-        modules = ("tree", "xlinear")
-        beam = {"beam_size": settings.predict.beam_size}
-        self.matcher = self._stage(
-            "train", "matcher", self._train_matcher, asdict(settings.tree) | beam, modules, (self.load,)
-        )
+        self._firsts: dict[float, tuple[Stage, Stage]] = {}
+        self.matcher, self.matching = self._first(EPS)
         self.xr_linear = self._stage(
             "train",
             "xr-linear",
             self._train_ranker,
             asdict(settings.predict),
-            modules,
+            ("tree", "xlinear"),
             (self.load, self.matcher),
         )
         self.xr_linear_evaluation = self.evaluation(self.models(self.xr_linear, None), "xr-linear-evaluation")
-        self.matching = self._matching_stage("matching", self.matcher)
         self.overlaps = [self._overlapped(variant) for variant in settings.variants]
 
     def _stage(
@@ -213,9 +210,25 @@ class Comparison:
             title=f"{self.prefix}{folder}",
         )
 
+    def _first(self, eps: float) -> tuple[Stage, Stage]:
+        """The first model's matcher, trained with a tolerance, and where it sends training instances."""
+        if eps not in self._firsts:
+            suffix = "" if eps == EPS else f"-eps-{eps}"
+            matcher = self._stage(
+                "train",
+                f"matcher{suffix}",
+                partial(self._train_matcher, eps=eps),
+                asdict(self.settings.tree) | {"beam_size": self.settings.predict.beam_size, "eps": eps},
+                ("tree", "xlinear"),
+                (self.load,),
+            )
+            self._firsts[eps] = matcher, self._matching_stage(f"matching{suffix}", matcher)
+        return self._firsts[eps]
+
     def _overlapped(self, variant: Variant) -> Overlapped:
         """All rounds of one variant."""
-        model, match, steps = self.matcher, self.matching, []
+        model, match = self._first(variant.params.first_eps)
+        steps = [model]
         for r in range(1, variant.params.rounds + 1):
             suffix = "" if r == 1 else f"-round-{r}"
             if r > 1:
@@ -312,12 +325,12 @@ class Comparison:
         costs = estimate.size_of(self.dataset.X_trn, self.dataset.Y_trn)
         return self.dataset.sizes() | {"costs": asdict(costs), "notes": list(self.dataset.notes)}
 
-    def _train_matcher(self, out: Path) -> dict[str, Any]:
+    def _train_matcher(self, out: Path, eps: float) -> dict[str, Any]:
         from . import tree, xlinear
 
         X, Y = self.dataset.X_trn, self.dataset.Y_trn.tocsc()
         chain = tree.build_chain(X, Y, self.settings.tree, self.settings.threads)
-        matcher = xlinear.train_matcher(X, Y, chain, self.settings.predict, self.settings.threads)
+        matcher = xlinear.train_matcher(X, Y, chain, self.settings.predict, self.settings.threads, eps)
         xlinear.save(matcher, out)
         tree.save_leaf_level(chain, out)
         return {}
@@ -441,11 +454,12 @@ class Comparison:
 
     def steps(self, one: Overlapped | None) -> tuple[Stage, ...]:
         """All that a variant's scores, or XR-Linear's (None), are made by."""
+        xr_linear = (self.load, self.matcher, self.xr_linear)
         if one is None:
-            return (self.load, self.matcher, self.xr_linear)
-        # Of XR-Linear's own stage only what is asked for its share in the scores.
-        first = [model for model in one.evaluation.needs if model is self.xr_linear]
-        return (self.load, self.matcher, *first, *one.steps)
+            return xr_linear
+        # Of XR-Linear's own stages only what the variant starts from, or asks for its share in the scores.
+        first = xr_linear if self.xr_linear in one.evaluation.needs else (self.load,)
+        return tuple(dict.fromkeys((*first, *one.steps)))
 
     def earlier_runs(self, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Figures that earlier calls have left beside these runs, on the same data."""

@@ -74,6 +74,8 @@ class PredictParams:
         at_least("top_k", self.top_k, MAX_K)
 
 
+# PECOS's default tolerance of its solver.
+EPS = 0.1
 # PECOS's default: scores are exp(-max(0, 1 - z)^3).
 HINGE = 3
 MAX_HINGE = 6
@@ -90,6 +92,9 @@ class OverlapParams:
 
     Attributes
     ----------
+    first_eps : float
+        Tolerance at which PECOS's solver stops in training the matcher that the choices are made by; another
+        one than `EPS` makes that a matcher of its own beside XR-Linear's, on the same tree.
     n_copies : int
         The paper's lambda: most clusters a label may be in, the first included; 1 means no overlap.
     gain : {"counts", "scores"}
@@ -116,7 +121,7 @@ class OverlapParams:
         In retraining, all instances are negatives in their own labels' clusters, and this share of them in
         all others that the retrained matcher sends them to.
     eps : float
-        Tolerance at which PECOS's solver stops in retraining; 0.1 is PECOS's default.
+        The solver's tolerance in retraining; 0.1 is PECOS's default.
     matcher_eps : float or None
         The same for the levels above the leaves; None for `eps`.
     hinge : int
@@ -134,6 +139,7 @@ class OverlapParams:
         How often match, assign and retrain are run, each round on the last round's model.
     """
 
+    first_eps: float = EPS
     n_copies: int = 2
     gain: str = "counts"
     coverage: float = 0.0
@@ -143,7 +149,7 @@ class OverlapParams:
     leaf_size: int | None = None
     split: str = "flat"
     negatives: float = 0.0
-    eps: float = 0.1
+    eps: float = EPS
     matcher_eps: float | None = None
     hinge: int = HINGE
     predict_beam: int | None = None
@@ -168,7 +174,7 @@ class OverlapParams:
         for name in ("predict_beam", "first_beam"):
             if (beam_size := getattr(self, name)) is not None:
                 at_least(name, beam_size, 1)
-        for name in ("eps", "matcher_eps"):
+        for name in ("first_eps", "eps", "matcher_eps"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise DisentangleError(f"{name} must be a positive number, got {value}")
@@ -217,6 +223,7 @@ class BinParams:
 # A preset is a named setting of everything that makes one overlap variant.
 DEFAULT_PRESET = "paper"
 _SPLIT = OverlapParams(
+    first_eps=3.0,
     n_copies=3,
     gain="scores",
     positives="frequent",

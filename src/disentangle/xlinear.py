@@ -19,7 +19,7 @@ from pecos.xmc.xlinear import XLinearModel
 
 from .interrupt import interruptible
 from .memory import UNLIMITED, Budget
-from .params import HINGE, PredictParams
+from .params import EPS, HINGE, PredictParams
 from .progress import track
 from .tree import LEAF_LEVEL
 
@@ -36,7 +36,7 @@ def train_matcher(
     chain: ClusterChain,
     params: PredictParams,
     threads: int,
-    eps: float = 0.1,
+    eps: float = EPS,
 ) -> XLinearModel:
     """Train the levels above the leaves on a given tree, with PECOS's defaults for everything else.
 
@@ -66,7 +66,7 @@ def train_ranker(
     params: PredictParams,
     threads: int,
     negatives: sp.csr_matrix | None = None,
-    eps: float = 0.1,
+    eps: float = EPS,
     hinge: int = HINGE,
 ) -> XLinearModel:
     """Train the leaf level and put it under a matcher: XR-Linear. As `train_matcher` but for the following.
