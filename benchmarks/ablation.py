@@ -27,6 +27,7 @@ RESULTS = Path(__file__).with_name("results")
 # Each changes the paper's rule in one way; capacity and budget are alternatives to splitting.
 SETTINGS = {
     "paper": (),
+    "first eps 1": ("--first-eps", "1"),
     "gain scores": ("--gain", "scores"),
     "coverage 0.3": ("--gain", "scores", "--coverage", "0.3"),
     "capacity 1.2": ("--capacity", "1.2"),

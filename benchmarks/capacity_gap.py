@@ -2,11 +2,11 @@
 
     PYTHONPATH=src python benchmarks/capacity_gap.py DATASET DATA_DIR MODEL_DIR [CAPACITY ...]
 
-needs a finished base run, whose matching it takes. For each capacity (1, 1.2 and 1.5) it maximises the sum of
-gains over all choices of at most `n_copies` clusters per label and `room` labels per cluster, among the 32
-clusters of most gain of each label, with HiGHS. With that it compares the package's auction and greedy
-choices, all in descending order of gain while there is room, and retrains on each of the three. It
-leaves benchmarks/results/capacity_gap.json.
+needs a finished base run with the preset `paper`, whose matching it takes. For each capacity (1, 1.2 and 1.5)
+it maximises the sum of gains over all choices of at most `n_copies` clusters per label and `room` labels per
+cluster, among the 32 clusters of most gain of each label, with HiGHS. With that it compares the package's
+auction and greedy choices, all in descending order of gain while there is room, and retrains on each of the
+three. It leaves benchmarks/results/capacity_gap.json.
 """
 
 from __future__ import annotations

@@ -27,9 +27,10 @@ SWEEPS = {
     "matcher-eps": TOLERANCES + "--eps 0.3 --grid matcher_eps=0.3,1,3 --grid negatives=0,0.3,0.6",
     "eps": TOLERANCES + "--matcher-eps 1 --grid eps=0.3,1 --grid negatives=0,0.3",
     "leaf-size": TOLERANCES + "--eps 0.3 --matcher-eps 1 --negatives 0.6 --grid leaf_size=50,70,100",
-    "hinge": "--preset tuned --grid hinge=3,4",
+    "hinge": "--preset tuned --first-eps 0.1 --grid hinge=3,4",
     "lean": NESTED + "--predict-beam 16 --grid negatives=0,0.1,0.15",
-    "lean-hinge": "--preset lean --grid negatives=0,0.2 --grid hinge=3,4",
+    "lean-hinge": "--preset lean --first-eps 0.1 --grid negatives=0,0.2 --grid hinge=3,4",
+    "first-eps": "--preset tuned,lean --grid first_eps=0.1,1,3,10",
 }
 
 

@@ -24,7 +24,7 @@ from ablation import columns, print_tables
 from compare import print_comparison
 from growth import print_scale
 
-from disentangle.params import DEFAULT_DATASET, DEFAULT_PRESET, HINGE, PRESETS
+from disentangle.params import DEFAULT_DATASET, DEFAULT_PRESET, EPS, HINGE, PRESETS
 from disentangle.report import training_seconds
 
 RESULTS = Path(__file__).with_name("results")
@@ -41,6 +41,7 @@ SWEPT = (
     "eps",
     "matcher_eps",
     "hinge",
+    "first_eps",
     "first_weight",
 )
 Run = dict[str, Any]
@@ -152,7 +153,7 @@ def _swept(overlap: dict[str, Any]) -> dict[str, Any]:
     if not overlap:
         return dict.fromkeys(SWEPT)
     # Reports that are older than a part have it as it was before it was one.
-    before = {"matcher_eps": overlap["eps"], "hinge": HINGE}
+    before = {"matcher_eps": overlap["eps"], "hinge": HINGE, "first_eps": EPS}
     return {name: before.get(name) if overlap.get(name) is None else overlap[name] for name in SWEPT}
 
 

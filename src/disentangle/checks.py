@@ -95,7 +95,7 @@ def _row_digest(matrix: sp.csr_matrix, entries: slice) -> bytes:
 
 
 def _names(folder: Path, Y_trn: sp.csr_matrix) -> Iterator[str]:
-    """Names and components that cannot be used; only `metric` needs them."""
+    """Names and components that cannot be used; training does not need them."""
     n_instances, n_labels = Y_trn.shape
     try:
         if components.has_names(folder):

@@ -196,7 +196,7 @@ def _add_job(
         "--preset",
         type=_presets,
         default=DEFAULT_PRESET,
-        help=f"how labels are duplicated: one or more of {presets}",
+        help=f"how labels are duplicated: {presets}; base and sweep take several, separated by commas",
     )
     settings = (
         ("beam_size", PredictParams, "clusters kept per level and instance"),
@@ -204,13 +204,13 @@ def _add_job(
         ("nr_splits", TreeParams, "children per inner node of the tree"),
         ("max_leaf_size", TreeParams, "most labels per cluster of the first tree"),
         ("seed", TreeParams, "seed of all that is random"),
-        ("A", Propensity, "constant of the propensities in PSP@k"),
-        ("B", Propensity, "another one"),
+        ("A", Propensity, "a constant of the propensities in PSP@k"),
+        ("B", Propensity, "the other constant of the propensities"),
     )
     for setting, source, words in settings:
         option = f"propensity-{setting.lower()}" if source is Propensity else setting.replace("_", "-")
         value = getattr(source(), setting)
-        # Left out unless it is given: what is given goes before what a preset or a dataset says.
+        # Left out unless it is given: what is given overrides a preset and a dataset's settings.
         add(
             f"--{option}",
             dest=setting,
@@ -229,7 +229,7 @@ def _add_job(
 _PARTS: tuple[tuple[str, Callable[[str], Any], str], ...] = (
     ("first_eps", float, "tolerance of the solver in training the matcher that choices are made by"),
     ("n_copies", int, "most clusters per label, the first included"),
-    ("gain", str, "of a cluster for a label, per matching instance: 1, or the matcher's score"),
+    ("gain", str, "what an instance of the label that matches a cluster gains it: 1, or its score"),
     (
         "coverage",
         float,
@@ -258,7 +258,7 @@ _PARTS: tuple[tuple[str, Callable[[str], Any], str], ...] = (
 
 
 def _add_overlap(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("the parts of a preset", "each goes before what the preset says")
+    group = parser.add_argument_group("the parts of a preset", "each overrides the preset")
     for setting, kind, words in _PARTS:
         group.add_argument(
             f"--{setting.replace('_', '-')}",

@@ -24,7 +24,7 @@ def add_predict(commands: argparse._SubParsersAction) -> None:
     add(
         "--variant",
         default=DEFAULT_PRESET,
-        help="which of its models: xr-linear, or a preset with what was changed of it, as in the frontier",
+        help="which model: xr-linear, or a preset with what was changed of it; a wrong name lists them",
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(

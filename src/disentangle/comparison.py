@@ -133,7 +133,7 @@ class Overlapped:
     ----------
     variant : Variant
     steps : tuple of Stage
-        From the first model's matcher to `model`.
+        From the first matcher to `model`.
     model, evaluation, matching : Stage
         The last retrained model, its figures, and where it sends its training instances.
     """
@@ -173,7 +173,7 @@ class Comparison:
         self.source = source
         self.settings = settings
         self.load = self._stage("load", "load", self._load, source.inputs, ("data", "matrices"))
-        # Two stages, because an overlap in whose scores XR-Linear has no share needs its matcher alone.
+        # XR-Linear is two stages, because most overlaps need no more of it than its matcher, or nothing.
         self._firsts: dict[float, tuple[Stage, Stage]] = {}
         self.matcher, self.matching = self._first(EPS)
         self.xr_linear = self._stage(
@@ -211,7 +211,7 @@ class Comparison:
         )
 
     def _first(self, eps: float) -> tuple[Stage, Stage]:
-        """The first model's matcher, trained with a tolerance, and where it sends training instances."""
+        """The first matcher, XR-Linear's but for its tolerance, and where it sends training instances."""
         if eps not in self._firsts:
             suffix = "" if eps == EPS else f"-eps-{eps}"
             matcher = self._stage(
@@ -283,7 +283,7 @@ class Comparison:
         )
 
     def models(self, model: Stage, variant: Variant | None) -> tuple[Scored, ...]:
-        """What scores labels: XR-Linear (None), or a variant's last model with the first one's share."""
+        """What scores labels: XR-Linear (None), or a variant's last model with XR-Linear's share."""
         if variant is None:
             return (Scored(model, self.settings.predict, "mean", 1.0),)
         params = variant.params
@@ -365,7 +365,7 @@ class Comparison:
         self, out: Path, model: Stage, assign: Stage, match: Stage, variant: Variant
     ) -> dict[str, Any]:
         from . import tree, xlinear
-        from .negatives import draw_instances, spread
+        from .negatives import mine
         from .overlap import OVERLAP_FILE, load_overlap
         from .pseudo import expand_labels
 
@@ -387,13 +387,10 @@ class Comparison:
             )
             overlap = replace(overlap, clusters=tree.leaf_clusters(chain), n_clusters=chain[-1].shape[1])
         clock.append(time.perf_counter())
-        predict, threads, negatives = self._prediction(variant), settings.threads, None
+        predict, threads = self._prediction(variant), settings.threads
         matcher_eps = params.eps if params.matcher_eps is None else params.matcher_eps
         matcher = xlinear.train_matcher(X, Y, chain, predict, threads, matcher_eps)
-        drawn = draw_instances(X.shape[0], params.negatives, settings.tree.seed)
-        if len(drawn):
-            M = xlinear.match(xlinear.for_prediction(matcher), X[drawn], predict.beam_size, threads)
-            negatives = spread(M, drawn, X.shape[0])
+        negatives = mine(matcher, X, params.negatives, predict.beam_size, settings.tree.seed, threads)
         retrained = xlinear.train_ranker(
             X, Y, chain, matcher, predict, threads, negatives, params.eps, params.hinge
         )
@@ -425,7 +422,7 @@ class Comparison:
             candidates = predictor.candidates(X, threads)
         inverse = metrics.inverse_propensity(self.dataset.Y_trn, self.settings.propensity)
         overlaps = [voice.overlap for voice in voices]
-        # A first model that has its share in the scores has no say in these.
+        # XR-Linear, if it has a share in the scores, has no say in these.
         overlapped = [overlap for overlap in overlaps if overlap.n_pseudo_labels] or overlaps
         figures = {
             "precision": metrics.precision(Y_true, Y_pred),
@@ -457,7 +454,7 @@ class Comparison:
         xr_linear = (self.load, self.matcher, self.xr_linear)
         if one is None:
             return xr_linear
-        # Of XR-Linear's own stages only what the variant starts from, or asks for its share in the scores.
+        # XR-Linear as a whole only where it has a share in the scores.
         first = xr_linear if self.xr_linear in one.evaluation.needs else (self.load,)
         return tuple(dict.fromkeys((*first, *one.steps)))
 

@@ -4,6 +4,38 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.sparse as sp
+from pecos.xmc.xlinear import XLinearModel
+
+from .xlinear import for_prediction, match
+
+
+def mine(
+    matcher: XLinearModel, X: sp.csr_matrix, share: float, beam_size: int, seed: int, threads: int
+) -> sp.csr_matrix | None:
+    """Clusters in which instances are negatives besides their own labels'; None if no instance is drawn.
+
+    Parameters
+    ----------
+    matcher : XLinearModel
+        As it was trained.
+    X : csr_matrix of shape (n_instances, n_features), float32
+    share : float
+        Of the instances, 0 to 1.
+    beam_size : int
+        Clusters that the matcher keeps per level.
+    seed : int
+    threads : int
+        Has no effect on the result.
+
+    Returns
+    -------
+    csr_matrix of shape (n_instances, n_clusters), float32
+        Ones.
+    """
+    drawn = draw_instances(X.shape[0], share, seed)
+    if not len(drawn):
+        return None
+    return spread(match(for_prediction(matcher), X[drawn], beam_size, threads), drawn, X.shape[0])
 
 
 def draw_instances(n_instances: int, share: float, seed: int) -> np.ndarray:

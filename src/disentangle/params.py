@@ -132,9 +132,9 @@ class OverlapParams:
     merge : {"mean", "max", "noisy-or"}
         Score of a label from those of its copies that were retrieved.
     first_weight : float
-        Share of the first model's score in a label's, from 0 to 1; the retrained model's has the rest.
+        Share of XR-Linear's score in a label's, from 0 to 1; the retrained model's has the rest.
     first_beam : int or None
-        Clusters that the first model keeps per level and instance for that; None for as many as in matching.
+        Clusters that XR-Linear keeps per level and instance for that; None for as many as in matching.
     rounds : int
         How often match, assign and retrain are run, each round on the last round's model.
     """
@@ -223,7 +223,7 @@ class BinParams:
 # A preset is a named setting of everything that makes one overlap variant.
 DEFAULT_PRESET = "paper"
 _SPLIT = OverlapParams(
-    first_eps=3.0,
+    first_eps=1.0,
     n_copies=3,
     gain="scores",
     positives="frequent",

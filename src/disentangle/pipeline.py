@@ -1,4 +1,4 @@
-"""The three jobs: base, binned, metric."""
+"""The jobs: base, sweep, binned, metric."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Job:
-    """What all three jobs are told.
+    """What all jobs are told.
 
     Attributes
     ----------

@@ -218,7 +218,7 @@ def match(
     Parameters
     ----------
     matcher : XLinearModel
-        From `load_matcher`.
+        From `load_matcher` or `for_prediction`.
     X : csr_matrix of shape (n_instances, n_features), float32
     beam_size : int
         Clusters kept per level, the leaf level included.
