@@ -355,8 +355,8 @@ def test_all_presets_stand_in_one_table(base: Command, finished: Path, tmp_path:
     assert [result.stdout.count(f"({name}, n_copies") for name in PRESETS] == [1, 1, 1]
     runs = json.loads((model_dir / "verbs" / "base" / "report.json").read_text())["runs"]
     assert [run["overlap"] for run in runs[1:]] == [asdict(preset) for preset in PRESETS.values()]
-    # XR-Linear and its matching are shared.
-    assert stages_run(result) == [
+    # XR-Linear is shared by all, the first matcher of the two others by them.
+    assert stages_run(result) == ["matcher-eps-1.0", "matching-eps-1.0"] + [
         f"{name}/{stage}" for name in ("tuned", "lean") for stage in ("assignment", "overlap", "evaluation")
     ]
     # What is changed of a preset is in its name.
@@ -476,7 +476,7 @@ def test_a_sweep_compares_on_training_data(disentangle: Command, verbs: Path, tm
 @pytest.mark.parametrize(
     ("grid", "message"),
     [
-        ("luck=1", "argument --grid: expected PART=VALUE,VALUE, PART one of n_copies, .* got 'luck=1'"),
+        ("luck=1", "argument --grid: expected PART=VALUE,VALUE, PART one of first_eps, n_copies, .* got 'luck=1'"),
         ("budget", "got 'budget'"),
         ("budget=much", "error: budget must be a float, got 'much'"),
         ("budget=0.5", "error: budget must be a number of at least 1, got 0.5"),
