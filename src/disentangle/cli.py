@@ -227,7 +227,6 @@ def _add_job(
 
 
 _PARTS: tuple[tuple[str, Callable[[str], Any], str], ...] = (
-    ("first_eps", float, "tolerance of the solver in training the matcher that choices are made by"),
     ("n_copies", int, "most clusters per label, the first included"),
     ("gain", str, "what an instance of the label that matches a cluster gains it: 1, or its score"),
     (
@@ -246,6 +245,7 @@ _PARTS: tuple[tuple[str, Callable[[str], Any], str], ...] = (
         "share of the instances that labels are trained against wherever the retrained matcher sends them, "
         "besides all in their own labels' clusters",
     ),
+    ("first_eps", float, "tolerance of the solver in training the matcher that choices are made by"),
     ("eps", float, "tolerance of the solver in retraining"),
     ("matcher_eps", float, "the same for the levels above the leaves, if not --eps"),
     ("hinge", int, "power in the retrained ranker's scores, exp(-max(0, 1 - z)^hinge)"),

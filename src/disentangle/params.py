@@ -92,9 +92,6 @@ class OverlapParams:
 
     Attributes
     ----------
-    first_eps : float
-        Tolerance at which PECOS's solver stops in training the matcher that the choices are made by; another
-        one than `EPS` makes that a matcher of its own beside XR-Linear's, on the same tree.
     n_copies : int
         The paper's lambda: most clusters a label may be in, the first included; 1 means no overlap.
     gain : {"counts", "scores"}
@@ -120,6 +117,9 @@ class OverlapParams:
     negatives : float
         In retraining, all instances are negatives in their own labels' clusters, and this share of them in
         all others that the retrained matcher sends them to.
+    first_eps : float
+        Tolerance at which PECOS's solver stops in training the matcher that the choices are made by; another
+        one than `EPS` makes that a matcher of its own beside XR-Linear's, on the same tree.
     eps : float
         The solver's tolerance in retraining; 0.1 is PECOS's default.
     matcher_eps : float or None
@@ -139,7 +139,6 @@ class OverlapParams:
         How often match, assign and retrain are run, each round on the last round's model.
     """
 
-    first_eps: float = EPS
     n_copies: int = 2
     gain: str = "counts"
     coverage: float = 0.0
@@ -149,6 +148,7 @@ class OverlapParams:
     leaf_size: int | None = None
     split: str = "flat"
     negatives: float = 0.0
+    first_eps: float = EPS
     eps: float = EPS
     matcher_eps: float | None = None
     hinge: int = HINGE
@@ -223,12 +223,12 @@ class BinParams:
 # A preset is a named setting of everything that makes one overlap variant.
 DEFAULT_PRESET = "paper"
 _SPLIT = OverlapParams(
-    first_eps=1.0,
     n_copies=3,
     gain="scores",
     positives="frequent",
     leaf_size=50,
     split="nested",
+    first_eps=1.0,
     matcher_eps=1.0,
     hinge=4,
     predict_beam=20,
