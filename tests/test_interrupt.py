@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -23,6 +24,15 @@ def test_what_a_call_raises_reaches_its_caller():
     assert interruptible(lambda: 1) == 1
 
 
+@pytest.fixture
+def answered() -> Iterator[None]:
+    """Ctrl-C raises, even if a shell has put the tests into the background, where it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("answered")
 def test_ctrl_c_is_answered_at_once_and_hinders_no_later_call():
     end = threading.Event()
     main = threading.main_thread().ident
