@@ -173,8 +173,8 @@ class Comparison:
         self.source = source
         self.settings = settings
         self.load = self._stage("load", "load", self._load, source.inputs, ("data", "matrices"))
-        # XR-Linear is two stages, because most overlaps need no more of it than its matcher, or nothing.
         self._firsts: dict[float, tuple[Stage, Stage]] = {}
+        # XR-Linear is two stages, because most overlaps need no more of it than its matcher, or nothing.
         self.matcher, self.matching = self._first(EPS)
         self.xr_linear = self._stage(
             "train",
