@@ -44,8 +44,9 @@ import numpy as np
 from methods import N_TREES, RIVALS, write_text
 
 from disentangle import catalog, data, metrics, stages
+from disentangle.comparison import of_first
 from disentangle.errors import DisentangleError
-from disentangle.params import Propensity, at_least
+from disentangle.params import PRESETS, Propensity, at_least
 from disentangle.predictor import Predictor
 from disentangle.report import training_seconds
 from disentangle.threads import limit_threads
@@ -183,11 +184,13 @@ def train_ours(task: Task, method: str, seed: int) -> tuple[Run, Path]:
     run = runs[0] if method == "xr-linear" else runs[-1]
     suffix = f"-trees-{n_trees}" if n_trees > 1 else ""
     evaluation = base / ("xr-linear-evaluation" if method == "xr-linear" else f"{preset}/evaluation{suffix}")
-    # A preset may start from a matcher of its own.
-    steps = ["load", "matcher*"] + ([] if method == "xr-linear" else ["matching*", f"{preset}/assignment"])
+    steps = ["load", "matcher"]
+    if method != "xr-linear":
+        first = (of_first(name, PRESETS[preset].first_eps) for name in ("matcher", "matching"))
+        steps = ["load", *first, f"{preset}/assignment"]
     trees = [base, *(base / f"tree-{t}" for t in range(2, n_trees + 1))]
     models = [voice.folder for voice in Predictor.load(evaluation).voices]
-    before = [stage for tree in trees for step in steps for stage in tree.glob(step)]
+    before = (tree / step for tree in trees for step in steps)
     return {
         "training_seconds": round(training_seconds(run), 3),
         "training_parts": {name: s for name, s in run["seconds"].items() if name not in BESIDES},

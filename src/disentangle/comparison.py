@@ -111,6 +111,11 @@ def load_matching(folder: Path) -> sp.csr_matrix:
     return sp.load_npz(folder / MATCHING_FILE)
 
 
+def of_first(folder: str, eps: float) -> str:
+    """Folder of a first matcher ("matcher") or its matching; those of XR-Linear have no suffix."""
+    return folder if eps == EPS else f"{folder}-eps-{eps}"
+
+
 def describe(variant: Variant | None, n_trees: int = 1) -> dict[str, Any]:
     """How the report names XR-Linear (None) or a way to overlap."""
     if variant is None:
@@ -213,16 +218,15 @@ class Comparison:
     def _first(self, eps: float) -> tuple[Stage, Stage]:
         """The first matcher, XR-Linear's but for its tolerance, and where it sends training instances."""
         if eps not in self._firsts:
-            suffix = "" if eps == EPS else f"-eps-{eps}"
             matcher = self._stage(
                 "train",
-                f"matcher{suffix}",
+                of_first("matcher", eps),
                 partial(self._train_matcher, eps=eps),
                 asdict(self.settings.tree) | {"beam_size": self.settings.predict.beam_size, "eps": eps},
                 ("tree", "xlinear"),
                 (self.load,),
             )
-            self._firsts[eps] = matcher, self._matching_stage(f"matching{suffix}", matcher)
+            self._firsts[eps] = matcher, self._matching_stage(of_first("matching", eps), matcher)
         return self._firsts[eps]
 
     def _overlapped(self, variant: Variant) -> Overlapped:
