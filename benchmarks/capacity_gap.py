@@ -113,7 +113,7 @@ def most_gaining(gains: sp.csr_matrix) -> sp.csr_matrix:
 def main(name: str, data_dir: Path, model_dir: Path, capacities: list[float]) -> None:
     dataset = data.load_dataset(data_dir, name)
     base = model_dir / name / "base"
-    first = base / "matcher"
+    first = base / "label-tree"
     M, own = load_matching(base / "matching"), load_overlap(first).clusters
     Y = dataset.Y_trn.tocsc()
     gains = most_gaining((Y.T @ M).tocsr())

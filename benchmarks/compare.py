@@ -184,10 +184,10 @@ def train_ours(task: Task, method: str, seed: int) -> tuple[Run, Path]:
     run = runs[0] if method == "xr-linear" else runs[-1]
     suffix = f"-trees-{n_trees}" if n_trees > 1 else ""
     evaluation = base / ("xr-linear-evaluation" if method == "xr-linear" else f"{preset}/evaluation{suffix}")
-    steps = ["load", "matcher"]
+    steps = ["load", "label-tree", "matcher"]
     if method != "xr-linear":
         first = (of_first(name, PRESETS[preset].first_eps) for name in ("matcher", "matching"))
-        steps = ["load", *first, f"{preset}/assignment"]
+        steps = ["load", "label-tree", *first, f"{preset}/assignment"]
     trees = [base, *(base / f"tree-{t}" for t in range(2, n_trees + 1))]
     models = [voice.folder for voice in Predictor.load(evaluation).voices]
     before = (tree / step for tree in trees for step in steps)

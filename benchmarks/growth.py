@@ -24,7 +24,7 @@ GROWING = {
 }
 # All stages, in the order in which they run, by the folders whose records have their peak memory.
 STAGES = {
-    "train": ("matcher", "xr-linear"),
+    "train": ("label-tree", "matcher", "xr-linear"),
     "match": ("matching",),
     "assign": ("assignment",),
     "expand": (),  # in one with retraining

@@ -398,3 +398,21 @@ def rank_rows(indptr, indices, data, k):
                 ranked[row, place] = column
                 n = min(n + 1, k)
     return ranked
+
+
+@njit(boolean[:, ::1](_POINTERS, _INDICES, int32[:, ::1]), parallel=True, cache=True)
+def hits_rows(indptr, indices, ranked):
+    """Which columns of `ranked` the same row of a CSR matrix has; -1 is none.
+
+    Returns
+    -------
+    bool array of the shape of `ranked`
+    """
+    n_rows, k = ranked.shape
+    hits = np.zeros((n_rows, k), np.bool_)
+    for row in prange(n_rows):
+        for p in range(indptr[row], indptr[row + 1]):
+            for place in range(k):
+                if ranked[row, place] == indices[p]:
+                    hits[row, place] = True
+    return hits

@@ -178,6 +178,9 @@ class Comparison:
         self.source = source
         self.settings = settings
         self.load = self._stage("load", "load", self._load, source.inputs, ("data", "matrices"))
+        self.tree = self._stage(
+            "train", "label-tree", self._build_tree, asdict(settings.tree), ("tree",), (self.load,)
+        )
         self._firsts: dict[float, tuple[Stage, Stage]] = {}
         # XR-Linear is two stages, because most overlaps need no more of it than its matcher, or nothing.
         self.matcher, self.matching = self._first(EPS)
@@ -187,7 +190,7 @@ class Comparison:
             self._train_ranker,
             asdict(settings.predict),
             ("tree", "xlinear"),
-            (self.load, self.matcher),
+            (self.tree, self.matcher),
         )
         self.xr_linear_evaluation = self.evaluation(self.models(self.xr_linear, None), "xr-linear-evaluation")
         self.overlaps = [self._overlapped(variant) for variant in settings.variants]
@@ -222,23 +225,24 @@ class Comparison:
                 "train",
                 of_first("matcher", eps),
                 partial(self._train_matcher, eps=eps),
-                asdict(self.settings.tree) | {"beam_size": self.settings.predict.beam_size, "eps": eps},
+                {"beam_size": self.settings.predict.beam_size, "eps": eps},
                 ("tree", "xlinear"),
-                (self.load,),
+                (self.tree,),
             )
-            self._firsts[eps] = matcher, self._matching_stage(of_first("matching", eps), matcher)
+            matching = self._matching_stage(of_first("matching", eps), matcher, is_alone=True)
+            self._firsts[eps] = matcher, matching
         return self._firsts[eps]
 
     def _overlapped(self, variant: Variant) -> Overlapped:
         """All rounds of one variant."""
         model, match = self._first(variant.params.first_eps)
-        steps = [model]
+        steps, before = [model], self.tree
         for r in range(1, variant.params.rounds + 1):
             suffix = "" if r == 1 else f"-round-{r}"
             if r > 1:
                 match = self._matching_stage(f"{variant.folder}/matching{suffix}", model)
-            assign = self._assignment(variant, suffix, model, match)
-            model = self._retraining(variant, suffix, model, match, assign)
+            assign = self._assignment(variant, suffix, before, match)
+            model = before = self._retraining(variant, suffix, before, match, assign)
             steps += [match, assign, model]
         folder = f"{variant.folder}/evaluation{variant.name.removeprefix(variant.folder)}"
         evaluation = self.evaluation(self.models(model, variant), folder)
@@ -247,19 +251,20 @@ class Comparison:
         own = self._matching_stage(f"{variant.folder}/overlap-matching{suffix}", model, beam_size)
         return Overlapped(variant, tuple(steps), model, evaluation, own)
 
-    def _assignment(self, variant: Variant, suffix: str, model: Stage, match: Stage) -> Stage:
+    def _assignment(self, variant: Variant, suffix: str, before: Stage, match: Stage) -> Stage:
+        """Choices of clusters among those of the tree, or model, that there was `before`."""
         params = asdict(variant.params)
         names = ("n_copies", "gain", "coverage", "capacity", "budget")
         return self._stage(
             "assign",
             f"{variant.folder}/assignment{suffix}",
-            partial(self._assign, model=model, match=match, params=variant.params),
+            partial(self._assign, before=before, match=match, params=variant.params),
             {name: params[name] for name in names},
-            ("overlap", "_kernels"),
-            (model, match),
+            ("overlap", "tree", "_kernels"),
+            (before, match),
         )
 
-    def _retraining(self, variant: Variant, suffix: str, model: Stage, match: Stage, assign: Stage) -> Stage:
+    def _retraining(self, variant: Variant, suffix: str, before: Stage, match: Stage, assign: Stage) -> Stage:
         params = variant.params
         parts = {
             name: getattr(params, name)
@@ -269,18 +274,21 @@ class Comparison:
         return self._stage(
             "retrain",
             f"{variant.folder}/overlap{suffix}",
-            partial(self._retrain, model=model, assign=assign, match=match, variant=variant),
+            partial(self._retrain, before=before, assign=assign, match=match, variant=variant),
             asdict(self._prediction(variant)) | parts,
             ("overlap", "pseudo", "tree", "negatives", "xlinear"),
-            (model, match, assign),
+            (before, match, assign),
         )
 
-    def _matching_stage(self, folder: str, model: Stage, beam_size: int | None = None) -> Stage:
+    def _matching_stage(
+        self, folder: str, model: Stage, beam_size: int | None = None, is_alone: bool = False
+    ) -> Stage:
+        """Where a model's matcher, or one that is alone, sends training instances."""
         beam_size = beam_size or self.settings.predict.beam_size
         return self._stage(
             "match",
             folder,
-            partial(self._match, model=model, beam_size=beam_size),
+            partial(self._match, model=model, beam_size=beam_size, is_alone=is_alone),
             {"beam_size": beam_size},
             ("xlinear",),
             (model,),
@@ -329,44 +337,50 @@ class Comparison:
         costs = estimate.size_of(self.dataset.X_trn, self.dataset.Y_trn)
         return self.dataset.sizes() | {"costs": asdict(costs), "notes": list(self.dataset.notes)}
 
+    def _build_tree(self, out: Path) -> dict[str, Any]:
+        from . import tree
+
+        X, Y = self.dataset.X_trn, self.dataset.Y_trn.tocsc()
+        tree.save_chain(tree.build_chain(X, Y, self.settings.tree, self.settings.threads), out)
+        return {}
+
     def _train_matcher(self, out: Path, eps: float) -> dict[str, Any]:
         from . import tree, xlinear
 
-        X, Y = self.dataset.X_trn, self.dataset.Y_trn.tocsc()
-        chain = tree.build_chain(X, Y, self.settings.tree, self.settings.threads)
+        X, Y, chain = self.dataset.X_trn, self.dataset.Y_trn.tocsc(), tree.load_chain(self.tree.folder)
         matcher = xlinear.train_matcher(X, Y, chain, self.settings.predict, self.settings.threads, eps)
         xlinear.save(matcher, out)
-        tree.save_leaf_level(chain, out)
         return {}
 
     def _train_ranker(self, out: Path) -> dict[str, Any]:
         from . import tree, xlinear
 
         X, Y = self.dataset.X_trn, self.dataset.Y_trn.tocsc()
-        chain, matcher = tree.load_chain(self.matcher.folder), xlinear.load_trained(self.matcher.folder)
+        chain, matcher = tree.load_chain(self.tree.folder), xlinear.load_trained(self.matcher.folder)
         model = xlinear.train_ranker(X, Y, chain, matcher, self.settings.predict, self.settings.threads)
         xlinear.save(model, out)
         return {}
 
-    def _match(self, out: Path, model: Stage, beam_size: int) -> dict[str, Any]:
+    def _match(self, out: Path, model: Stage, beam_size: int, is_alone: bool) -> dict[str, Any]:
         from . import xlinear
 
-        matcher, settings = xlinear.load_matcher(model.folder), self.settings
+        settings = self.settings
+        matcher = xlinear.load(model.folder) if is_alone else xlinear.load_matcher(model.folder)
         M = xlinear.match(matcher, self.dataset.X_trn, beam_size, settings.threads, settings.budget)
         sp.save_npz(out / MATCHING_FILE, M, compressed=False)
         return {}
 
-    def _assign(self, out: Path, model: Stage, match: Stage, params: OverlapParams) -> dict[str, Any]:
+    def _assign(self, out: Path, before: Stage, match: Stage, params: OverlapParams) -> dict[str, Any]:
         from .overlap import OVERLAP_FILE, assign, load_overlap
 
-        own = load_overlap(model.folder).clusters[: self.dataset.Y_trn.shape[1]]
+        own = load_overlap(before.folder).clusters[: self.dataset.Y_trn.shape[1]]
         Y = self.dataset.Y_trn.tocsc()
         overlap = assign(Y, load_matching(match.folder), own, params, self.settings.threads)
         overlap.save(out / OVERLAP_FILE)
         return {}
 
     def _retrain(
-        self, out: Path, model: Stage, assign: Stage, match: Stage, variant: Variant
+        self, out: Path, before: Stage, assign: Stage, match: Stage, variant: Variant
     ) -> dict[str, Any]:
         from . import tree, xlinear
         from .negatives import mine
@@ -382,7 +396,7 @@ class Comparison:
             None if params.positives == "all" else load_matching(match.folder),
             FREQUENT if params.positives == "frequent" else 0,
         )
-        chain = tree.replace_leaf_level(tree.load_chain(model.folder), overlap.cluster_matrix())
+        chain = tree.replace_leaf_level(tree.load_chain(before.folder), overlap.cluster_matrix())
         clock.append(time.perf_counter())
         if params.leaf_size is not None:
             nested = params.split == "nested"
@@ -455,11 +469,11 @@ class Comparison:
 
     def steps(self, one: Overlapped | None) -> tuple[Stage, ...]:
         """All that a variant's scores, or XR-Linear's (None), are made by."""
-        xr_linear = (self.load, self.matcher, self.xr_linear)
+        xr_linear = (self.load, self.tree, self.matcher, self.xr_linear)
         if one is None:
             return xr_linear
         # XR-Linear as a whole only where it has a share in the scores.
-        first = xr_linear if self.xr_linear in one.evaluation.needs else (self.load,)
+        first = xr_linear if self.xr_linear in one.evaluation.needs else (self.load, self.tree)
         return tuple(dict.fromkeys((*first, *one.steps)))
 
     def earlier_runs(self, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from ._kernels import rank_rows
+from ._kernels import hits_rows, rank_rows
 from .matrices import flat
 from .params import Propensity
 
@@ -34,12 +34,7 @@ def rank(scores: sp.csr_matrix, k: int) -> np.ndarray:
 
 def _hits(Y_true: sp.csr_matrix, Y_pred: np.ndarray) -> np.ndarray:
     """Which predictions are right: bool of the shape of `Y_pred`."""
-    n_instances, n_labels = Y_true.shape
-    rows = np.repeat(np.arange(n_instances, dtype=np.int64), np.diff(Y_true.indptr))
-    # One number per (instance, label); the padding -1 would be the last label of the row before.
-    true = rows * n_labels + Y_true.indices
-    pred = np.arange(n_instances, dtype=np.int64)[:, None] * n_labels + Y_pred
-    return np.isin(pred, true) & (Y_pred >= 0)
+    return hits_rows(*flat(Y_true)[:2], np.ascontiguousarray(Y_pred, dtype=np.int32))
 
 
 def precision(Y_true: sp.csr_matrix, Y_pred: np.ndarray) -> np.ndarray:

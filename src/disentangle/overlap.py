@@ -76,11 +76,11 @@ def without_copies(clusters: np.ndarray, n_clusters: int) -> Overlap:
     return Overlap(clusters, np.arange(n_labels, dtype=np.int32), n_labels, n_clusters, 0)
 
 
-def load_overlap(model_folder: Path) -> Overlap:
-    """Labels and copies of a saved model; one that was not overlapped has each label once."""
-    if (file := model_folder / OVERLAP_FILE).exists():
+def load_overlap(folder: Path) -> Overlap:
+    """Labels and copies of a saved model or tree; one that was not overlapped has each label once."""
+    if (file := folder / OVERLAP_FILE).exists():
         return Overlap.load(file)
-    chain = load_chain(model_folder)
+    chain = load_chain(folder)
     return without_copies(leaf_clusters(chain), chain[-1].shape[1])
 
 

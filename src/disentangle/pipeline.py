@@ -154,8 +154,7 @@ class Binned:
     ----------
     job : Job
     base : Comparison
-        The job's base models. Only the tree of its matcher is read, if it is there; nothing of it is
-        made or changed.
+        The job's base models. Only their tree is read, if it is there; nothing is made or changed.
     params : BinParams
     """
 
@@ -187,10 +186,9 @@ class Binned:
         from . import binning, tree
 
         dataset, settings = self.base.dataset, self.base.settings
-        if self.base.matcher.record():
-            chain = tree.load_chain(self.base.matcher.folder)
+        if self.base.tree.record():
+            chain = tree.load_chain(self.base.tree.folder)
         else:
-            # The same tree: training begins with building it.
             chain = tree.build_chain(dataset.X_trn, dataset.Y_trn.tocsc(), settings.tree, settings.threads)
         clusters = tree.clusters_at_level(chain, self.params.level_from_leaf)
         bins = binning.make_bins(clusters, self.params.bin_size, settings.tree.seed)

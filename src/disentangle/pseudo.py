@@ -71,7 +71,7 @@ def merge_scores(
     Returns
     -------
     csr_matrix of shape (n_instances, n_labels), float32
-        Sorted indices.
+        Of each instance in the order in which labels first occur.
 
     Raises
     ------
@@ -87,6 +87,4 @@ def merge_scores(
     # Rows shrank in place: close the gaps that they left.
     within = np.arange(indptr[-1]) - np.repeat(indptr[:-1], sizes)
     kept = np.repeat(Y_pred.indptr[:-1], sizes) + within
-    merged = sp.csr_matrix((scores[kept], labels[kept], indptr), shape=(Y_pred.shape[0], n_labels))
-    merged.sort_indices()
-    return merged
+    return sp.csr_matrix((scores[kept], labels[kept], indptr), shape=(Y_pred.shape[0], n_labels))

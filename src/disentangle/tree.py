@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from itertools import count, pairwise, takewhile
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +18,8 @@ from .matrices import one_per_row
 from .params import TreeParams
 from .progress import track
 
-# A matcher that is saved alone has the leaf level of its tree beside it.
-LEAF_LEVEL = "leaf-level.npz"
+# Levels of a tree that is saved alone, and of a model, counted from the root.
+_LEVEL, _LEVEL_OF_MODEL = "level-{}.npz", "ranker/{}.model/C.npz"
 
 
 def build_chain(X: sp.csr_matrix, Y: sp.csc_matrix, params: TreeParams, threads: int) -> ClusterChain:
@@ -67,19 +67,17 @@ def _cluster(label_features: sp.csr_matrix, params: TreeParams, threads: int) ->
     return Indexer.gen(label_features, train_params=kmeans)
 
 
-def save_leaf_level(chain: ClusterChain, matcher_folder: Path) -> None:
-    """Save what a chain has more than the matcher that was trained on it."""
-    sp.save_npz(matcher_folder / LEAF_LEVEL, chain[-1])
+def save_chain(chain: ClusterChain, folder: Path) -> None:
+    """Save a tree on which nothing is trained yet."""
+    for d, C in enumerate(chain):
+        sp.save_npz(folder / _LEVEL.format(d), C)
 
 
-def load_chain(model_folder: Path) -> ClusterChain:
-    """The chain of a saved model, top to leaf."""
-    # Layers are counted, not listed: as text, 10.model sorts before 2.model.
-    ranker = model_folder / "ranker"
-    depth = sum(1 for _ in ranker.glob("*.model"))
-    paths = [ranker / f"{d}.model" / "C.npz" for d in range(depth)]
-    if (leaf_level := model_folder / LEAF_LEVEL).exists():
-        paths.append(leaf_level)
+def load_chain(folder: Path) -> ClusterChain:
+    """The chain of a saved tree, or of a saved model, top to leaf."""
+    level = _LEVEL if (folder / _LEVEL.format(0)).exists() else _LEVEL_OF_MODEL
+    # Levels are counted, not listed: as text, 10 sorts before 2.
+    paths = takewhile(Path.exists, (folder / level.format(d) for d in count()))
     return ClusterChain([sp.load_npz(path).tocsc() for path in paths])
 
 

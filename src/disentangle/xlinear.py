@@ -21,7 +21,6 @@ from .interrupt import interruptible
 from .memory import UNLIMITED, Budget
 from .params import EPS, HINGE, PredictParams
 from .progress import track
-from .tree import LEAF_LEVEL
 
 # What PECOS holds for each label or cluster that an instance is scored for: measured on the embedded set.
 BYTES_PER_CANDIDATE = 20
@@ -160,9 +159,7 @@ def load(folder: Path) -> XLinearModel:
 
 
 def load_matcher(folder: Path) -> XLinearModel:
-    """A saved model's matcher, the levels above the labels, or a matcher that was saved alone."""
-    if (folder / LEAF_LEVEL).exists():
-        return load(folder)
+    """A saved model's matcher, the levels above the labels."""
     with _matcher(folder) as view:
         return load(view)
 
@@ -218,7 +215,7 @@ def match(
     Parameters
     ----------
     matcher : XLinearModel
-        From `load_matcher` or `for_prediction`.
+        From `load_matcher`, or from `load` or `for_prediction` if it is by itself.
     X : csr_matrix of shape (n_instances, n_features), float32
     beam_size : int
         Clusters kept per level, the leaf level included.
