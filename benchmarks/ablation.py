@@ -48,6 +48,7 @@ SETTINGS = {
     "rounds 2": ("--rounds", "2"),
     "tuned": ("--preset", "tuned"),
     "lean": ("--preset", "lean"),
+    "tuned n_copies 2": ("--preset", "tuned", "--n-copies", "2"),
 }
 # Stand in every table, for comparison.
 REFERENCES = ("XR-Linear", "paper")

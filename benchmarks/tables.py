@@ -187,9 +187,14 @@ def print_sweep_means() -> None:
     print()
     line(*SWEPT[:-1], *(f"{dataset}, first_weight {weight:g}" for dataset, weight in wheres))
     print("|---|" + "---:|" * (len(SWEPT) - 2 + len(wheres)))
-    for setting, of_setting in sorted(means.items(), key=lambda item: [str(part) for part in item[0]]):
+    for setting, of_setting in sorted(means.items(), key=lambda item: [_order(part) for part in item[0]]):
         cells_of = (f"{of_setting[where]:.2f}" if where in of_setting else "" for where in wheres)
         line(*("" if part is None else str(part) for part in setting), *cells_of)
+
+
+def _order(part: Any) -> tuple[str, float]:
+    """Numbers by size, before words."""
+    return ("", part) if isinstance(part, int | float) else (str(part), 0.0)
 
 
 def _print_swept(dataset: str, run: Run, overlap: dict[str, Any]) -> None:

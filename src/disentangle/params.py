@@ -223,7 +223,6 @@ class BinParams:
 # A preset is a named setting of everything that makes one overlap variant.
 DEFAULT_PRESET = "paper"
 _SPLIT = OverlapParams(
-    n_copies=3,
     gain="scores",
     positives="frequent",
     leaf_size=50,
@@ -236,8 +235,8 @@ _SPLIT = OverlapParams(
 )
 PRESETS = {
     DEFAULT_PRESET: OverlapParams(),
-    "tuned": replace(_SPLIT, negatives=0.6, eps=0.3),
-    "lean": replace(_SPLIT, negatives=0.2, eps=1.0),
+    "tuned": replace(_SPLIT, n_copies=3, negatives=0.6, eps=0.3),
+    "lean": replace(_SPLIT, negatives=0.3, eps=0.5),
 }
 
 
