@@ -8,6 +8,7 @@ of SHOWN that was run there.
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ def trade_off(rows: list[dict[str, Any]], setting: str) -> dict[str, float]:
 
 def main() -> None:
     """Draw all datasets."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter).parse_args()
     figure, panels = new_figure(len(DATASETS), 14, 3.8)
     figure.suptitle("gain over XR-Linear against the seconds of the second training (test data)")
     for panel, dataset in zip(panels, DATASETS, strict=True):
