@@ -182,7 +182,8 @@ def print_sweep_means() -> None:
             if run["variant"] in (None, "paper"):
                 setting = (run["variant"] or "XR-Linear", *[None] * (len(SWEPT) - 2))
             where = (report["dataset"], overlap.get("first_weight", 0.0))
-            means.setdefault(setting, {})[where] = sum(found[name] for name in FIGURES) / len(FIGURES)
+            mean = sum(found[name] for name in FIGURES) / len(FIGURES)
+            means.setdefault(setting, {}).setdefault(where, mean)
     wheres = sorted({where for of_setting in means.values() for where in of_setting}, key=str)
     print()
     line(*SWEPT[:-1], *(f"{dataset}, first_weight {weight:g}" for dataset, weight in wheres))
