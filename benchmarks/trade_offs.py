@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ablation import RESULTS
 
 from disentangle.figures import new_figure, save_figure
 
-RESULTS = Path(__file__).with_name("results")
 DATASETS = ("wordnet-hypernyms", "eurlex-57k", "tibkat-all", "vullib")
 SHOWN = ("paper", "lean", "tuned n_copies 2", "tuned")
 SECONDS = "second training, s"

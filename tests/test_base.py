@@ -24,7 +24,7 @@ import scipy.sparse as sp
 from conftest import ROOT, SHARED, Command
 from pecos.xmc.xlinear import XLinearModel
 
-from disentangle import data, negatives, xlinear
+from disentangle import data, negatives, tree, xlinear
 from disentangle.comparison import Comparison, Settings, Variant
 from disentangle.metrics import precision, rank
 from disentangle.overlap import Overlap
@@ -224,6 +224,7 @@ def test_overlaps_may_start_from_another_matcher_on_the_same_tree(base: Command,
     assert xr_linear["seconds"]["train"] == pytest.approx(trained(*of_xr_linear))
     assert run["seconds"]["train"] == pytest.approx(trained(*of_xr_linear, "matcher-eps-3.0"))
     loose, strict = folder / "matcher-eps-3.0", folder / "matcher"
+    assert tree.load_chain(loose) == tree.load_chain(strict)
     weights = [sp.load_npz(one / "ranker" / "1.model" / "W.npz") for one in (loose, strict)]
     assert (weights[0] != weights[1]).nnz > 0
 
