@@ -60,6 +60,7 @@ OURS = {
     "paper": ("paper", 1),
     "lean": ("lean", 1),
     "tuned": ("tuned", 1),
+    "lean-3": ("lean", N_TREES),
     "tuned-3": ("tuned", N_TREES),
 }
 METHODS = (*OURS, *RIVALS)

@@ -1,11 +1,12 @@
 """What the stages of a base run cost, and how much faster than plainly made those without training are.
 
-    PYTHONPATH=src .venv/bin/python benchmarks/stage_costs.py DATASET ... [--repeats 5] [--threads N]
-        [--data-dir FOLDER] [--models MODEL_DIR]
+    PYTHONPATH=src .venv/bin/python benchmarks/stage_costs.py DATASET ... [--repeats 5] [--base-runs 5]
+        [--threads N] [--data-dir FOLDER] [--models MODEL_DIR]
 
 runs the base job of each dataset from nothing, in a process of its own, once for all datasets before the next
-repeat. With the models that the last repeat left it times, alternately and in one process, what the plain
-recipe (benchmarks/plain.py) and what this project take for
+time; on a large dataset it takes minutes, so it may be run less often than the rest is repeated. With the
+models that the last run left it times, alternately and in one process, what the plain recipe
+(benchmarks/plain.py) and what this project take for
 
 - the overlap step: from the trained model to the label matrix for the second training;
 - the evaluation: from the retrained model to P@k, R@k and candidates per instance on test data.
@@ -197,18 +198,18 @@ def _faster(compared: dict[str, Any]) -> list[str]:
 
 
 def _whole(runs: list[dict[str, Any]]) -> list[str]:
-    """Cells of the base runs, medians; empty if there were none."""
+    """Cells of the base runs: how many, and medians, which are empty if there were none."""
     if not runs:
-        return [""] * 3
+        return ["0", *[""] * 3]
     trainings = (sum(run["stage_seconds"][name] for name in TRAININGS) for run in runs)
     seconds = (statistics.median(values) for values in ((run["wall_seconds"] for run in runs), trainings))
     share = statistics.median(run["share_besides_trainings"] for run in runs)
-    return [*(f"{value:,.1f}" for value in seconds), f"{share:.0%}"]
+    return [str(len(runs)), *(f"{value:,.1f}" for value in seconds), f"{share:.0%}"]
 
 
 def print_table(results: list[dict[str, Any]]) -> None:
     """A row per dataset, as Markdown: medians over repeats, in brackets the range."""
-    header = ["dataset", "base run, s", "both trainings, s", "share besides them"]
+    header = ["dataset", "base runs", "a base run, s", "both trainings, s", "share besides them"]
     for part in ("overlap step", "evaluation"):
         header += [f"{part}: plain, s", "here, s", "times faster"]
     machines = dict.fromkeys(f"{one['machine']['processor']}, {one['threads']} threads" for one in results)
@@ -222,6 +223,7 @@ def print_table(results: list[dict[str, Any]]) -> None:
 def check(args: argparse.Namespace) -> None:
     """Raise DisentangleError for a number out of range, or a dataset or model that is not there."""
     at_least("repeats", args.repeats, 1)
+    at_least("base runs", args.base_runs, 1)
     at_least("threads", args.threads, 1)
     for dataset in args.datasets:
         data.dataset_folder(args.data_dir, dataset)
@@ -236,7 +238,7 @@ def measure(args: argparse.Namespace, models: Path) -> list[dict[str, Any]]:
     """Measure what the arguments ask for, write it, and return it."""
     runs: dict[str, list[dict[str, Any]]] = {dataset: [] for dataset in args.datasets}
     if args.models is None:
-        for _ in range(args.repeats):
+        for _ in range(args.base_runs):
             for dataset in args.datasets:
                 runs[dataset].append(run_base(dataset, args.data_dir, models, args.threads))
     results = []
@@ -264,10 +266,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("datasets", nargs="+", metavar="DATASET")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--base-runs", type=int, metavar="N", help="default: as many as --repeats")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--data-dir", type=Path, default=Path(os.environ.get("XMC_DATA", "dataset/xmc-base")))
     parser.add_argument("--models", type=Path, metavar="MODEL_DIR")
     args = parser.parse_args()
+    if args.base_runs is None:
+        args.base_runs = args.repeats
     try:
         check(args)
         # As the package's command line does it, for both ways alike.

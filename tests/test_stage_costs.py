@@ -114,7 +114,10 @@ def test_the_table_has_medians_and_ranges(capsys: pytest.CaptureFixture):
     lines = capsys.readouterr().out.strip().splitlines()
     ways = "6.00 | 1.00 | 4.0 (3.0 to 6.0)"
     assert lines[0] == "Measured on a fast one, 2 threads."
-    assert lines[4:] == [f"| a | 20.0 | 10.0 | 25% | {ways} | {ways} |", f"| b |  |  |  | {ways} | {ways} |"]
+    assert lines[4:] == [
+        f"| a | 3 | 20.0 | 10.0 | 25% | {ways} | {ways} |",
+        f"| b | 0 |  |  |  | {ways} | {ways} |",
+    ]
     assert len({line.count("|") for line in lines[2:]}) == 1
 
 
@@ -137,15 +140,16 @@ def test_finished_models_are_compared_without_a_base_run(
     assert "not timed" in result["note"]
     assert result["command"].endswith(f"--models {base_run[0]} --threads 1 --repeats 1")
     assert len(result["evaluation"]["seconds"]["plain"]) == 1
-    assert run.stdout.splitlines()[-1].startswith("| verbs |  |  |  | ")
+    assert run.stdout.splitlines()[-1].startswith("| verbs | 0 |  |  |  | ")
 
 
 @pytest.mark.slow
 def test_base_runs_are_timed_from_nothing(verbs: Path, tmp_path: Path):
-    run = run_benchmark(tmp_path, "verbs", "--data-dir", verbs)
+    run = run_benchmark(tmp_path, "verbs", "--data-dir", verbs, "--base-runs", "2")
     assert run.returncode == 0, run.stderr
     result = json.loads((tmp_path / "results" / "stage_costs-verbs.json").read_text())
-    assert len(result["base_runs"]) == 1
+    assert len(result["base_runs"]) == 2
+    assert len(result["evaluation"]["seconds"]["plain"]) == 1
     assert "note" not in result
     assert result["base_runs"][0]["stage_seconds"]["train"] > 0
 
@@ -154,6 +158,7 @@ def test_base_runs_are_timed_from_nothing(verbs: Path, tmp_path: Path):
     ("args", "sentence"),
     [
         (("words",), "error: no dataset 'words' in"),
+        (("verbs", "--base-runs", "0"), "error: base runs must be at least 1"),
         (("verbs", "--models", "nowhere"), "error: nowhere/verbs/base/xr-linear must hold a model"),
     ],
 )
