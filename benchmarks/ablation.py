@@ -39,6 +39,7 @@ SETTINGS = {
     "leaf size 100 flat": ("--leaf-size", "100"),
     "negatives 0.3": ("--negatives", "0.3"),
     "negatives 0.6": ("--negatives", "0.6"),
+    "negatives 0.6 spared 5": ("--negatives", "0.6", "--spared", "5"),
     "eps 0.3": ("--eps", "0.3"),
     "matcher eps 1": ("--matcher-eps", "1"),
     "hinge 4": ("--hinge", "4"),

@@ -27,14 +27,16 @@ SWEEPS = {
     "matcher-eps": TOLERANCES + "--eps 0.3 --grid matcher_eps=0.3,1,3 --grid negatives=0,0.3,0.6",
     "eps": TOLERANCES + "--matcher-eps 1 --grid eps=0.3,1 --grid negatives=0,0.3",
     "leaf-size": TOLERANCES + "--eps 0.3 --matcher-eps 1 --negatives 0.6 --grid leaf_size=50,70,100",
-    "hinge": "--preset tuned --first-eps 0.1 --grid hinge=3,4",
+    "hinge": "--preset tuned --spared 0 --eps 0.3 --first-eps 0.1 --grid hinge=3,4",
     "lean": NESTED + "--predict-beam 16 --grid negatives=0,0.1,0.15",
     # As `lean` was then.
     "lean-hinge": "--preset lean --n-copies 3 --eps 1 --first-eps 0.1 "
     "--grid negatives=0,0.2 --grid hinge=3,4",
+    # `tuned` had --spared 0 --eps 0.3 then.
     "first-eps": "--preset tuned,lean --grid first_eps=0.1,1,3,10",
     "lean-copies": "--preset lean --grid n_copies=2,3 --grid negatives=0.2,0.3 --grid eps=0.5,1",
-    "tuned-copies": "--preset tuned --grid n_copies=2,3",
+    "tuned-copies": "--preset tuned --spared 0 --eps 0.3 --grid n_copies=2,3",
+    "spared": "--preset tuned --grid spared=0,5,10",
 }
 
 

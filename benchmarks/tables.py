@@ -38,6 +38,7 @@ SWEPT = (
     "leaf_size",
     "predict_beam",
     "negatives",
+    "spared",
     "eps",
     "matcher_eps",
     "hinge",
@@ -153,7 +154,7 @@ def _swept(overlap: dict[str, Any]) -> dict[str, Any]:
     if not overlap:
         return dict.fromkeys(SWEPT)
     # Reports that are older than a part have it as it was before it was one.
-    before = {"matcher_eps": overlap["eps"], "hinge": HINGE, "first_eps": EPS}
+    before = {"matcher_eps": overlap["eps"], "hinge": HINGE, "first_eps": EPS, "spared": 0}
     return {name: before.get(name) if overlap.get(name) is None else overlap[name] for name in SWEPT}
 
 

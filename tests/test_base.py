@@ -24,7 +24,7 @@ import scipy.sparse as sp
 from conftest import ROOT, SHARED, Command
 from pecos.xmc.xlinear import XLinearModel
 
-from disentangle import data, negatives, tree, xlinear
+from disentangle import data, metrics, negatives, tree, xlinear
 from disentangle.comparison import Comparison, Settings, Variant
 from disentangle.metrics import precision, rank
 from disentangle.overlap import Overlap
@@ -232,20 +232,21 @@ def test_overlaps_may_start_from_another_matcher_on_the_same_tree(base: Command,
 def test_retraining_hands_its_parts_to_the_solver(
     verbs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    found: list[tuple[sp.csr_matrix, np.ndarray]] = []
+    found: list[tuple[np.ndarray, np.ndarray]] = []
 
     spread = negatives.spread
 
-    def keep(M: sp.csr_matrix, drawn: np.ndarray, n_instances: int) -> sp.csr_matrix:
-        found.append((M, drawn))
-        return spread(M, drawn, n_instances)
+    def keep(clusters: np.ndarray, drawn: np.ndarray, shape: tuple[int, int]) -> sp.csr_matrix:
+        found.append((clusters, drawn))
+        return spread(clusters, drawn, shape)
 
     monkeypatch.setattr(negatives, "spread", keep)
     parts = (
         OverlapParams(eps=1.0),
         OverlapParams(eps=1.0, matcher_eps=0.1),
-        OverlapParams(eps=0.1, matcher_eps=1.0, negatives=0.5, predict_beam=3),
+        OverlapParams(eps=0.1, matcher_eps=1.0, negatives=0.5, spared=1, predict_beam=3),
         OverlapParams(eps=1.0, negatives=1e-9),
+        OverlapParams(eps=1.0, negatives=0.5, spared=10),
     )
     variants = tuple(Variant(f"v{i}", f"v{i}", "paper", params) for i, params in enumerate(parts))
     settings = Settings(threads=2, variants=variants, tree=TreeParams(nr_splits=8, max_leaf_size=10))
@@ -256,17 +257,19 @@ def test_retraining_hands_its_parts_to_the_solver(
         ranker = one.model.folder / "ranker"
         depth = len(list(ranker.glob("*.model")))
         layers.append([(ranker / f"{d}.model" / "W.npz").read_bytes() for d in range(depth)])
-    both_loose, strict_matcher, strict_ranker, none_drawn = layers
+    both_loose, strict_matcher, strict_ranker, none_drawn, all_spared = layers
     assert all(a != b for a, b in zip(both_loose[:-1], strict_matcher[:-1], strict=True))
     assert both_loose[-1] == strict_matcher[-1]
     assert both_loose[:-1] == strict_ranker[:-1]
-    assert both_loose == none_drawn
-    # Negatives are where the retrained matcher sends drawn instances with the beam that it predicts with.
-    ((M, drawn),) = found
+    assert both_loose == none_drawn == all_spared
+    # Negatives are where the retrained matcher sends drawn instances with the beam that it predicts with,
+    # but for the best.
+    ((clusters, drawn),) = found
     X = comparison.dataset.X_trn
     assert 0.4 < len(drawn) / X.shape[0] < 0.6
     matcher = xlinear.load_matcher(comparison.overlaps[2].model.folder)
-    assert (xlinear.match(matcher, X[drawn], 3, threads=1) != M).nnz == 0
+    M = xlinear.match(matcher, X[drawn], 3, threads=1)
+    assert clusters.tolist() == metrics.rank(M, 3)[:, 1:].tolist()
 
 
 def test_more_rounds_go_on_from_the_first(base: Command, finished: Path, tmp_path: Path):
@@ -577,6 +580,7 @@ MISTAKES = [
     (("base", "verbs", "--n-copies", "0"), "n_copies must be at least 1, got 0"),
     (("base", "verbs", "--leaf-size", "1"), "leaf_size must be at least 2, got 1"),
     (("base", "verbs", "--negatives", "1.1"), "negatives must be in 0..1, got 1.1"),
+    (("base", "verbs", "--spared", "-1"), "spared must be at least 0, got -1"),
     (("base", "verbs", "--first-weight", "nan"), "first_weight must be in 0..1, got nan"),
     (("base", "verbs", "--first-beam", "0"), "first_beam must be at least 1, got 0"),
     (("base", "verbs", "--eps", "0"), "eps must be a positive number, got 0.0"),

@@ -268,7 +268,16 @@ class Comparison:
         params = variant.params
         parts = {
             name: getattr(params, name)
-            for name in ("positives", "leaf_size", "split", "negatives", "eps", "matcher_eps", "hinge")
+            for name in (
+                "positives",
+                "leaf_size",
+                "split",
+                "negatives",
+                "spared",
+                "eps",
+                "matcher_eps",
+                "hinge",
+            )
         }
         parts |= {"frequent": FREQUENT, "seed": self.settings.tree.seed}
         return self._stage(
@@ -276,7 +285,7 @@ class Comparison:
             f"{variant.folder}/overlap{suffix}",
             partial(self._retrain, before=before, assign=assign, match=match, variant=variant),
             asdict(self._prediction(variant)) | parts,
-            ("overlap", "pseudo", "tree", "negatives", "xlinear"),
+            ("overlap", "pseudo", "tree", "negatives", "metrics", "xlinear", "_kernels"),
             (before, match, assign),
         )
 
@@ -408,7 +417,15 @@ class Comparison:
         predict, threads = self._prediction(variant), settings.threads
         matcher_eps = params.eps if params.matcher_eps is None else params.matcher_eps
         matcher = xlinear.train_matcher(X, Y, chain, predict, threads, matcher_eps)
-        negatives = mine(matcher, X, params.negatives, predict.beam_size, settings.tree.seed, threads)
+        negatives = mine(
+            matcher,
+            X,
+            params.negatives,
+            params.spared,
+            predict.beam_size,
+            settings.tree.seed,
+            threads,
+        )
         retrained = xlinear.train_ranker(
             X, Y, chain, matcher, predict, threads, negatives, params.eps, params.hinge
         )

@@ -6,13 +6,20 @@ import numpy as np
 import scipy.sparse as sp
 from pecos.xmc.xlinear import XLinearModel
 
+from .metrics import rank
 from .xlinear import for_prediction, match
 
 
 def mine(
-    matcher: XLinearModel, X: sp.csr_matrix, share: float, beam_size: int, seed: int, threads: int
+    matcher: XLinearModel,
+    X: sp.csr_matrix,
+    share: float,
+    spared: int,
+    beam_size: int,
+    seed: int,
+    threads: int,
 ) -> sp.csr_matrix | None:
-    """Clusters in which instances are negatives besides their own labels'; None if no instance is drawn.
+    """Clusters in which instances are negatives besides their own labels'; None if there are none.
 
     Parameters
     ----------
@@ -21,6 +28,9 @@ def mine(
     X : csr_matrix of shape (n_instances, n_features), float32
     share : float
         Of the instances, 0 to 1.
+    spared : int
+        Best clusters of an instance that are left out. Its labels are incomplete, and those that it should
+        have are the likeliest there.
     beam_size : int
         Clusters that the matcher keeps per level.
     seed : int
@@ -33,9 +43,10 @@ def mine(
         Ones.
     """
     drawn = draw_instances(X.shape[0], share, seed)
-    if not len(drawn):
+    if not len(drawn) or spared >= beam_size:
         return None
-    return spread(match(for_prediction(matcher), X[drawn], beam_size, threads), drawn, X.shape[0])
+    M = match(for_prediction(matcher), X[drawn], beam_size, threads)
+    return spread(rank(M, beam_size)[:, spared:], drawn, (X.shape[0], M.shape[1]))
 
 
 def draw_instances(n_instances: int, share: float, seed: int) -> np.ndarray:
@@ -60,22 +71,25 @@ def draw_instances(n_instances: int, share: float, seed: int) -> np.ndarray:
     return np.flatnonzero(np.random.default_rng(seed).random(n_instances) < share)
 
 
-def spread(M: sp.csr_matrix, drawn: np.ndarray, n_instances: int) -> sp.csr_matrix:
-    """The clusters that the drawn instances match, as negatives of all instances.
+def spread(clusters: np.ndarray, drawn: np.ndarray, shape: tuple[int, int]) -> sp.csr_matrix:
+    """Clusters of the instances that were drawn, as negatives of all instances.
 
     Parameters
     ----------
-    M : csr_matrix of shape (len(drawn), n_clusters)
+    clusters : ndarray of shape (len(drawn), n)
+        -1 where an instance has fewer.
     drawn : ndarray of int64
         From `draw_instances`.
-    n_instances : int
+    shape : tuple of int
+        (n_instances, n_clusters).
 
     Returns
     -------
-    csr_matrix of shape (n_instances, n_clusters), float32
+    csr_matrix of that shape, float32
         Ones; rows of instances that were not drawn are empty.
     """
-    sizes = np.zeros(n_instances + 1, np.int64)
-    sizes[drawn + 1] = np.diff(M.indptr)
-    ones = np.ones(M.nnz, np.float32)
-    return sp.csr_matrix((ones, M.indices, sizes.cumsum()), shape=(n_instances, M.shape[1]))
+    is_there = clusters >= 0
+    sizes = np.zeros(shape[0] + 1, np.int64)
+    sizes[drawn + 1] = is_there.sum(axis=1)
+    found = clusters[is_there]
+    return sp.csr_matrix((np.ones(len(found), np.float32), found, sizes.cumsum()), shape=shape)

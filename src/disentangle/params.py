@@ -117,6 +117,8 @@ class OverlapParams:
     negatives : float
         In retraining, all instances are negatives in their own labels' clusters, and this share of them in
         all others that the retrained matcher sends them to.
+    spared : int
+        But not in the best so many of those that it sends one to.
     first_eps : float
         Tolerance at which PECOS's solver stops in training the matcher that the choices are made by; another
         one than `EPS` makes that a matcher of its own beside XR-Linear's, on the same tree.
@@ -148,6 +150,7 @@ class OverlapParams:
     leaf_size: int | None = None
     split: str = "flat"
     negatives: float = 0.0
+    spared: int = 0
     first_eps: float = EPS
     eps: float = EPS
     matcher_eps: float | None = None
@@ -161,6 +164,7 @@ class OverlapParams:
     def validate(self) -> None:
         at_least("n_copies", self.n_copies, 1)
         at_least("rounds", self.rounds, 1)
+        at_least("spared", self.spared, 0)
         for name, choices in CHOICES.items():
             if (value := getattr(self, name)) not in choices:
                 raise DisentangleError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
@@ -228,6 +232,7 @@ _SPLIT = OverlapParams(
     leaf_size=50,
     split="nested",
     first_eps=1.0,
+    eps=0.5,
     matcher_eps=1.0,
     hinge=4,
     predict_beam=20,
@@ -235,8 +240,8 @@ _SPLIT = OverlapParams(
 )
 PRESETS = {
     DEFAULT_PRESET: OverlapParams(),
-    "tuned": replace(_SPLIT, n_copies=3, negatives=0.6, eps=0.3),
-    "lean": replace(_SPLIT, negatives=0.3, eps=0.5),
+    "tuned": replace(_SPLIT, n_copies=3, negatives=0.6, spared=5),
+    "lean": replace(_SPLIT, negatives=0.3),
 }
 
 
