@@ -46,4 +46,6 @@ def test_the_best_clusters_of_an_instance_are_spared(monkeypatch: pytest.MonkeyP
     assert mined(0) == (M != 0).toarray().tolist()
     assert mined(1) == [[1, 1, 0, 0], [0, 1, 0, 1], [0, 0, 0, 0]]
     assert mined(2) == [[0, 1, 0, 0], [0, 0, 0, 1], [0, 0, 0, 0]]
+    # Whether the beam or the number of clusters leaves none.
     assert mine(None, X, 1.0, 3, 3, 0, 1) is None
+    assert mine(None, X, 1.0, 5, 20, 0, 1) is None

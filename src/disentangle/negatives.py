@@ -29,8 +29,8 @@ def mine(
     share : float
         Of the instances, 0 to 1.
     spared : int
-        Best clusters of an instance that are left out. Its labels are incomplete, and those that it should
-        have are the likeliest there.
+        Best clusters of an instance that are left out: where labels are incomplete, those that it should
+        have are likeliest to be there.
     beam_size : int
         Clusters that the matcher keeps per level.
     seed : int
@@ -43,10 +43,11 @@ def mine(
         Ones.
     """
     drawn = draw_instances(X.shape[0], share, seed)
-    if not len(drawn) or spared >= beam_size:
+    if not len(drawn):
         return None
     M = match(for_prediction(matcher), X[drawn], beam_size, threads)
-    return spread(rank(M, beam_size)[:, spared:], drawn, (X.shape[0], M.shape[1]))
+    negatives = spread(rank(M, beam_size)[:, spared:], drawn, (X.shape[0], M.shape[1]))
+    return negatives if negatives.nnz else None
 
 
 def draw_instances(n_instances: int, share: float, seed: int) -> np.ndarray:
