@@ -264,7 +264,8 @@ def test_retraining_hands_its_parts_to_the_solver(
     assert both_loose == none_drawn == all_spared
     # Negatives are where the retrained matcher sends drawn instances with the beam that it predicts with,
     # but for the best.
-    ((clusters, drawn),) = found
+    (clusters, drawn), (none_left, _) = found
+    assert none_left.shape == (len(drawn), 0)
     X = comparison.dataset.X_trn
     assert 0.4 < len(drawn) / X.shape[0] < 0.6
     matcher = xlinear.load_matcher(comparison.overlaps[2].model.folder)
