@@ -245,7 +245,7 @@ _PARTS: tuple[tuple[str, Callable[[str], Any], str], ...] = (
         "share of the instances that labels are trained against wherever the retrained matcher sends them, "
         "besides all in their own labels' clusters",
     ),
-    ("spared", int, "best clusters of each of these, to which they are no negatives after all"),
+    ("spared", int, "clusters that each of these matches best, to whose labels it is no negative after all"),
     ("first_eps", float, "tolerance of the solver in training the matcher that choices are made by"),
     ("eps", float, "tolerance of the solver in retraining"),
     ("matcher_eps", float, "the same for the levels above the leaves, if not --eps"),

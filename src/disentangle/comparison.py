@@ -265,27 +265,16 @@ class Comparison:
         )
 
     def _retraining(self, variant: Variant, suffix: str, before: Stage, match: Stage, assign: Stage) -> Stage:
-        params = variant.params
-        parts = {
-            name: getattr(params, name)
-            for name in (
-                "positives",
-                "leaf_size",
-                "split",
-                "negatives",
-                "spared",
-                "eps",
-                "matcher_eps",
-                "hinge",
-            )
-        }
+        params = asdict(variant.params)
+        names = ("positives", "leaf_size", "split", "negatives", "spared", "eps", "matcher_eps", "hinge")
+        parts = {name: params[name] for name in names}
         parts |= {"frequent": FREQUENT, "seed": self.settings.tree.seed}
         return self._stage(
             "retrain",
             f"{variant.folder}/overlap{suffix}",
             partial(self._retrain, before=before, assign=assign, match=match, variant=variant),
             asdict(self._prediction(variant)) | parts,
-            ("overlap", "pseudo", "tree", "negatives", "metrics", "xlinear", "_kernels"),
+            ("overlap", "pseudo", "tree", "negatives", "xlinear", "_kernels"),
             (before, match, assign),
         )
 
@@ -418,13 +407,7 @@ class Comparison:
         matcher_eps = params.eps if params.matcher_eps is None else params.matcher_eps
         matcher = xlinear.train_matcher(X, Y, chain, predict, threads, matcher_eps)
         negatives = mine(
-            matcher,
-            X,
-            params.negatives,
-            params.spared,
-            predict.beam_size,
-            settings.tree.seed,
-            threads,
+            matcher, X, params.negatives, params.spared, predict.beam_size, settings.tree.seed, threads
         )
         retrained = xlinear.train_ranker(
             X, Y, chain, matcher, predict, threads, negatives, params.eps, params.hinge

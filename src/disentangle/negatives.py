@@ -6,7 +6,8 @@ import numpy as np
 import scipy.sparse as sp
 from pecos.xmc.xlinear import XLinearModel
 
-from .metrics import rank
+from ._kernels import rank_rows
+from .matrices import flat
 from .xlinear import for_prediction, match
 
 
@@ -46,7 +47,8 @@ def mine(
     if not len(drawn):
         return None
     M = match(for_prediction(matcher), X[drawn], beam_size, threads)
-    negatives = spread(rank(M, beam_size)[:, spared:], drawn, (X.shape[0], M.shape[1]))
+    # Not `metrics.rank`: with that module in the stage, a new metric would have models trained again.
+    negatives = spread(rank_rows(*flat(M), beam_size)[:, spared:], drawn, (X.shape[0], M.shape[1]))
     return negatives if negatives.nnz else None
 
 
