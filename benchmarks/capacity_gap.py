@@ -94,8 +94,7 @@ def figures(dataset: data.Dataset, first: Path, overlap: Overlap) -> dict[str, f
     matcher = xlinear.train_matcher(dataset.X_trn, Y, chain, predict, THREADS)
     model = xlinear.train_ranker(dataset.X_trn, Y, chain, matcher, predict, THREADS)
     predicted = xlinear.predict(xlinear.for_prediction(model), dataset.X_tst, predict, THREADS)
-    scores = pseudo.merge_scores(predicted, overlap.original, overlap.n_labels)
-    Y_pred = metrics.rank(scores, MAX_K)
+    Y_pred, _ = pseudo.best_labels([predicted], [overlap.original], ["mean"], [1], MAX_K)
     precision, recall = metrics.precision(dataset.Y_tst, Y_pred), metrics.recall(dataset.Y_tst, Y_pred)
     by_name = {"P@1": precision[0], "P@3": precision[2], "P@5": precision[4], "R@10": recall[9]}
     return {name: round(float(value), 2) for name, value in by_name.items()}

@@ -103,9 +103,8 @@ class Ours:
     loads_each_time = False
 
     def __init__(self) -> None:
-        from disentangle import metrics, predictor
+        from disentangle import predictor
 
-        self._rank = metrics.rank
         self._load = predictor.Predictor.load
 
     def load(self, model: Path, threads: int) -> None:
@@ -115,7 +114,7 @@ class Ours:
         self.predict(sp.csr_matrix((1, self._predictor.n_features), dtype=np.float32))
 
     def predict(self, X: sp.csr_matrix) -> np.ndarray:
-        return np.vstack([self._rank(scores, MAX_K) for scores in self._predictor.scores(X, self._threads)])
+        return np.vstack([labels for labels, _ in self._predictor.best(X, MAX_K, self._threads)])
 
     def single(self) -> One:
         self._threads = 1

@@ -111,8 +111,7 @@ def evaluate_fast(folder: Path, X: sp.csr_matrix, Y: sp.csr_matrix, threads: int
 
     predictor = Predictor((Voice(folder, PredictParams(), PRESETS[DEFAULT_PRESET].merge, 1.0),))
     candidates = predictor.candidates(X, threads)
-    batches = predictor.scores(X, threads, candidates=candidates)
-    ranked = np.vstack([metrics.rank(scores, MAX_K) for scores in batches])
+    ranked = np.vstack([labels for labels, _ in predictor.best(X, MAX_K, threads)])
     return Evaluation(ranked, metrics.precision(Y, ranked), metrics.recall(Y, ranked), candidates.mean())
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from disentangle.overlap import Overlap
-from disentangle.pseudo import expand_labels, merge_scores
+from disentangle.pseudo import best_labels, expand_labels
 
 
 def overlap(original: Sequence[int], clusters: Sequence[int], n_labels: int) -> Overlap:
@@ -26,27 +26,48 @@ def test_a_copy_repeats_all_positives_of_its_label():
     assert sp.isspmatrix_csc(expanded)
 
 
+def merged(scores: list[list[float]], original: list[int], rule: str, k: int) -> list[list[list[float]]]:
+    """Labels and scores of one model's `best_labels`."""
+    found = sp.csr_matrix(np.array(scores, dtype=np.float32))
+    return [part.tolist() for part in best_labels([found], [np.array(original, np.int32)], [rule], [1], k)]
+
+
 def test_merged_score_is_the_mean_of_the_copies_retrieved():
     # Columns 0, 2 and 3 are label 0, column 1 is label 1.
-    scores = sp.csr_matrix(np.array([[0.5, 0.25, 1, 0], [0, 0, 0, 0.75], [0, 0, 0, 0]], dtype=np.float32))
-    merged = merge_scores(scores, np.array([0, 1, 0, 0], dtype=np.int32), 2)
+    scores = [[0.5, 0.25, 1, 0], [0, 0, 0, 0.75], [0, 0, 0, 0]]
+    labels, means = merged(scores, [0, 1, 0, 0], "mean", 3)
     # Row 0: copy 3 was not retrieved and does not count.
-    assert merged.toarray().tolist() == [[0.75, 0.25], [0.75, 0], [0, 0]]
+    assert labels == [[0, 1, -1], [0, -1, -1], [-1, -1, -1]]
+    assert means == [[0.75, 0.25, 0], [0.75, 0, 0], [0, 0, 0]]
+
+
+def test_best_labels_are_in_order_of_score_and_then_of_id():
+    labels, scores = merged([[0.25, 0.5, 0.5, 1, 0.5]], [0, 1, 2, 3, 4], "mean", 3)
+    assert (labels, scores) == ([[3, 1, 2]], [[1, 0.5, 0.5]])
+
+
+def test_scores_of_models_are_merged_first_and_then_weighted():
+    one = sp.csr_matrix(np.array([[0.5, 0, 0.25]], dtype=np.float32))
+    other = sp.csr_matrix(np.array([[0, 1, 0, 0.5]], dtype=np.float32))
+    originals = [np.array([0, 1, 0], np.int32), np.array([0, 1, 0, 1], np.int32)]
+    labels, scores = best_labels([one, other], originals, ["max", "mean"], [0.75, 0.25], 2)
+    # Label 0: 0.75 of 0.5, nothing of the other; label 1: nothing, and 0.25 of the mean of 1 and 0.5.
+    assert labels.tolist() == [[0, 1]]
+    assert scores.tolist() == [[0.375, 0.1875]]
 
 
 def test_original_must_name_each_column():
     with pytest.raises(ValueError, match="one entry per column"):
-        merge_scores(sp.csr_matrix((1, 3), dtype=np.float32), np.array([0, 1], dtype=np.int32), 2)
+        merged([[0, 0, 0]], [0, 1], "mean", 2)
 
 
 @given(st.integers(0, 2**32 - 1))
-def test_expanding_and_merging_without_copies_changes_nothing(seed: int):
+def test_expanding_without_copies_changes_nothing(seed: int):
     rng = np.random.default_rng(seed)
     dense = (rng.random((4, 7)) * (rng.random((4, 7)) < 0.5)).astype(np.float32)
     identity = np.arange(7, dtype=np.int32)
     trivial = overlap(identity, np.zeros(7, np.int32), 7)
     assert (expand_labels(sp.csc_matrix(dense), trivial) != sp.csc_matrix(dense)).nnz == 0
-    assert np.array_equal(merge_scores(sp.csr_matrix(dense), identity, 7).toarray(), dense)
 
 
 def test_a_copy_keeps_the_positives_that_match_its_cluster():
@@ -84,19 +105,33 @@ def test_splitting_positives_equals_its_slow_twin(seed: int):
 
 
 def test_the_rules_of_merging():
-    scores = sp.csr_matrix(np.array([[0.5, 0.25, 0.75]], dtype=np.float32))
-    original = np.array([0, 1, 0], dtype=np.int32)
     for rule, expected in (("mean", 0.625), ("max", 0.75), ("noisy-or", 0.875)):
-        assert merge_scores(scores, original, 2, rule).toarray().tolist() == [[expected, 0.25]]
+        assert merged([[0.5, 0.25, 0.75]], [0, 1, 0], rule, 2) == [[[0, 1]], [[expected, 0.25]]]
 
 
 @given(st.integers(0, 2**32 - 1))
-def test_merging_equals_its_slow_twin(seed: int):
+def test_best_labels_equal_their_slow_twin(seed: int):
     rng = np.random.default_rng(seed)
-    original = np.concatenate([np.arange(5), rng.integers(0, 5, 4)]).astype(np.int32)
-    dense = (rng.random((6, 9)) * (rng.random((6, 9)) < 0.5)).astype(np.float32)
-    merged = merge_scores(sp.csr_matrix(dense), original, 5).toarray()
+    rules, weights = ["mean", "max", "noisy-or"], rng.random(3)
+    # Of up to forty labels, so that hashes collide; few scores, so that many are equal.
+    n_labels = int(rng.integers(1, 40))
+    originals, found, expected = [], [], np.zeros((6, n_labels))
+    for rule, weight in zip(rules, weights, strict=True):
+        copies = rng.integers(0, n_labels, int(rng.integers(0, 20)))
+        original = np.concatenate([np.arange(n_labels), copies]).astype(np.int32)
+        dense = rng.integers(0, 4, (6, len(original))) / np.float32(4)
+        originals.append(original)
+        found.append(sp.csr_matrix(dense))
+        for row, label in np.ndindex(expected.shape):
+            scores = dense[row, (original == label) & (dense[row] > 0)]
+            if len(scores):
+                how = {"mean": scores.mean(), "max": scores.max(), "noisy-or": 1 - np.prod(1 - scores)}
+                expected[row, label] += weight * how[rule]
+    labels, scores = best_labels(found, originals, rules, weights.tolist(), 5)
     for row in range(6):
-        for label in range(5):
-            found = [v for v, o in zip(dense[row], original, strict=True) if o == label and v > 0]
-            assert merged[row, label] == pytest.approx(np.mean(found) if found else 0)
+        n = min(5, np.count_nonzero(expected[row]))
+        assert (labels[row] >= 0).tolist() == [True] * n + [False] * (5 - n)
+        assert len(set(labels[row, :n])) == n
+        assert scores[row, :n] == pytest.approx(expected[row, labels[row, :n]], rel=1e-6)
+        assert scores[row, :n] == pytest.approx(np.sort(expected[row])[::-1][:n], rel=1e-6)
+        assert not scores[row, n:].any()

@@ -308,65 +308,21 @@ def matched_positives(e_indptr, e_indices, m_indptr, m_indices, clusters, origin
     return kept
 
 
-MEAN, MAX, NOISY_OR = 0, 1, 2
-
-
-@njit(
-    Tuple((_POINTERS, _INDICES, _SCORES))(_POINTERS, _INDICES, _SCORES, _INDICES, int64, int64, int64),
-    parallel=True,
-    cache=True,
-)
-def merge_rows(indptr, indices, data, original, n_labels, rule, n_blocks):
-    """Merge the scores of one label's copies, row by row.
-
-    Parameters
-    ----------
-    indptr, indices, data : arrays of a CSR matrix over labels with copies
-    original : int32 array
-        Original label of each column.
-    n_labels : int
-    rule : int
-        MEAN, MAX, or NOISY_OR: 1 - prod(1 - score).
-    n_blocks : int
-        Blocks of rows to share out among threads.
-
-    Returns
-    -------
-    sizes : int64 array of shape (n_rows,)
-        Distinct labels per row.
-    labels, scores : arrays as long as `indices` and `data`
-        Row r's labels, in order of first occurrence, and their scores, in
-        `indptr[r] : indptr[r] + sizes[r]`; what lies behind is undefined.
-    """
-    n_rows = len(indptr) - 1
-    sizes = np.zeros(n_rows, np.int64)
-    labels = np.empty(len(indices), np.int32)
-    scores = np.empty(len(data), np.float32)
-    for block in prange(n_blocks):
-        n_seen = np.zeros(n_labels, np.int32)
-        merged = np.empty(n_labels, np.float64)
-        for row in range(block * n_rows // n_blocks, (block + 1) * n_rows // n_blocks):
-            start = indptr[row]
-            stop = start
-            for p in range(start, indptr[row + 1]):
-                label, score = original[indices[p]], data[p]
-                if n_seen[label] == 0:
-                    merged[label] = 0.0
-                    labels[stop] = label
-                    stop += 1
-                n_seen[label] += 1
-                if rule == MEAN:
-                    merged[label] += score
-                elif rule == MAX:
-                    merged[label] = max(merged[label], score)
-                else:
-                    merged[label] += (1.0 - merged[label]) * score
-            for p in range(start, stop):
-                label = labels[p]
-                scores[p] = merged[label] / n_seen[label] if rule == MEAN else merged[label]
-                n_seen[label] = 0
-            sizes[row] = stop - start
-    return sizes, labels, scores
+@njit(inline="always")
+def _insert(columns, values, n, column, value):
+    """Put a column in its place among the `n` best so far, ties to the lower id; how many there are now."""
+    k = len(columns)
+    place = n
+    while place > 0 and (
+        value > values[place - 1] or (value == values[place - 1] and column < columns[place - 1])
+    ):
+        if place < k:
+            columns[place], values[place] = columns[place - 1], values[place - 1]
+        place -= 1
+    if place < k:
+        columns[place], values[place] = column, value
+        n = min(n + 1, k)
+    return n
 
 
 @njit(int32[:, ::1](_POINTERS, _INDICES, _SCORES, int64), parallel=True, cache=True)
@@ -381,23 +337,89 @@ def rank_rows(indptr, indices, data, k):
     n_rows = len(indptr) - 1
     ranked = np.full((n_rows, k), -1, np.int32)
     for row in prange(n_rows):
-        value = np.empty(k, data.dtype)
+        values = np.empty(k, np.float32)
         n = 0
         for p in range(indptr[row], indptr[row + 1]):
-            v, column = data[p], indices[p]
-            place = n
-            while place > 0 and (
-                v > value[place - 1] or (v == value[place - 1] and column < ranked[row, place - 1])
-            ):
-                if place < k:
-                    value[place] = value[place - 1]
-                    ranked[row, place] = ranked[row, place - 1]
-                place -= 1
-            if place < k:
-                value[place] = v
-                ranked[row, place] = column
-                n = min(n + 1, k)
+            n = _insert(ranked[row], values, n, indices[p], data[p])
     return ranked
+
+
+MEAN, MAX, NOISY_OR = 0, 1, 2
+
+
+@njit(inline="always")
+def _slot(table, names, label):
+    """Where a hash table with linear probing has a label's slot, or is to have it: free places hold -1."""
+    mask = len(table) - 1
+    place = (label * 0x9E3779B1) & mask
+    while table[place] >= 0 and names[table[place]] != label:
+        place = (place + 1) & mask
+    return place
+
+
+@njit(
+    Tuple((int32[:, ::1], float32[:, ::1]))(int64[:, ::1], _INDICES, _SCORES, _INDICES, _SCORES, int64),
+    parallel=True,
+    cache=True,
+)
+def best_rows(starts, labels, data, rules, weights, k):
+    """Merge the scores of one label's copies, add the models' up, and rank: row by row, all at once.
+
+    Parameters
+    ----------
+    starts : int64 array of shape (n_models, n_rows + 1)
+        What model m found for row r is in `starts[m, r] : starts[m, r + 1]`.
+    labels : int32 array
+        Original labels of the copies that were found.
+    data : float32 array
+        Their scores.
+    rules : int32 array of shape (n_models,)
+        MEAN, MAX, or NOISY_OR: 1 - prod(1 - score).
+    weights : float32 array of shape (n_models,)
+    k : int
+
+    Returns
+    -------
+    ranked : int32 array of shape (n_rows, k)
+        Labels, best first, ties to the lower id; -1 where a row has fewer.
+    values : float32 array of shape (n_rows, k)
+        Their scores; 0 where a row has fewer.
+    """
+    n_models, n_rows = starts.shape[0], starts.shape[1] - 1
+    ranked, values = np.full((n_rows, k), -1, np.int32), np.zeros((n_rows, k), np.float32)
+    for row in prange(n_rows):
+        most = (starts[:, row + 1] - starts[:, row]).sum()
+        # Not a place for each label, which for millions of labels would be much memory to clear.
+        size = 2
+        while size < 2 * most:
+            size *= 2
+        table = np.full(size, -1, np.int32)
+        names, totals = np.empty(most, np.int32), np.zeros(most, np.float32)
+        merged, n_copies = np.zeros(most, np.float64), np.zeros(most, np.int64)
+        n = 0
+        for m in range(n_models):
+            for p in range(starts[m, row], starts[m, row + 1]):
+                place = _slot(table, names, labels[p])
+                if table[place] < 0:
+                    table[place], names[n] = n, labels[p]
+                    n += 1
+                slot = table[place]
+                n_copies[slot] += 1
+                if rules[m] == MEAN:
+                    merged[slot] += data[p]
+                elif rules[m] == MAX:
+                    merged[slot] = max(merged[slot], data[p])
+                else:
+                    merged[slot] += (1.0 - merged[slot]) * data[p]
+            for slot in range(n):
+                if n_copies[slot]:
+                    score = merged[slot] / n_copies[slot] if rules[m] == MEAN else merged[slot]
+                    totals[slot] += weights[m] * np.float32(score)
+                    merged[slot], n_copies[slot] = 0.0, 0
+        n_ranked = 0
+        for slot in range(n):
+            n_ranked = _insert(ranked[row], values[row], n_ranked, names[slot], totals[slot])
+    return ranked, values
 
 
 @njit(boolean[:, ::1](_POINTERS, _INDICES, int32[:, ::1]), parallel=True, cache=True)

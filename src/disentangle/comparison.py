@@ -432,9 +432,9 @@ class Comparison:
         # Without a limit they are not needed before, and are no part of predicting.
         candidates = None if budget.limit is None else predictor.candidates(X, threads, budget)
         start = time.perf_counter()
-        batches = predictor.scores(X, threads, budget, candidates)
-        tracked = track(batches, X.shape[0], lambda batch: batch.shape[0])
-        Y_pred = np.vstack([metrics.rank(scores, MAX_K) for scores in tracked])
+        batches = predictor.best(X, MAX_K, threads, budget, candidates)
+        tracked = track(batches, X.shape[0], lambda batch: len(batch[0]))
+        Y_pred = np.vstack([labels for labels, _ in tracked])
         predicted = time.perf_counter()
         if candidates is None:
             candidates = predictor.candidates(X, threads)

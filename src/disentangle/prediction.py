@@ -18,7 +18,6 @@ from . import components, npz, progress, stages
 from .errors import DisentangleError
 from .matrices import load_sparse
 from .memory import Budget
-from .metrics import rank
 from .predictor import PREDICTOR_FILE, Predictor
 from .readers import read_texts
 from .tfidf import VECTORIZER_FILE, Vectorizer
@@ -104,11 +103,8 @@ def predict(
     for X in blocks:
         if X.shape[1] != predictor.n_features:
             raise DisentangleError(f"expected {predictor.n_features} features, got {X.shape[1]}")
-        for scores in predictor.scores(X, threads, budget):
-            labels = rank(scores, k)
-            rows = np.arange(len(labels))[:, None]
-            found = np.asarray(scores[rows, np.maximum(labels, 0)].todense())
-            write(n, labels, found)
+        for labels, scores in predictor.best(X, k, threads, budget):
+            write(n, labels, scores)
             n += len(labels)
     return n
 

@@ -19,7 +19,7 @@ from .memory import UNLIMITED, Budget
 from .metrics import candidates_of
 from .overlap import Overlap, load_overlap
 from .params import CHOICES, PredictParams
-from .pseudo import merge_scores
+from .pseudo import best_labels
 from .stages import is_whole, read_record
 
 PREDICTOR_FILE = "predictor.json"
@@ -158,27 +158,33 @@ class Predictor:
             ]
         )
 
-    def scores(
+    def best(
         self,
         X: sp.csr_matrix,
+        k: int,
         threads: int,
         budget: Budget = UNLIMITED,
         candidates: np.ndarray | None = None,
-    ) -> Iterator[sp.csr_matrix]:
-        """Scores of labels in batches of instances; a model that lacks a label counts 0 for it.
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The best labels of each instance, in batches of instances; a model that lacks one counts 0 for it.
 
         Parameters
         ----------
         X : csr_matrix of shape (n_instances, n_features), float32
+        k : int
+            How many, at most the models' `top_k`.
         threads : int
-            Has no effect on the scores, nor has `budget`.
+            Has no effect on the result, nor has `budget`.
         budget : Budget
         candidates : ndarray, optional
             What `candidates` returns, if it is known; only a limit needs it.
 
         Yields
         ------
-        csr_matrix of shape (at most n_instances, n_labels), float32
+        labels : ndarray of shape (at most n_instances, k), int32
+            Best first, equal scores by ascending label id, -1 where an instance has fewer.
+        scores : ndarray of the same shape, float32
+            Theirs, 0 where there is none.
         """
         models = self._models
         costs = np.zeros(X.shape[0], np.int64)
@@ -187,15 +193,14 @@ class Predictor:
                 candidates = self.candidates(X, threads, budget)
             costs = candidates.max(axis=0) * xlinear.BYTES_PER_CANDIDATE
         total = sum(voice.weight for voice in self.voices)
+        how = (
+            [voice.overlap.original for voice in self.voices],
+            [voice.merge for voice in self.voices],
+            [voice.weight / total for voice in self.voices],
+        )
         for rows in budget.slices(costs):
-            weighted = [
-                merge_scores(
-                    xlinear.predict(model, X[rows], voice.predict, threads),
-                    voice.overlap.original,
-                    voice.overlap.n_labels,
-                    voice.merge,
-                )
-                * (voice.weight / total)
+            found = [
+                xlinear.predict(model, X[rows], voice.predict, threads)
                 for voice, model in zip(self.voices, models, strict=True)
             ]
-            yield sum(weighted[1:], start=weighted[0])
+            yield best_labels(found, *how, k)

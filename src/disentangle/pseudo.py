@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import scipy.sparse as sp
 
-from ._kernels import MAX, MEAN, NOISY_OR, matched_positives, merge_rows
+from ._kernels import MAX, MEAN, NOISY_OR, best_rows, matched_positives
 from .matrices import flat
 from .overlap import Overlap
 
-# A few blocks per core even out labels and rows.
+# A few blocks per core even out labels.
 _BLOCKS = 64
-# Each block of rows holds a score per label, which fewer rows would not be worth.
-_LEAST_ROWS = 128
 
 
 def expand_labels(
@@ -53,38 +53,52 @@ def expand_labels(
 _RULES = {"mean": MEAN, "max": MAX, "noisy-or": NOISY_OR}
 
 
-def merge_scores(
-    Y_pred: sp.csr_matrix, original: np.ndarray, n_labels: int, rule: str = "mean"
-) -> sp.csr_matrix:
-    """Scores of labels from the scores of those of their copies that were retrieved.
+def best_labels(
+    found: Sequence[sp.csr_matrix],
+    originals: Sequence[np.ndarray],
+    rules: Sequence[str],
+    weights: Sequence[float],
+    k: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The `k` best labels by the weighted sum of models' scores, each from those of the copies it retrieved.
+
+    A model that did not retrieve a label counts 0 for it.
 
     Parameters
     ----------
-    Y_pred : csr_matrix of shape (n_instances, n_labels + n_pseudo_labels), float32
-    original : ndarray of shape (n_labels + n_pseudo_labels,), int
-        Original label of each column, below `n_labels`.
-    n_labels : int
-    rule : {"mean", "max", "noisy-or"}
+    found : sequence of csr_matrix of shape (n_instances, n_labels + n_pseudo_labels), float32
+        Scores of each model.
+    originals : sequence of ndarray of shape (n_labels + n_pseudo_labels,), int32
+        Original label of each column.
+    rules : sequence of {"mean", "max", "noisy-or"}
         "noisy-or" is 1 - prod(1 - score): the label is wrong only if all its copies are. It needs scores
         in 0..1.
+    weights : sequence of float
+    k : int
 
     Returns
     -------
-    csr_matrix of shape (n_instances, n_labels), float32
-        Of each instance in the order in which labels first occur.
+    labels : ndarray of shape (n_instances, k), int32
+        Best first, equal scores by ascending label id, -1 where fewer were retrieved.
+    scores : ndarray of shape (n_instances, k), float32
+        Theirs, 0 where there is none.
 
     Raises
     ------
     ValueError
-        If `original` does not have one entry per column.
+        If an array of originals does not have one entry per column.
     """
-    if original.shape != (Y_pred.shape[1],):
-        raise ValueError(f"original must have one entry per column {Y_pred.shape}, got {original.shape}")
-    original = np.ascontiguousarray(original, dtype=np.int32)
-    n_blocks = max(1, min(_BLOCKS, Y_pred.shape[0] // _LEAST_ROWS))
-    sizes, labels, scores = merge_rows(*flat(Y_pred), original, n_labels, _RULES[rule], n_blocks)
-    indptr = np.concatenate([[0], np.cumsum(sizes)])
-    # Rows shrank in place: close the gaps that they left.
-    within = np.arange(indptr[-1]) - np.repeat(indptr[:-1], sizes)
-    kept = np.repeat(Y_pred.indptr[:-1], sizes) + within
-    return sp.csr_matrix((scores[kept], labels[kept], indptr), shape=(Y_pred.shape[0], n_labels))
+    for scores, original in zip(found, originals, strict=True):
+        if original.shape != (scores.shape[1],):
+            raise ValueError(f"original must have one entry per column {scores.shape}, got {original.shape}")
+    indptr, indices, values = zip(*map(flat, found), strict=True)
+    before = np.cumsum([0, *map(len, values[:-1])])
+    labels = [original[columns] for original, columns in zip(originals, indices, strict=True)]
+    return best_rows(
+        np.array(indptr) + before[:, None],
+        np.concatenate(labels),
+        np.concatenate(values),
+        np.array([_RULES[rule] for rule in rules], np.int32),
+        np.array(weights, np.float32),
+        k,
+    )
