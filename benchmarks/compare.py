@@ -34,6 +34,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
@@ -77,7 +78,8 @@ REFERENCES = ("omikuji-parabel", "omikuji-bonsai")
 OVR_LIMIT = 5_000_000_000
 FIGURES = ("P@1", "P@3", "P@5", "R@10", "PSP@5")
 # Name, key in a run, digits, whether its spread is shown.
-COSTS = (
+Cost = tuple[str, str, int, bool]
+COSTS: tuple[Cost, ...] = (
     ("predict s", "predict_seconds", 2, True),
     ("without loading", "predict_seconds_loaded", 2, True),
     ("instances/s", "instances_per_second", 0, False),
@@ -300,27 +302,52 @@ def print_comparison(result: dict[str, Any]) -> None:
             _print_series(result["dataset"], series)
 
 
+def print_summary(results: Iterable[dict[str, Any]]) -> None:
+    """One table of all comparisons: how well each method predicts, in how many seconds."""
+    costs = COSTS[:1]
+    header = ("dataset", "method", *FIGURES, "train s", *(f"/ {name}" for name in REFERENCES), "predict s")
+    print("| " + " | ".join(header) + " |\n|---|---|" + "---:|" * (len(header) - 2))
+    for result in results:
+        for series in result["series"]:
+            for cells in _rows(series["runs"], REFERENCES, costs):
+                print(f"| {result['dataset']} | " + " | ".join(cells) + " |")
+
+
 def _print_series(dataset: str, series: dict[str, Any]) -> None:
     machine, runs = series["machine"], series["runs"]
-    by_method = {name: [run for run in runs if run["method"] == name] for name in METHODS}
-    counts = sorted({len(of_method) for of_method in by_method.values() if of_method})
+    by_method = _by_method(runs)
+    counts = sorted({len(of_method) for of_method in by_method.values()})
     repeats = " to ".join(dict.fromkeys((str(counts[0]), str(counts[-1]))))
     on = f"{machine['processor']}, {machine['cores']} cores"
     version = series["versions"]["disentangle"]
     print(f"\n{dataset}, version {version}, repeats: {repeats}, threads: {series['threads']}, on {on}\n")
-    references = [name for name in REFERENCES if by_method[name]]
+    references = [name for name in REFERENCES if name in by_method]
     header = [*FIGURES, "train s", *(f"/ {name}" for name in references), *(cost[0] for cost in COSTS)]
     print("| method | " + " | ".join(header) + " |")
     print("|---|" + "---:|" * len(header))
-    for name, of_method in by_method.items():
-        if of_method:
-            cells = [_median(of_method, figure, 2) for figure in FIGURES]
-            cells.append(_median(of_method, "training_seconds", 1, spread=True))
-            cells += [_ratio(of_method, by_method[reference]) for reference in references]
-            cells += [_median(of_method, key, digits, spread) for _, key, digits, spread in COSTS]
-            print(f"| {name} | " + " | ".join(cells) + " |")
+    for cells in _rows(runs, references, COSTS):
+        print("| " + " | ".join(cells) + " |")
     for name, reason in series["skipped"].items():
         print(f"\n{name} was not run: {reason}.")
+
+
+def _by_method(runs: list[Run]) -> dict[str, list[Run]]:
+    """Runs of each method that has some, in the order of `METHODS`."""
+    by_method = {name: [run for run in runs if run["method"] == name] for name in METHODS}
+    return {name: of_method for name, of_method in by_method.items() if of_method}
+
+
+def _rows(runs: list[Run], references: Iterable[str], costs: Iterable[Cost]) -> Iterator[list[str]]:
+    """Cells of a row for each method: its name, medians of figures and seconds, ratios, medians of costs."""
+    by_method = _by_method(runs)
+    for name, of_method in by_method.items():
+        yield [
+            name,
+            *(_median(of_method, figure, 2) for figure in FIGURES),
+            _median(of_method, "training_seconds", 1, spread=True),
+            *(_ratio(of_method, by_method.get(reference, [])) for reference in references),
+            *(_median(of_method, key, digits, spread) for _, key, digits, spread in costs),
+        ]
 
 
 def _median(runs: list[Run], key: str, digits: int, spread: bool = False) -> str:

@@ -36,7 +36,7 @@ SWEEPS = {
     "first-eps": "--preset tuned,lean --grid first_eps=0.1,1,3,10",
     "lean-copies": "--preset lean --grid n_copies=2,3 --grid negatives=0.2,0.3 --grid eps=0.5,1",
     "tuned-copies": "--preset tuned --spared 0 --eps 0.3 --grid n_copies=2,3",
-    "spared": "--preset tuned --grid spared=0,5,10",
+    "spared": "--preset tuned --grid spared=0,3,5,10",
 }
 
 

@@ -1,4 +1,4 @@
-"""The tables of the README, ablation.md and sweeps.md, from what the other commands beside this have left.
+"""The tables of the README and of the pages in results/, from what the other commands beside this have left.
 
     PYTHONPATH=src .venv/bin/python benchmarks/tables.py [MODEL_DIR]
 
@@ -21,7 +21,7 @@ from typing import Any
 
 import stage_costs
 from ablation import columns, print_tables
-from compare import print_comparison
+from compare import print_comparison, print_summary
 from growth import print_scale
 
 from disentangle.params import DEFAULT_DATASET, DEFAULT_PRESET, EPS, HINGE, PRESETS
@@ -29,7 +29,7 @@ from disentangle.report import training_seconds
 
 RESULTS = Path(__file__).with_name("results")
 REPORTS = RESULTS / "reports"
-README = RESULTS.parents[1] / "README.md"
+PAGES = (RESULTS.parents[1] / "README.md", *sorted(RESULTS.glob("*.md")))
 FIGURES = ("P@1", "P@3", "P@5", "R@10")
 # What differs between the settings that are swept over.
 SWEPT = (
@@ -283,6 +283,7 @@ TABLES: dict[str, Callable[[], None]] = {
     "gaps": print_gaps,
     "imports": print_imports,
     "compare": print_rivals,
+    "compare-summary": lambda: print_summary(results("compare")),
     "stage-costs": lambda: stage_costs.print_table(list(results("stage_costs"))),
     "scale": partial(print_growth, "scale"),
     "scale-amazon-670k": partial(print_growth, "scale-amazon-670k"),
@@ -303,7 +304,7 @@ def filled(text: str) -> str:
 def main() -> None:
     if len(sys.argv) > 1:
         collect(Path(sys.argv[1]))
-    for path in (README, RESULTS / "ablation.md", RESULTS / "sweeps.md"):
+    for path in PAGES:
         path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 

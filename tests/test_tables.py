@@ -1,4 +1,4 @@
-"""The README's tables are what the results say."""
+"""The tables of the README and the pages that it links are what the results say."""
 
 from __future__ import annotations
 
@@ -7,14 +7,10 @@ from pathlib import Path
 import pytest
 import tables
 
-ROOT = Path(__file__).resolve().parents[1]
 
-
-@pytest.mark.parametrize(
-    "file", ["README.md", "benchmarks/results/ablation.md", "benchmarks/results/sweeps.md"]
-)
-def test_every_table_is_what_the_results_say(file: str):
-    text = (ROOT / file).read_text(encoding="utf-8")
+@pytest.mark.parametrize("page", tables.PAGES, ids=lambda page: page.name)
+def test_every_table_is_what_the_results_say(page: Path):
+    text = page.read_text(encoding="utf-8")
     assert text.count("<!-- table: ") == text.count("<!-- end -->") > 0
     assert tables.filled(text) == text, "run benchmarks/tables.py"
 
