@@ -303,13 +303,12 @@ def print_comparison(result: dict[str, Any]) -> None:
 
 
 def print_summary(results: Iterable[dict[str, Any]]) -> None:
-    """One table of all comparisons: how well each method predicts, in how many seconds."""
-    costs = COSTS[:1]
+    """Print one table of all comparisons: how well each method predicts, and in how many seconds."""
     header = ("dataset", "method", *FIGURES, "train s", *(f"/ {name}" for name in REFERENCES), "predict s")
     print("| " + " | ".join(header) + " |\n|---|---|" + "---:|" * (len(header) - 2))
     for result in results:
         for series in result["series"]:
-            for cells in _rows(series["runs"], REFERENCES, costs):
+            for cells in _rows(series["runs"], REFERENCES, COSTS[:1]):
                 print(f"| {result['dataset']} | " + " | ".join(cells) + " |")
 
 

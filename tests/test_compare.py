@@ -80,6 +80,24 @@ def test_ratios_leave_out_repeats_that_only_one_has(capsys: pytest.CaptureFixtur
     assert "repeats: 1 to 2" in printed
 
 
+def test_the_summary_has_a_row_for_each_dataset_and_method(capsys: pytest.CaptureFixture[str]):
+    runs = [run("tuned", 0, 3.0), run("omikuji-bonsai", 0, 4.0)]
+    results = [{"dataset": "a", "series": [SERIES]}, {"dataset": "b", "series": [SERIES | {"runs": runs}]}]
+    compare.print_summary(results)
+    lines = [line.split(" | ") for line in capsys.readouterr().out.splitlines()]
+    header, rows = lines[0], [dict(zip(lines[0], line, strict=True)) for line in lines[2:]]
+    assert header[0] == "| dataset"
+    named = [(row["| dataset"], row["method"]) for row in rows]
+    assert named == [
+        ("| a", "lean"),
+        ("| a", "omikuji-parabel"),
+        ("| b", "tuned"),
+        ("| b", "omikuji-bonsai"),
+    ]
+    ratios = [(row["/ omikuji-parabel"], row["/ omikuji-bonsai"]) for row in rows]
+    assert ratios == [("2.00", ""), ("1.00", ""), ("", "0.75"), ("", "1.00")]
+
+
 def call(monkeypatch: pytest.MonkeyPatch, *args: str | Path) -> None:
     monkeypatch.setattr(sys, "argv", ["compare.py", *map(str, args)])
     compare.main()
