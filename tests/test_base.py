@@ -113,9 +113,9 @@ def test_the_report_says_what_was_run(finished: Path):
 
 
 def averaged(scores: sp.csr_matrix, copies: Overlap) -> sp.csr_matrix:
-    """Means of the scores of a label's copies that were retrieved, by scipy."""
-    is_copy_of = one_per_row(copies.original, copies.n_labels)
-    n_retrieved = scores.astype(bool).astype(np.float32) @ is_copy_of
+    """Means of the scores of those of a label's copies that were retrieved, by scipy."""
+    is_copy_of = one_per_row(copies.original, copies.n_labels).astype(np.float64)
+    n_retrieved = scores.astype(bool) @ is_copy_of
     return (scores @ is_copy_of).multiply(n_retrieved.power(-1)).tocsr().astype(np.float32)
 
 
