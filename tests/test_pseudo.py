@@ -62,12 +62,17 @@ def test_original_must_name_each_column():
 
 
 @given(st.integers(0, 2**32 - 1))
-def test_expanding_without_copies_changes_nothing(seed: int):
+def test_expanding_and_merging_without_copies_changes_nothing(seed: int):
     rng = np.random.default_rng(seed)
     dense = (rng.random((4, 7)) * (rng.random((4, 7)) < 0.5)).astype(np.float32)
     identity = np.arange(7, dtype=np.int32)
     trivial = overlap(identity, np.zeros(7, np.int32), 7)
     assert (expand_labels(sp.csc_matrix(dense), trivial) != sp.csc_matrix(dense)).nnz == 0
+    labels, scores = best_labels([sp.csr_matrix(dense)], [identity], ["mean"], [1], 7)
+    back = np.zeros_like(dense)
+    rows, places = np.nonzero(labels >= 0)
+    back[rows, labels[rows, places]] = scores[rows, places]
+    assert np.array_equal(back, dense)
 
 
 def test_a_copy_keeps_the_positives_that_match_its_cluster():
@@ -113,14 +118,15 @@ def test_the_rules_of_merging():
 def test_best_labels_equal_their_slow_twin(seed: int):
     rng = np.random.default_rng(seed)
     rules, weights = ["mean", "max", "noisy-or"], rng.random(3)
-    # Of up to forty labels, so that hashes collide; few scores, so that many are equal.
-    n_labels = int(rng.integers(1, 40))
+    # Ids that are multiples of all sizes of the table, so that all hashes collide; few scores, so that many
+    # are equal.
+    n_labels, step = int(rng.integers(1, 40)), 4096
     originals, found, expected = [], [], np.zeros((6, n_labels))
     for rule, weight in zip(rules, weights, strict=True):
         copies = rng.integers(0, n_labels, int(rng.integers(0, 20)))
         original = np.concatenate([np.arange(n_labels), copies]).astype(np.int32)
         dense = rng.integers(0, 4, (6, len(original))) / np.float32(4)
-        originals.append(original)
+        originals.append(original * np.int32(step))
         found.append(sp.csr_matrix(dense))
         for row, label in np.ndindex(expected.shape):
             scores = dense[row, (original == label) & (dense[row] > 0)]
@@ -128,6 +134,7 @@ def test_best_labels_equal_their_slow_twin(seed: int):
                 how = {"mean": scores.mean(), "max": scores.max(), "noisy-or": 1 - np.prod(1 - scores)}
                 expected[row, label] += weight * how[rule]
     labels, scores = best_labels(found, originals, rules, weights.tolist(), 5)
+    labels //= step
     for row in range(6):
         n = min(5, np.count_nonzero(expected[row]))
         assert (labels[row] >= 0).tolist() == [True] * n + [False] * (5 - n)
