@@ -211,12 +211,12 @@ def print_table(results: list[dict[str, Any]]) -> None:
     header = ["dataset", "base runs", "a base run, s", "both trainings, s", "share besides them"]
     for part in ("overlap step", "evaluation"):
         header += [f"{part}: plain, s", "here, s", "times faster"]
-    machines = dict.fromkeys(f"{one['machine']['processor']}, {one['threads']} threads" for one in results)
-    print(f"\nMeasured on {'; '.join(machines)}.")
+    header += ["processor", "threads"]
     print("\n| " + " | ".join(header) + " |\n|---|" + "---:|" * (len(header) - 1))
     for result in results:
         parts = (*_faster(result["overlap_step"]), *_faster(result["evaluation"]))
-        print("| " + " | ".join([result["dataset"], *_whole(result["base_runs"]), *parts]) + " |")
+        where = (result["machine"]["processor"], str(result["threads"]))
+        print("| " + " | ".join([result["dataset"], *_whole(result["base_runs"]), *parts, *where]) + " |")
 
 
 def check(args: argparse.Namespace) -> None:
