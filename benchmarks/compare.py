@@ -45,7 +45,7 @@ import numpy as np
 from methods import N_TREES, RIVALS, write_text
 
 from disentangle import catalog, data, metrics, stages
-from disentangle.comparison import of_first
+from disentangle.comparison import First
 from disentangle.errors import DisentangleError
 from disentangle.params import PRESETS, Propensity, at_least
 from disentangle.predictor import Predictor
@@ -189,7 +189,7 @@ def train_ours(task: Task, method: str, seed: int) -> tuple[Run, Path]:
     evaluation = base / ("xr-linear-evaluation" if method == "xr-linear" else f"{preset}/evaluation{suffix}")
     steps = ["load", "label-tree", "matcher"]
     if method != "xr-linear":
-        first = (of_first(name, PRESETS[preset].first_eps) for name in ("matcher", "matching"))
+        first = (First.of(PRESETS[preset]).folder(name) for name in ("matcher", "matching"))
         steps = ["load", "label-tree", *first, f"{preset}/assignment"]
     trees = [base, *(base / f"tree-{t}" for t in range(2, n_trees + 1))]
     models = [voice.folder for voice in Predictor.load(evaluation).voices]

@@ -37,6 +37,9 @@ SWEEPS = {
     "lean-copies": "--preset lean --grid n_copies=2,3 --grid negatives=0.2,0.3 --grid eps=0.5,1",
     "tuned-copies": "--preset tuned --spared 0 --eps 0.3 --grid n_copies=2,3",
     "spared": "--preset tuned --grid spared=0,3,5,10",
+    # 1000 is all of them, or nearly.
+    "features": "--preset tuned,lean --grid features=50,100,200,1000",
+    "first-features": "--preset lean --grid first_features=16,32,64,1000",
 }
 
 

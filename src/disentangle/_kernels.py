@@ -347,6 +347,31 @@ def rank_rows(indptr, indices, data, k):
 MEAN, MAX, NOISY_OR = 0, 1, 2
 
 
+@njit(boolean[::1](_POINTERS, _SCORES, int64), parallel=True, cache=True)
+def largest_rows(indptr, data, n):
+    """Which entries are among the `n` of largest absolute value in their row of a CSR matrix.
+
+    Returns
+    -------
+    bool array as long as `data`
+        Of equal ones, those that come first.
+    """
+    kept = np.ones(len(data), np.bool_)
+    for row in prange(len(indptr) - 1):
+        start, end = indptr[row], indptr[row + 1]
+        if end - start <= n:
+            continue
+        values = np.abs(data[start:end])
+        cut = np.partition(values, end - start - n)[end - start - n]
+        n_equal = n - (values > cut).sum()
+        for p in range(start, end):
+            value = values[p - start]
+            kept[p] = value > cut or (value == cut and n_equal > 0)
+            if value == cut:
+                n_equal -= 1
+    return kept
+
+
 @njit(inline="always")
 def _slot(table, names, label):
     """Where a hash table with linear probing has a label's slot, or is to have it: free places hold -1."""

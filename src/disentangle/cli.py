@@ -246,6 +246,8 @@ _PARTS: tuple[tuple[str, Callable[[str], Any], str], ...] = (
         "besides all in their own labels' clusters",
     ),
     ("spared", int, "clusters that each of these matches best, to whose labels it is no negative after all"),
+    ("first_features", int, "features of an instance that the matcher learns from that choices are made by"),
+    ("features", int, "features of an instance, the largest, that retraining learns from"),
     ("first_eps", float, "tolerance of the solver in training the matcher that choices are made by"),
     ("eps", float, "tolerance of the solver in retraining"),
     ("matcher_eps", float, "the same for the levels above the leaves, if not --eps"),

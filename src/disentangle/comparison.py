@@ -111,9 +111,28 @@ def load_matching(folder: Path) -> sp.csr_matrix:
     return sp.load_npz(folder / MATCHING_FILE)
 
 
-def of_first(folder: str, eps: float) -> str:
-    """Folder of a first matcher ("matcher") or its matching; those of XR-Linear have no suffix."""
-    return folder if eps == EPS else f"{folder}-eps-{eps}"
+@dataclass(frozen=True)
+class First:
+    """How the matcher that clusters are chosen by is trained; by default it is XR-Linear's.
+
+    Attributes
+    ----------
+    eps : float
+    features : int or None
+        `first_eps` and `first_features` of `OverlapParams`.
+    """
+
+    eps: float = EPS
+    features: int | None = None
+
+    @classmethod
+    def of(cls, params: OverlapParams) -> First:
+        return cls(params.first_eps, params.first_features)
+
+    def folder(self, name: str) -> str:
+        """Folder of the matcher ("matcher") or its matching; those of XR-Linear have no suffix."""
+        features = "" if self.features is None else f"-features-{self.features}"
+        return name + ("" if self.eps == EPS else f"-eps-{self.eps}") + features
 
 
 def describe(variant: Variant | None, n_trees: int = 1) -> dict[str, Any]:
@@ -181,15 +200,15 @@ class Comparison:
         self.tree = self._stage(
             "train", "label-tree", self._build_tree, asdict(settings.tree), ("tree",), (self.load,)
         )
-        self._firsts: dict[float, tuple[Stage, Stage]] = {}
+        self._firsts: dict[First, tuple[Stage, Stage]] = {}
         # XR-Linear is two stages, because most overlaps need no more of it than its matcher, or nothing.
-        self.matcher, self.matching = self._first(EPS)
+        self.matcher, self.matching = self._first(First())
         self.xr_linear = self._stage(
             "train",
             "xr-linear",
             self._train_ranker,
             asdict(settings.predict),
-            ("tree", "xlinear"),
+            ("tree", "subproblems", "xlinear"),
             (self.tree, self.matcher),
         )
         self.xr_linear_evaluation = self.evaluation(self.models(self.xr_linear, None), "xr-linear-evaluation")
@@ -218,24 +237,24 @@ class Comparison:
             title=f"{self.prefix}{folder}",
         )
 
-    def _first(self, eps: float) -> tuple[Stage, Stage]:
-        """The first matcher, XR-Linear's but for its tolerance, and where it sends training instances."""
-        if eps not in self._firsts:
+    def _first(self, first: First) -> tuple[Stage, Stage]:
+        """A first matcher and where it sends training instances."""
+        if first not in self._firsts:
             matcher = self._stage(
                 "train",
-                of_first("matcher", eps),
-                partial(self._train_matcher, eps=eps),
-                {"beam_size": self.settings.predict.beam_size, "eps": eps},
-                ("tree", "xlinear"),
+                first.folder("matcher"),
+                partial(self._train_matcher, first=first),
+                {"beam_size": self.settings.predict.beam_size} | asdict(first),
+                ("tree", "xlinear", *(() if first.features is None else ("features", "_kernels"))),
                 (self.tree,),
             )
-            matching = self._matching_stage(of_first("matching", eps), matcher, is_alone=True)
-            self._firsts[eps] = matcher, matching
-        return self._firsts[eps]
+            matching = self._matching_stage(first.folder("matching"), matcher, is_alone=True)
+            self._firsts[first] = matcher, matching
+        return self._firsts[first]
 
     def _overlapped(self, variant: Variant) -> Overlapped:
         """All rounds of one variant."""
-        model, match = self._first(variant.params.first_eps)
+        model, match = self._first(First.of(variant.params))
         steps, before = [model], self.tree
         for r in range(1, variant.params.rounds + 1):
             suffix = "" if r == 1 else f"-round-{r}"
@@ -266,15 +285,15 @@ class Comparison:
 
     def _retraining(self, variant: Variant, suffix: str, before: Stage, match: Stage, assign: Stage) -> Stage:
         params = asdict(variant.params)
-        names = ("positives", "leaf_size", "split", "negatives", "spared", "eps", "matcher_eps", "hinge")
-        parts = {name: params[name] for name in names}
+        names = ("positives", "leaf_size", "split", "negatives", "spared", "hinge")
+        parts = {name: params[name] for name in (*names, "features", "eps", "matcher_eps")}
         parts |= {"frequent": FREQUENT, "seed": self.settings.tree.seed}
         return self._stage(
             "retrain",
             f"{variant.folder}/overlap{suffix}",
             partial(self._retrain, before=before, assign=assign, match=match, variant=variant),
             asdict(self._prediction(variant)) | parts,
-            ("overlap", "pseudo", "tree", "negatives", "xlinear", "_kernels"),
+            ("overlap", "pseudo", "tree", "features", "negatives", "subproblems", "xlinear", "_kernels"),
             (before, match, assign),
         )
 
@@ -342,11 +361,20 @@ class Comparison:
         tree.save_chain(tree.build_chain(X, Y, self.settings.tree, self.settings.threads), out)
         return {}
 
-    def _train_matcher(self, out: Path, eps: float) -> dict[str, Any]:
+    def _learnt(self, n_features: int | None) -> sp.csr_matrix:
+        """Training instances as they are learnt from: with so many features each, or all (None)."""
+        if n_features is None:
+            return self.dataset.X_trn
+        from .features import largest
+
+        return largest(self.dataset.X_trn, n_features)
+
+    def _train_matcher(self, out: Path, first: First) -> dict[str, Any]:
         from . import tree, xlinear
 
-        X, Y, chain = self.dataset.X_trn, self.dataset.Y_trn.tocsc(), tree.load_chain(self.tree.folder)
-        matcher = xlinear.train_matcher(X, Y, chain, self.settings.predict, self.settings.threads, eps)
+        X, Y = self._learnt(first.features), self.dataset.Y_trn.tocsc()
+        chain, settings = tree.load_chain(self.tree.folder), self.settings
+        matcher = xlinear.train_matcher(X, Y, chain, settings.predict, settings.threads, first.eps)
         xlinear.save(matcher, out)
         return {}
 
@@ -404,13 +432,14 @@ class Comparison:
             overlap = replace(overlap, clusters=tree.leaf_clusters(chain), n_clusters=chain[-1].shape[1])
         clock.append(time.perf_counter())
         predict, threads = self._prediction(variant), settings.threads
+        learnt = self._learnt(params.features)
         matcher_eps = params.eps if params.matcher_eps is None else params.matcher_eps
-        matcher = xlinear.train_matcher(X, Y, chain, predict, threads, matcher_eps)
+        matcher = xlinear.train_matcher(learnt, Y, chain, predict, threads, matcher_eps)
         negatives = mine(
             matcher, X, params.negatives, params.spared, predict.beam_size, settings.tree.seed, threads
         )
         retrained = xlinear.train_ranker(
-            X, Y, chain, matcher, predict, threads, negatives, params.eps, params.hinge
+            learnt, Y, chain, matcher, predict, threads, negatives, params.eps, params.hinge
         )
         xlinear.save(retrained, out)
         # Beside the model, because its scores can be merged to labels only with it.

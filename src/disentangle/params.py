@@ -119,9 +119,12 @@ class OverlapParams:
         all others that the retrained matcher sends them to.
     spared : int
         But not in the best so many of those that it sends one to.
+    first_features, features : int or None
+        Most features of an instance that the matcher which the choices are made by, and the retrained model,
+        learn from: the largest. None for all. Predicting takes all of them in any case.
     first_eps : float
-        Tolerance at which PECOS's solver stops in training the matcher that the choices are made by; another
-        one than `EPS` makes that a matcher of its own beside XR-Linear's, on the same tree.
+        Tolerance at which PECOS's solver stops in training the first of these matchers. With `EPS` and all
+        features it is XR-Linear's; otherwise one of its own beside that, on the same tree.
     eps : float
         The solver's tolerance in retraining; 0.1 is PECOS's default.
     matcher_eps : float or None
@@ -151,6 +154,8 @@ class OverlapParams:
     split: str = "flat"
     negatives: float = 0.0
     spared: int = 0
+    first_features: int | None = None
+    features: int | None = None
     first_eps: float = EPS
     eps: float = EPS
     matcher_eps: float | None = None
@@ -175,9 +180,9 @@ class OverlapParams:
             at_least("leaf_size", self.leaf_size, 2)
         if not 1 <= self.hinge <= MAX_HINGE:
             raise DisentangleError(f"hinge must be in 1..{MAX_HINGE}, got {self.hinge}")
-        for name in ("predict_beam", "first_beam"):
-            if (beam_size := getattr(self, name)) is not None:
-                at_least(name, beam_size, 1)
+        for name in ("first_features", "features", "predict_beam", "first_beam"):
+            if (number := getattr(self, name)) is not None:
+                at_least(name, number, 1)
         for name in ("first_eps", "eps", "matcher_eps"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
@@ -231,6 +236,7 @@ _SPLIT = OverlapParams(
     positives="frequent",
     leaf_size=50,
     split="nested",
+    first_features=32,
     first_eps=1.0,
     eps=0.5,
     matcher_eps=1.0,
@@ -240,8 +246,8 @@ _SPLIT = OverlapParams(
 )
 PRESETS = {
     DEFAULT_PRESET: OverlapParams(),
-    "tuned": replace(_SPLIT, n_copies=3, negatives=0.6, spared=5),
-    "lean": replace(_SPLIT, negatives=0.3),
+    "tuned": replace(_SPLIT, n_copies=3, negatives=0.6, spared=5, features=200),
+    "lean": replace(_SPLIT, negatives=0.3, features=100),
 }
 
 

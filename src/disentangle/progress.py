@@ -60,17 +60,15 @@ T = TypeVar("T")
 
 
 def set_up_logging() -> None:
-    """Show this package's log, and PECOS's word on which layer it trains, on standard error."""
+    """Show this package's log on standard error."""
     handler: logging.Handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     if _console.is_terminal:
         handler = RichHandler(
             console=_console, show_path=False, show_level=False, markup=False, log_time_format="%H:%M:%S"
         )
-    for name in (__package__, "pecos.xmc.base"):
-        channel = logging.getLogger(name)
-        channel.addHandler(handler)
-        channel.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
 
 
 @contextmanager

@@ -1,8 +1,14 @@
-"""How many threads there may be: told to every library that reads it from the environment."""
+"""How many threads there may be, and work shared out among them."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def limit_threads(threads: int) -> None:
@@ -11,3 +17,15 @@ def limit_threads(threads: int) -> None:
         os.environ[name] = str(threads)
     # On a machine shared with other work, threads that spin while they wait hold each other up.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def in_threads(call: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
+    """What calls that release the GIL return, in the order of the items.
+
+    Who stops listening, as Ctrl-C makes them, waits for no call.
+    """
+    pool = ThreadPoolExecutor(threads)
+    try:
+        yield from pool.map(call, items)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

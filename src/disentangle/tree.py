@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from itertools import count, pairwise, takewhile
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from .interrupt import interruptible
 from .matrices import one_per_row
 from .params import TreeParams
 from .progress import track
+from .threads import in_threads
 
 # Levels of a tree that is saved alone, and of a model, counted from the root.
 _LEVEL, _LEVEL_OF_MODEL = "level-{}.npz", "ranker/{}.model/C.npz"
@@ -144,15 +144,11 @@ def split_leaves(
     members = [slice(*pair) for pair in pairwise(offsets)]
     part_of = [np.arange(n_clusters)]
     # Clusters are so small that the threads of one would only wait for one another.
-    pool = ThreadPoolExecutor(threads)
-    try:
-        parts = pool.map(lambda rows: leaf_clusters(_cluster(features[rows], halving, 1)), members)
-        for k, rows, part in track(zip(too_large, members, parts, strict=True), len(too_large)):
-            clusters[labels[rows]] = np.where(part == 0, k, n_clusters + part - 1)
-            n_clusters += int(part.max())
-            part_of.append(np.full(part.max(), k))
-    finally:
-        pool.shutdown(cancel_futures=True)
+    parts = in_threads(lambda rows: leaf_clusters(_cluster(features[rows], halving, 1)), members, threads)
+    for k, rows, part in track(zip(too_large, members, parts, strict=True), len(too_large)):
+        clusters[labels[rows]] = np.where(part == 0, k, n_clusters + part - 1)
+        n_clusters += int(part.max())
+        part_of.append(np.full(part.max(), k))
     parents = np.concatenate(part_of)
     if nested:
         above = [*chain[:-1], one_per_row(parents, len(sizes)).tocsc()]

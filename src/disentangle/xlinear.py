@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,18 +17,25 @@ import numpy as np
 import scipy.sparse as sp
 from pecos.utils.cluster_util import ClusterChain
 from pecos.xmc import HierarchicalMLModel, MLModel
+from pecos.xmc.base import MLProblem
 from pecos.xmc.xlinear import XLinearModel
 
 from .interrupt import interruptible
 from .memory import UNLIMITED, Budget
 from .params import EPS, HINGE, PredictParams
 from .progress import track
+from .subproblems import Subproblem, assemble, groups, restrict
+from .threads import in_threads
+
+logger = logging.getLogger(__name__)
 
 # What PECOS holds for each label or cluster that an instance is scored for: measured on the embedded set.
 BYTES_PER_CANDIDATE = 20
 # Most children of a cluster that a batch is planned for when nothing is known of the tree.
 _CHILDREN = 64
 _MMAP = "mmap"
+# With fewer a thread would wait for another one's last.
+_GROUPS_PER_THREAD = 8
 
 
 def train_matcher(
@@ -54,7 +63,16 @@ def train_matcher(
     eps : float
         The solver's tolerance.
     """
-    return _train("matcher", X, Y, chain, params.beam_size, params.beam_size, HINGE, threads, eps)
+    Ys = [Y]  # of the nodes of each level, from the leaves up
+    for C in reversed(chain[1:]):
+        Ys.append(_binary(Ys[-1] @ C))
+    levels, M, parents = [], None, None
+    for C, Y_level in zip(chain[:-1], reversed(Ys), strict=False):
+        how = params.beam_size, HINGE
+        levels.append(_train_level(X, Y_level, C, M, parents, threads, eps, *how))
+        # An instance is trained on below the nodes that it has (TFN).
+        M, parents = Y_level, C.tocsr().indices
+    return XLinearModel(HierarchicalMLModel(levels))
 
 
 def train_ranker(
@@ -80,40 +98,50 @@ def train_ranker(
         A label's score, by which those of the clusters above it are multiplied, is exp(-max(0, 1 - z)^hinge),
         z being what its SVM says; no weight depends on it.
     """
-    ranker = _train("ranker", X, Y, chain, params.beam_size, params.top_k, hinge, threads, eps, negatives)
-    return XLinearModel(HierarchicalMLModel([*matcher.model.model_chain, *ranker.model.model_chain]))
+    C, parents = chain[-1], chain[-2].tocsr().indices
+    M = Y @ C if negatives is None else Y @ C + negatives
+    ranker = _train_level(X, Y, C, _binary(M), parents, threads, eps, params.top_k, hinge)
+    return XLinearModel(HierarchicalMLModel([*matcher.model.model_chain, ranker]))
 
 
-def _train(
-    mode: str,
+def _binary(M: sp.spmatrix) -> sp.csc_matrix:
+    M = M.tocsc()
+    M.sort_indices()
+    M.data[:] = 1
+    return M
+
+
+def _train_level(
     X: sp.csr_matrix,
     Y: sp.csc_matrix,
-    chain: ClusterChain,
-    beam_size: int,
-    top_k: int,
-    hinge: int,
+    C: sp.csc_matrix,
+    M: sp.csc_matrix | None,
+    parents: np.ndarray | None,
     threads: int,
     eps: float,
-    negatives: sp.csr_matrix | None = None,
-) -> XLinearModel:
-    # "usn" is PECOS's word for negatives that the caller supplies; it counts layers from the leaves.
-    hlm_args = HierarchicalMLModel.TrainParams(
-        neg_mining_chain="tfn" if negatives is None else "tfn+usn",
-        model_chain=MLModel.TrainParams(threads=threads, eps=eps),
-    )
-    supplied = None if negatives is None else {1: negatives.tocsc()}
-    train_params = XLinearModel.TrainParams(mode=mode, hlm_args=hlm_args)
-    pred_kwargs = {"beam_size": beam_size, "only_topk": top_k, "post_processor": f"l{hinge}-hinge"}
-    return interruptible(
-        lambda: XLinearModel.train(
-            X,
-            Y,
-            C=chain,
-            user_supplied_negatives=supplied,
-            train_params=train_params,
-            pred_kwargs=pred_kwargs,
-        )
-    )
+    top_k: int,
+    hinge: int,
+) -> MLModel:
+    """Train one level: the children in C's rows of the nodes in its columns, on the instances in M's.
+
+    The level below the root has neither `M` nor `parents`, the nodes above those in C's columns.
+    """
+    logger.info("training %s nodes below %s", f"{C.shape[0]:,}", f"{C.shape[1]:,}")
+    of_whole = MLModel.TrainParams(threads=threads, eps=eps)
+    of_part = replace(of_whole, threads=1)
+    how = MLModel.PredParams(only_topk=top_k, post_processor=f"l{hinge}-hinge")
+    found = [] if M is None or parents is None else groups(M, parents)
+    if len(found) < _GROUPS_PER_THREAD * threads:
+        problem = MLProblem(X, Y, C=C, M=M, threads=threads)
+        return interruptible(lambda: MLModel.train(problem, train_params=of_whole, pred_params=how))
+
+    def train(clusters: np.ndarray) -> tuple[Subproblem, sp.csc_matrix]:
+        part = restrict(X, Y, C, M, clusters)
+        problem = MLProblem(part.X, part.Y, C=part.C, M=part.M, threads=1)
+        return part, MLModel.train(problem, train_params=of_part).W
+
+    W = assemble(track(in_threads(train, found, threads), len(found)), X.shape[1], Y.shape[1])
+    return MLModel(W=W, C=C, bias=of_part.bias, pred_params=how)
 
 
 def save(model: XLinearModel, folder: Path) -> None:
