@@ -156,6 +156,12 @@ def test_a_second_run_prints_the_table_and_does_nothing_else(base: Command, fini
             ["matcher-eps-3.0", "matching-eps-3.0"]
             + [stage.replace("paper", "paper-first-eps-3.0") for stage in OF_PAPER],
         ),
+        (
+            ("--first-features", "5"),
+            ["matcher-features-5", "matching-features-5"]
+            + [stage.replace("paper", "paper-first-features-5") for stage in OF_PAPER],
+        ),
+        (("--features", "5"), [stage.replace("paper", "paper-features-5") for stage in OF_PAPER]),
         (("--n-copies", "3"), [stage.replace("paper", "paper-n-copies-3") for stage in OF_PAPER]),
         (("--merge", "max"), ["paper/evaluation-merge-max"]),
         (("--first-weight", "0.2"), ["paper/evaluation-first-weight-0.2"]),
@@ -278,6 +284,30 @@ def test_retraining_hands_its_parts_to_the_solver(
     matcher = xlinear.load_matcher(comparison.overlaps[2].model.folder)
     M = xlinear.match(matcher, X[drawn], 3, threads=1)
     assert clusters.tolist() == metrics.rank(M, 3)[:, 1:].tolist()
+
+
+def test_what_is_not_among_an_instances_largest_features_is_not_learnt(verbs: Path, tmp_path: Path):
+    params = OverlapParams(first_features=2, features=4)
+    settings = Settings(
+        threads=2,
+        variants=(Variant("few", "few", "paper", params),),
+        tree=TreeParams(nr_splits=8, max_leaf_size=10),
+    )
+    comparison = Comparison(tmp_path, data.source(verbs, "verbs"), settings)
+    (one,) = comparison.overlaps
+    one.model.ensure()
+    X = comparison.dataset.X_trn
+    for folder, n in ((one.steps[0].folder, 2), (one.model.folder, 4)):
+        # Of each instance, by sorting; the row after the last feature's is the bias.
+        known = {X.shape[1]}
+        for i in range(X.shape[0]):
+            values, features = X[i].data, X[i].indices
+            known |= set(features[np.argsort(-values, kind="stable")[:n]].tolist())
+        levels = [sp.load_npz(path) for path in sorted(folder.glob("ranker/*.model/W.npz"))]
+        learnt = set().union(*(W.indices.tolist() for W in levels))
+        assert learnt <= known
+        assert len(known) < X.shape[1]
+        assert len(learnt) > 50
 
 
 def test_more_rounds_go_on_from_the_first(base: Command, finished: Path, tmp_path: Path):
@@ -593,6 +623,8 @@ MISTAKES = [
     (("base", "verbs", "--first-beam", "0"), "first_beam must be at least 1, got 0"),
     (("base", "verbs", "--eps", "0"), "eps must be a positive number, got 0.0"),
     (("base", "verbs", "--hinge", "7"), "hinge must be in 1..6, got 7"),
+    (("base", "verbs", "--first-features", "0"), "first_features must be at least 1, got 0"),
+    (("base", "verbs", "--features", "-1"), "features must be at least 1, got -1"),
     (("base", "verbs", "--first-eps", "0"), "first_eps must be a positive number, got 0.0"),
     (("base", "verbs", "--matcher-eps", "inf"), "matcher_eps must be a positive number, got inf"),
     (("base", "verbs", "--predict-beam", "0"), "predict_beam must be at least 1, got 0"),

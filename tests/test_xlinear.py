@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from pecos.utils.cluster_util import ClusterChain
+from pecos.xmc import HierarchicalMLModel, MLModel
+from pecos.xmc.base import MLProblem
 from pecos.xmc.xlinear import XLinearModel
 
-from disentangle import tree, xlinear
+from disentangle import subproblems, tree, xlinear
 from disentangle.data import Dataset, load_dataset
 from disentangle.errors import DisentangleError
 from disentangle.params import PredictParams, TreeParams
@@ -89,6 +91,43 @@ def test_matcher_and_ranker_trained_apart_are_what_pecos_trains_at_once(dataset:
     assert len(apart) == len(at_once.model.model_chain)
     for one, other in zip(apart, at_once.model.model_chain, strict=True):
         assert (one.W != other.W).nnz == 0
+
+
+@pytest.mark.parametrize("pairs", [1, 200, 10**9])
+def test_levels_trained_in_parts_are_what_pecos_trains_whole(
+    dataset: Dataset, model: Path, monkeypatch: pytest.MonkeyPatch, pairs: int
+):
+    n_groups: list[int] = []
+
+    def counted(*args: Any) -> list[np.ndarray]:
+        n_groups.append(len(found := groups(*args)))
+        return found
+
+    groups = xlinear.groups
+    monkeypatch.setattr(xlinear, "groups", counted)
+    monkeypatch.setattr(subproblems, "_PAIRS", pairs)
+    X, Y, chain = dataset.X_trn, dataset.Y_trn.tocsc(), tree.load_chain(model)
+    # With negatives an instance is in clusters that none of its labels are in.
+    matched = xlinear.match(xlinear.load_matcher(model), X, 3, threads=2)
+    found = trained(dataset, Y, chain, negatives=matched).model.model_chain
+    args = HierarchicalMLModel.TrainParams(
+        neg_mining_chain=["tfn"] * (len(chain) - 1) + ["tfn+usn"],
+        model_chain=[MLModel.TrainParams(threads=2)] * len(chain),
+    )
+    supplied = [None] * (len(chain) - 1) + [matched.tocsc()]
+    problem = MLProblem(X, Y, C=chain[-1])
+    whole = HierarchicalMLModel.train(problem, clustering=chain, matching_chain=supplied, train_params=args)
+    for one, other in zip(found, whole.model_chain, strict=True):
+        assert one.W.dtype == other.W.dtype
+        assert (one.W != other.W).nnz == 0
+        assert one.bias == other.bias
+    n_clusters = [C.shape[1] for C in chain[1:]]
+    if pairs == 1:
+        assert n_groups == n_clusters
+    elif pairs == 10**9:
+        assert n_groups == [1] * len(n_clusters)
+    else:
+        assert any(2 * 8 <= n < most for n, most in zip(n_groups, n_clusters, strict=True))
 
 
 def test_a_matcher_saved_alone_matches_as_the_whole_model(dataset: Dataset, model: Path, tmp_path: Path):

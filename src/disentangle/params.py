@@ -237,6 +237,7 @@ _SPLIT = OverlapParams(
     leaf_size=50,
     split="nested",
     first_features=32,
+    features=200,
     first_eps=1.0,
     eps=0.5,
     matcher_eps=1.0,
@@ -246,8 +247,8 @@ _SPLIT = OverlapParams(
 )
 PRESETS = {
     DEFAULT_PRESET: OverlapParams(),
-    "tuned": replace(_SPLIT, n_copies=3, negatives=0.6, spared=5, features=200),
-    "lean": replace(_SPLIT, negatives=0.3, features=100),
+    "tuned": replace(_SPLIT, n_copies=3, negatives=0.6, spared=5),
+    "lean": replace(_SPLIT, negatives=0.3),
 }
 
 
