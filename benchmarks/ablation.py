@@ -27,6 +27,8 @@ RESULTS = Path(__file__).with_name("results")
 # Each changes the paper's rule in one way; capacity and budget are alternatives to splitting.
 SETTINGS = {
     "paper": (),
+    "first features 32": ("--first-features", "32"),
+    "features 200": ("--features", "200"),
     "first eps 1": ("--first-eps", "1"),
     "gain scores": ("--gain", "scores"),
     "coverage 0.3": ("--gain", "scores", "--coverage", "0.3"),
@@ -87,8 +89,9 @@ def measure(
         metric = json.loads((model_dir / dataset / "metric" / "report.json").read_text(encoding="utf-8"))
         difference = metric["mean_difference"]
     xr_linear, overlap = report["runs"]
+    version = report["versions"]["disentangle"]
     return report, [
-        {"setting": name, "seed": seed, **columns(run), COLUMNS[-1]: its_difference}
+        {"setting": name, "seed": seed, "version": version, **columns(run), COLUMNS[-1]: its_difference}
         for name, run, its_difference in (("XR-Linear", xr_linear, None), (setting, overlap, difference))
     ]
 

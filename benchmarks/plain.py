@@ -1,4 +1,4 @@
-"""The plain recipe: what this project does between and after its trainings, as one would write it on PECOS.
+"""The plain recipe: what this project does in, between and after trainings, as one would write it on PECOS.
 
 It follows the paper's preset step by step, with PECOS's trainable models, which predict layer by layer,
 scipy's products, one sort of all counts, a compiled dictionary and loops over rows. Only the hash that orders
@@ -15,6 +15,7 @@ from typing import Any
 import numba
 import numpy as np
 import scipy.sparse as sp
+from pecos.utils.cluster_util import ClusterChain
 from pecos.xmc.xlinear import XLinearModel
 
 from disentangle._kernels import shuffled
@@ -39,6 +40,11 @@ class Evaluation:
     precision: np.ndarray
     recall: np.ndarray
     candidates: float
+
+
+def train(chain: ClusterChain, X: sp.csr_matrix, Y: sp.csr_matrix, threads: int) -> XLinearModel:
+    """XR-Linear on a tree, all levels at once."""
+    return XLinearModel.train(X, Y.tocsc(), C=chain, threads=threads)
 
 
 def match(model: XLinearModel, X: sp.csr_matrix, beam_size: int, threads: int) -> sp.csr_matrix:

@@ -9,7 +9,8 @@ models that the last run left it times, alternately and in one process, what the
 (benchmarks/plain.py) and what this project take for
 
 - the overlap step: from the trained model to the label matrix for the second training;
-- the evaluation: from the retrained model to P@k, R@k and candidates per instance on test data.
+- the evaluation: from the retrained model to P@k, R@k and candidates per instance on test data;
+- XR-Linear's training on its tree: PECOS's call for all of it, and this project's, in groups of clusters.
 
 Both ways load the model, have the data in memory and their kernels compiled, and must come to equal results.
 With --models no base job is run: MODEL_DIR has the models that one left. All of it goes to
@@ -40,6 +41,7 @@ from disentangle.threads import limit_threads
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
+    from pecos.xmc.xlinear import XLinearModel
     from plain import Evaluation
 
     from disentangle.overlap import Overlap
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 
 RESULTS = Path(__file__).with_name("results")
 TRAININGS = ("train", "retrain")
+TREE = "label-tree"
 OF_MODELS = ("xr-linear", f"{DEFAULT_PRESET}/overlap")
 # Both ways go through so many instances before the clock starts: compiled, and the model's files in memory.
 WARM_UP = 64
@@ -122,6 +125,30 @@ def evaluate_plain(folder: Path, X: sp.csr_matrix, Y: sp.csr_matrix, threads: in
     return plain.evaluate(folder, X, Y, MAX_K, PredictParams().beam_size, threads)
 
 
+def train_fast(tree_folder: Path, X: sp.csr_matrix, Y: sp.csr_matrix, threads: int) -> XLinearModel:
+    """The package's training of XR-Linear, as its two stages do it."""
+    from disentangle import tree, xlinear
+
+    chain, Y, params = tree.load_chain(tree_folder), Y.tocsc(), PredictParams()
+    matcher = xlinear.train_matcher(X, Y, chain, params, threads)
+    return xlinear.train_ranker(X, Y, chain, matcher, params, threads)
+
+
+def train_plain(tree_folder: Path, X: sp.csr_matrix, Y: sp.csr_matrix, threads: int) -> XLinearModel:
+    """PECOS's training of XR-Linear at once."""
+    import plain
+
+    from disentangle import tree
+
+    return plain.train(tree.load_chain(tree_folder), X, Y, threads)
+
+
+def same_model(one: XLinearModel, other: XLinearModel) -> bool:
+    """Whether two models have the same weights, to the last bit."""
+    levels = (model.model.model_chain for model in (one, other))
+    return all((a.W != b.W).nnz == 0 for a, b in zip(*levels, strict=True))
+
+
 def same_overlap(one: tuple[Overlap, sp.csc_matrix], other: tuple[Overlap, sp.csc_matrix]) -> bool:
     """Whether two overlap steps came to the same copies and the same label matrix."""
     import numpy as np
@@ -167,7 +194,7 @@ def alternate(
 
 
 def compare(dataset: data.Dataset, base: Path, threads: int, repeats: int) -> dict[str, Any]:
-    """Both comparisons with the models of a base job."""
+    """All comparisons with the models of a base job."""
     first, overlapped = (base / name for name in OF_MODELS)
     X_trn, Y_trn, X_tst, Y_tst = dataset.X_trn, dataset.Y_trn, dataset.X_tst, dataset.Y_tst
 
@@ -181,13 +208,24 @@ def compare(dataset: data.Dataset, base: Path, threads: int, repeats: int) -> di
         ways = (lambda: evaluate_plain(*given), lambda: evaluate_fast(*given))
         return alternate(f"evaluation of {dataset.name}", *ways, same_evaluation, repeats)
 
+    def training() -> dict[str, Any]:
+        given = (base / TREE, X_trn, Y_trn, threads)
+        ways = (lambda: train_plain(*given), lambda: train_fast(*given))
+        return alternate(f"training of {dataset.name}", *ways, same_model, repeats)
+
     for part in (overlap_step, evaluation):
         part(WARM_UP, 1)
-    return {"overlap_step": overlap_step(None, repeats), "evaluation": evaluation(None, repeats)}
+    return {
+        "overlap_step": overlap_step(None, repeats),
+        "evaluation": evaluation(None, repeats),
+        "training": training(),
+    }
 
 
-def _faster(compared: dict[str, Any]) -> list[str]:
+def _faster(compared: dict[str, Any] | None) -> list[str]:
     """Cells of a comparison: median seconds of both ways, and how many times faster the package is."""
+    if compared is None:  # results that are older than it
+        return [""] * 3
     low, high = compared["times_faster_range"]
     medians = (statistics.median(compared["seconds"][name]) for name in ("plain", "package"))
     return [
@@ -209,12 +247,13 @@ def _whole(runs: list[dict[str, Any]]) -> list[str]:
 def print_table(results: list[dict[str, Any]]) -> None:
     """A row per dataset, as Markdown: medians over repeats, in brackets the range."""
     header = ["dataset", "base runs", "a base run, s", "both trainings, s", "share besides them"]
-    for part in ("overlap step", "evaluation"):
+    for part in ("overlap step", "evaluation", "training XR-Linear"):
         header += [f"{part}: plain, s", "here, s", "times faster"]
     header += ["processor", "threads"]
     print("\n| " + " | ".join(header) + " |\n|---|" + "---:|" * (len(header) - 1))
     for result in results:
-        parts = (*_faster(result["overlap_step"]), *_faster(result["evaluation"]))
+        names = ("overlap_step", "evaluation", "training")
+        parts = (cell for name in names for cell in _faster(result.get(name)))
         where = (result["machine"]["processor"], str(result["threads"]))
         print("| " + " | ".join([result["dataset"], *_whole(result["base_runs"]), *parts, *where]) + " |")
 
@@ -227,10 +266,10 @@ def check(args: argparse.Namespace) -> None:
     for dataset in args.datasets:
         data.dataset_folder(args.data_dir, dataset)
         if args.models is not None:
-            for name in OF_MODELS:
+            for name, file in ((TREE, "level-0.npz"), *((name, "param.json") for name in OF_MODELS)):
                 folder = args.models / dataset / "base" / name
-                if not (folder / "param.json").is_file():
-                    raise DisentangleError(f"{folder} must hold a model, found no param.json there")
+                if not (folder / file).is_file():
+                    raise DisentangleError(f"{folder} must be a base job's, found no {file} there")
 
 
 def measure(args: argparse.Namespace, models: Path) -> list[dict[str, Any]]:

@@ -43,6 +43,8 @@ SWEPT = (
     "matcher_eps",
     "hinge",
     "first_eps",
+    "first_features",
+    "features",
     "first_weight",
 )
 Run = dict[str, Any]

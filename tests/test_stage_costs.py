@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import stage_costs
 from conftest import ROOT
+from pecos.xmc.xlinear import XLinearModel
 
 from disentangle.data import Dataset, load_dataset
 from disentangle.overlap import Overlap
@@ -67,6 +68,18 @@ def test_both_ways_of_the_evaluation_are_equal(dataset: Dataset, base_run: tuple
     assert plain.candidates == pytest.approx(reported["candidates_per_instance"])
 
 
+def test_both_ways_of_training_are_equal(dataset: Dataset, base_run: tuple[Path, dict[str, Any]]):
+    base = base_run[0] / "verbs" / "base"
+    given = (base / "label-tree", dataset.X_trn, dataset.Y_trn, 1)
+    plain, package = stage_costs.train_plain(*given), stage_costs.train_fast(*given)
+    assert stage_costs.same_model(plain, package)
+    # It is also what the job trained.
+    saved = XLinearModel.load(str(base / "xr-linear"))
+    assert stage_costs.same_model(plain, saved)
+    saved.model.model_chain[-1].W.data[7] *= 1.5
+    assert not stage_costs.same_model(plain, saved)
+
+
 def test_other_results_are_not_taken_for_equal(dataset: Dataset, base_run: tuple[Path, dict[str, Any]]):
     base = base_run[0] / "verbs" / "base"
     model, X, Y = base / "xr-linear", dataset.X_trn, dataset.Y_trn
@@ -106,16 +119,18 @@ def test_the_table_has_medians_and_ranges(capsys: pytest.CaptureFixture):
         "times_faster_range": [3.0, 6.0],
     }
     both = {"overlap_step": compared, "evaluation": compared}
+    # As results were before training was compared.
+    all_three = both | {"training": compared}
     on = {"machine": {"processor": "a fast one"}, "threads": 2}
     runs = [run(10, 2, 6), run(20, 5, 5), run(40, 10, 20)]
     stage_costs.print_table(
-        [{"dataset": "a", "base_runs": runs} | both | on, {"dataset": "b", "base_runs": []} | both | on]
+        [{"dataset": "a", "base_runs": runs} | all_three | on, {"dataset": "b", "base_runs": []} | both | on]
     )
     lines = capsys.readouterr().out.strip().splitlines()
     ways = "6.00 | 1.00 | 4.0 (3.0 to 6.0)"
     assert lines[2:] == [
-        f"| a | 3 | 20.0 | 10.0 | 25% | {ways} | {ways} | a fast one | 2 |",
-        f"| b | 0 |  |  |  | {ways} | {ways} | a fast one | 2 |",
+        f"| a | 3 | 20.0 | 10.0 | 25% | {ways} | {ways} | {ways} | a fast one | 2 |",
+        f"| b | 0 |  |  |  | {ways} | {ways} |  |  |  | a fast one | 2 |",
     ]
     assert len({line.count("|") for line in lines}) == 1
 
@@ -158,7 +173,7 @@ def test_base_runs_are_timed_from_nothing(verbs: Path, tmp_path: Path):
     [
         (("words",), "error: no dataset 'words' in"),
         (("verbs", "--base-runs", "0"), "error: base runs must be at least 1"),
-        (("verbs", "--models", "nowhere"), "error: nowhere/verbs/base/xr-linear must hold a model"),
+        (("verbs", "--models", "nowhere"), "error: nowhere/verbs/base/label-tree must be a base job's"),
     ],
 )
 def test_what_is_missing_is_one_sentence(verbs: Path, tmp_path: Path, args: tuple[str, ...], sentence: str):
