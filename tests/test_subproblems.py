@@ -17,35 +17,34 @@ def csc(rows: list[list[float]]) -> sp.csc_matrix:
 
 
 X = sp.csr_matrix(np.array([[1, 0, 2, 0, 0], [0, 3, 0, 0, 0], [4, 0, 0, 0, 5], [0, 0, 0, 6, 0]], np.float32))
-# Labels 0 and 2 are in cluster 1, labels 1 and 3 in cluster 0.
-C = csc([[0, 1], [1, 0], [0, 1], [1, 0]])
+CLUSTERS = np.array([1, 0, 1, 0])
 Y = csc([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
 M = csc([[0, 1], [1, 0], [0, 1], [1, 0]])
 
 
 def test_a_part_holds_what_its_labels_are_trained_on_and_no_more():
-    part = restrict(X, Y, C, M, np.array([1]))
+    part = restrict(X, Y, CLUSTERS, M, np.array([0, 2]))
     assert part.labels.tolist() == [0, 2]
     assert part.features.tolist() == [0, 2, 4]
     assert part.X.toarray().tolist() == [[1, 2, 0], [4, 0, 5]]
     assert part.Y.toarray().tolist() == [[1, 0], [0, 1]]
     assert part.C.toarray().tolist() == [[1], [1]]
     assert part.M.toarray().tolist() == [[1], [1]]
-    both = restrict(X, Y, C, M, np.array([1, 0]))
-    assert both.labels.tolist() == [0, 2, 1, 3]
-    assert both.C.toarray().tolist() == [[1, 0], [1, 0], [0, 1], [0, 1]]
-    assert both.M.toarray().tolist() == [[1, 0], [0, 1], [1, 0], [0, 1]]
-    assert both.X.toarray().tolist() == X.toarray().tolist()
+    three = restrict(X, Y, CLUSTERS, M, np.array([2, 3, 0]))
+    assert three.labels.tolist() == [2, 3, 0]
+    assert three.Y.toarray().tolist() == [[0, 0, 1], [0, 0, 0], [1, 0, 0], [0, 1, 0]]
+    assert three.C.toarray().tolist() == [[0, 1], [1, 0], [0, 1]]
+    assert three.M.toarray().tolist() == M.toarray().tolist()
+    assert three.X.toarray().tolist() == X.toarray().tolist()
 
 
-def test_a_cluster_without_instances_is_a_part_without_any():
-    part = restrict(X, Y, C, csc([[0, 1], [0, 1], [0, 1], [0, 1]]), np.array([0]))
-    assert part.X.shape == (0, 0)
-    assert part.labels.tolist() == [1, 3]
+def test_labels_without_instances_are_a_part_without_any():
+    part = restrict(X, Y, CLUSTERS, csc([[0, 1], [0, 1], [0, 1], [0, 1]]), np.array([1]))
+    assert (part.X.shape, part.Y.shape, part.C.shape, part.M.shape) == ((0, 0), (0, 1), (1, 1), (0, 1))
 
 
 def test_weights_come_back_to_their_features_and_labels():
-    first, second = restrict(X, Y, C, M, np.array([1])), restrict(X, Y, C, M, np.array([0]))
+    first, second = (restrict(X, Y, CLUSTERS, M, np.array(labels)) for labels in ([0, 2], [1, 3]))
     # The last row of each is the bias.
     of_first, of_second = csc([[1, 0], [0, 2], [0, 0], [3, 4]]), csc([[0, 5], [6, 0], [7, 0]])
     W = assemble([(first, of_first), (second, of_second)], 5, 4)
@@ -61,16 +60,42 @@ def test_weights_come_back_to_their_features_and_labels():
     assert W.dtype == np.float32
 
 
+def test_groups_by_eye(monkeypatch: pytest.MonkeyPatch):
+    # Of ten instances the clusters have 1, 2, 1, 4 and 0; 0 and 3 are siblings, and so are the others.
+    sizes, parents = np.array([1, 2, 1, 4, 0]), np.array([0, 1, 1, 0, 1])
+    matching = sp.csc_matrix(np.arange(10)[:, None] < sizes)
+    clusters = np.array([4, 3, 2, 1, 0, 1, 2])
+
+    def found(pairs: int, share: float, fewest: int = 1) -> list[list[int]]:
+        monkeypatch.setattr(subproblems, "_PAIRS", pairs)
+        monkeypatch.setattr(subproblems, "_CROWDED", share)
+        crowded, rest = groups(clusters, parents, matching, fewest)
+        return [crowded.tolist(), *(group.tolist() for group in rest)]
+
+    # Labels share their cluster's instances: in this order they end after 1, 3, 4, 5, 5.5, 6 and 6 pairs.
+    assert found(2, 1.0) == [[], [4], [1, 3], [5, 2, 6, 0]]
+    assert found(1, 1.0) == [[], [4], [1], [3, 5], [2, 6, 0]]
+    # Four of ten instances are more than a third.
+    assert found(2, 0.3) == [[1], [4, 3], [5, 2, 6, 0]]
+    assert found(1000, 1.0) == [[], [4, 1, 3, 5, 2, 6, 0]]
+    everything = [0, 1, 2, 3, 4, 5, 6]
+    assert found(2, 1.0, fewest=4) == [everything]
+    assert found(2, 0.0)[0] == [1, 2, 3, 4, 5, 6]
+
+
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=12), st.integers(1, 40), st.data())
-def test_each_cluster_is_in_one_group_beside_its_siblings(sizes: list[int], pairs: int, data: st.DataObject):
+def test_each_label_is_in_one_group_beside_its_siblings(sizes: list[int], pairs: int, data: st.DataObject):
     parents = np.array(data.draw(st.lists(st.integers(0, 3), min_size=len(sizes), max_size=len(sizes))))
-    matching = sp.csc_matrix(np.arange(30)[:, None] < np.array(sizes))
+    clusters = np.array(data.draw(st.lists(st.integers(0, len(sizes) - 1), min_size=1, max_size=30)))
+    matching = sp.csc_matrix(np.arange(40)[:, None] < np.array(sizes))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(subproblems, "_PAIRS", pairs)
-        found = groups(matching, parents)
+        crowded, found = groups(clusters, parents, matching, 1)
     order = np.concatenate(found)
-    assert sorted(order.tolist()) == list(range(len(sizes)))
-    assert (np.diff(parents[order]) >= 0).all()
-    # No group but the last is short of instances by more than what the one before it has too many.
-    before = np.cumsum([0, *(sum(sizes[k] for k in group) for group in found)])[1:-1]
-    assert all(n >= pairs * (i + 1) for i, n in enumerate(before))
+    assert sorted([*crowded, *order]) == list(range(len(clusters)))
+    assert all(sizes[k] > 10 for k in clusters[crowded])
+    assert all(sizes[k] <= 10 for k in clusters[order])
+    assert (np.diff(parents[clusters[order]]) >= 0).all()
+    # Labels of a cluster stay together: it is entered as often as there are clusters.
+    entered = 1 + np.count_nonzero(np.diff(clusters[order])) if len(order) else 0
+    assert entered == len(set(clusters[order].tolist()))

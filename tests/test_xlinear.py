@@ -93,19 +93,21 @@ def test_matcher_and_ranker_trained_apart_are_what_pecos_trains_at_once(dataset:
         assert (one.W != other.W).nnz == 0
 
 
-@pytest.mark.parametrize("pairs", [1, 200, 10**9])
+@pytest.mark.parametrize(("pairs", "share"), [(1, 1.0), (200, 1.0), (50, 0.05), (10**9, 1.0)])
 def test_levels_trained_in_parts_are_what_pecos_trains_whole(
-    dataset: Dataset, model: Path, monkeypatch: pytest.MonkeyPatch, pairs: int
+    dataset: Dataset, model: Path, monkeypatch: pytest.MonkeyPatch, pairs: int, share: float
 ):
-    n_groups: list[int] = []
+    sizes: list[tuple[int, int]] = []
 
-    def counted(*args: Any) -> list[np.ndarray]:
-        n_groups.append(len(found := groups(*args)))
-        return found
+    def counted(*args: Any) -> tuple[np.ndarray, list[np.ndarray]]:
+        crowded, found = groups(*args)
+        sizes.append((len(crowded), len(found)))
+        return crowded, found
 
     groups = xlinear.groups
     monkeypatch.setattr(xlinear, "groups", counted)
     monkeypatch.setattr(subproblems, "_PAIRS", pairs)
+    monkeypatch.setattr(subproblems, "_CROWDED", share)
     X, Y, chain = dataset.X_trn, dataset.Y_trn.tocsc(), tree.load_chain(model)
     # With negatives an instance is in clusters that none of its labels are in.
     matched = xlinear.match(xlinear.load_matcher(model), X, 3, threads=2)
@@ -121,13 +123,11 @@ def test_levels_trained_in_parts_are_what_pecos_trains_whole(
         assert one.W.dtype == other.W.dtype
         assert (one.W != other.W).nnz == 0
         assert one.bias == other.bias
-    n_clusters = [C.shape[1] for C in chain[1:]]
-    if pairs == 1:
-        assert n_groups == n_clusters
-    elif pairs == 10**9:
-        assert n_groups == [1] * len(n_clusters)
-    else:
-        assert any(2 * 8 <= n < most for n, most in zip(n_groups, n_clusters, strict=True))
+    # The leaf level is the last: all in groups, some in groups, or none.
+    n_crowded, n_groups = sizes[-1]
+    assert (n_groups >= 16) == (pairs < 10**9)
+    assert (n_crowded == 0) == (pairs < 10**9 and share == 1)
+    assert n_crowded <= Y.shape[1]
 
 
 def test_a_matcher_saved_alone_matches_as_the_whole_model(dataset: Dataset, model: Path, tmp_path: Path):

@@ -1,4 +1,4 @@
-"""A level's clusters in groups, each with the instances and features that it has: the same SVMs, sooner.
+"""A level's labels in groups, each with the instances and features that it has: the same SVMs, sooner.
 
 PECOS clears and reads a weight for every feature of the data for each label that it trains, whatever
 features the label's instances have. With hundreds of thousands of features, and labels of a few instances
@@ -13,14 +13,20 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-# Pairs of an instance and a cluster that a group has, at least: from 600 to 6,000 are within a tenth of the
-# least seconds on the embedded set and tibkat-all.
+from .matrices import one_per_row
+
+# A group has instances enough to be worth a call: pairs of an instance and a cluster; from 600 to 6,000 are
+# within a tenth of the least seconds on the embedded set and tibkat-all.
 _PAIRS = 4096
+# Labels of one cluster that share the cost of picking its instances; more only make groups unequal.
+_LABELS = 64
+# Where a cluster has more of the instances, threads had better read them together than a copy each.
+_CROWDED = 0.25
 
 
 @dataclass(frozen=True)
 class Subproblem:
-    """What the SVMs of some clusters' labels are trained on, in the order of the whole.
+    """What the SVMs of some labels are trained on, in the order of the whole.
 
     Attributes
     ----------
@@ -40,58 +46,72 @@ class Subproblem:
     features: np.ndarray
 
 
-def groups(M: sp.csc_matrix, parents: np.ndarray) -> list[np.ndarray]:
-    """Clusters in groups of so many instances that each is worth a call; those of a parent side by side.
+def groups(
+    clusters: np.ndarray, parents: np.ndarray, M: sp.csc_matrix, fewest: int
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Labels in groups that are worth a call each, those of a cluster and clusters of a parent side by side.
 
     Parameters
     ----------
-    M : csc_matrix of shape (n_instances, n_clusters)
-        The instances of each cluster.
+    clusters : ndarray of shape (n_labels,), int
     parents : ndarray of shape (n_clusters,), int
         Siblings share instances, and these share features.
+    M : csc_matrix of shape (n_instances, n_clusters)
+        The instances of each cluster.
+    fewest : int
+        Groups that are worth sharing out among threads.
 
     Returns
     -------
-    list of ndarray of int
-        Each cluster is in one of them.
+    crowded : ndarray of int
+        Labels that are not worth a group, as their clusters have so many instances, or groups are so few.
+    groups : list of ndarray of int
+        Each other label is in one of them.
     """
-    order = np.argsort(parents, kind="stable")
-    sizes = np.diff(M.indptr)[order]
-    before = (np.cumsum(sizes) - sizes) // _PAIRS
-    return np.split(order, np.flatnonzero(np.diff(before)) + 1)
+    sizes = np.diff(M.indptr)
+    is_crowded = sizes[clusters] > _CROWDED * M.shape[0]
+    crowded, order = np.flatnonzero(is_crowded), np.flatnonzero(~is_crowded)
+    order = order[np.lexsort((clusters[order], parents[clusters[order]]))]
+    # A cluster of many instances and labels makes several groups, small ones make one together.
+    n_labels = np.bincount(clusters, minlength=len(parents))
+    share = np.minimum(sizes, _PAIRS) / np.clip(n_labels, 1, _LABELS)
+    # What is rounded off must not take the last label of a cluster to the next group.
+    number = (share[clusters[order]].cumsum() - 1e-3) // _PAIRS
+    found = np.split(order, np.flatnonzero(np.diff(number)) + 1)
+    return (crowded, found) if len(found) >= fewest else (np.arange(len(clusters)), [])
 
 
 def restrict(
-    X: sp.csr_matrix, Y: sp.csc_matrix, C: sp.csc_matrix, M: sp.csc_matrix, clusters: np.ndarray
+    X: sp.csr_matrix, Y: sp.csc_matrix, clusters: np.ndarray, M: sp.csc_matrix, labels: np.ndarray
 ) -> Subproblem:
-    """The part of a level's problem that the labels of some clusters depend on.
+    """The part of a level's problem that some labels depend on.
 
     Parameters
     ----------
     X : csr_matrix of shape (n_instances, n_features), float32
     Y : csc_matrix of shape (n_instances, n_labels), float32
         The instances of each label are among those of its cluster.
-    C : csc_matrix of shape (n_labels, n_clusters), float32
+    clusters : ndarray of shape (n_labels,), int
     M : csc_matrix of shape (n_instances, n_clusters), float32
-    clusters : ndarray of int
+    labels : ndarray of int
 
     Returns
     -------
     Subproblem
         Instances and features in ascending order, so that sums are added up as in the whole.
     """
-    M, C = M[:, clusters], C[:, clusters]
-    labels = C.indices
-    Y = Y[:, labels]
+    Y, clusters = Y[:, labels], clusters[labels]
+    chosen, cluster_place = _places(clusters, M.shape[1])
+    M = M[:, chosen]
     instances, place = _places(M.indices, M.shape[0])
     X = X[instances]
     features, feature_place = _places(X.indices, X.shape[1])
-    shape = len(instances), len(features)
+    n = len(instances)
     return Subproblem(
-        sp.csr_matrix((X.data, feature_place[X.indices], X.indptr), shape=shape),
-        sp.csc_matrix((Y.data, place[Y.indices], Y.indptr), shape=(len(instances), len(labels))),
-        sp.csc_matrix((C.data, np.arange(len(labels)), C.indptr), shape=(len(labels), len(clusters))),
-        sp.csc_matrix((M.data, place[M.indices], M.indptr), shape=(len(instances), len(clusters))),
+        sp.csr_matrix((X.data, feature_place[X.indices], X.indptr), shape=(n, len(features))),
+        sp.csc_matrix((Y.data, place[Y.indices], Y.indptr), shape=(n, len(labels))),
+        one_per_row(cluster_place[clusters], len(chosen)).tocsc(),
+        sp.csc_matrix((M.data, place[M.indices], M.indptr), shape=(n, len(chosen))),
         labels,
         features,
     )

@@ -9,7 +9,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -127,21 +126,25 @@ def _train_level(
     The level below the root has neither `M` nor `parents`, the nodes above those in C's columns.
     """
     logger.info("training %s nodes below %s", f"{C.shape[0]:,}", f"{C.shape[1]:,}")
-    of_whole = MLModel.TrainParams(threads=threads, eps=eps)
-    of_part = replace(of_whole, threads=1)
     how = MLModel.PredParams(only_topk=top_k, post_processor=f"l{hinge}-hinge")
-    found = [] if M is None or parents is None else groups(M, parents)
-    if len(found) < _GROUPS_PER_THREAD * threads:
+    clusters = C.tocsr().indices
+    found: list[np.ndarray] = []
+    if M is not None and parents is not None:
+        crowded, found = groups(clusters, parents, M, _GROUPS_PER_THREAD * threads)
+    if not found:
         problem = MLProblem(X, Y, C=C, M=M, threads=threads)
-        return interruptible(lambda: MLModel.train(problem, train_params=of_whole, pred_params=how))
+        params = MLModel.TrainParams(threads=threads, eps=eps)
+        return interruptible(lambda: MLModel.train(problem, train_params=params, pred_params=how))
 
-    def train(clusters: np.ndarray) -> tuple[Subproblem, sp.csc_matrix]:
-        part = restrict(X, Y, C, M, clusters)
-        problem = MLProblem(part.X, part.Y, C=part.C, M=part.M, threads=1)
-        return part, MLModel.train(problem, train_params=of_part).W
+    def train(labels: np.ndarray, threads: int = 1) -> tuple[Subproblem, sp.csc_matrix]:
+        part = restrict(X, Y, clusters, M, labels)
+        problem = MLProblem(part.X, part.Y, C=part.C, M=part.M, threads=threads)
+        return part, MLModel.train(problem, train_params=MLModel.TrainParams(threads=threads, eps=eps)).W
 
-    W = assemble(track(in_threads(train, found, threads), len(found)), X.shape[1], Y.shape[1])
-    return MLModel(W=W, C=C, bias=of_part.bias, pred_params=how)
+    parts = [interruptible(lambda: train(crowded, threads))] if len(crowded) else []
+    parts += track(in_threads(train, found, threads), len(found))
+    W = assemble(parts, X.shape[1], Y.shape[1])
+    return MLModel(W=W, C=C, bias=MLModel.TrainParams().bias, pred_params=how)
 
 
 def save(model: XLinearModel, folder: Path) -> None:
