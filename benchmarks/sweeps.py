@@ -19,6 +19,8 @@ COMMON = "--gain scores --positives frequent --merge noisy-or --first-beam 3 --g
 TOLERANCES = COMMON + "--n-copies 3 --leaf-size 50 --split nested --predict-beam 20 "
 LEAVES = COMMON + "--eps 0.3 --n-copies 3 --grid split=flat,nested --grid negatives=0,0.3,0.6 "
 NESTED = COMMON + "--eps 0.3 --leaf-size 50 --split nested --grid n_copies=2,3 "
+# Before there were `first_features` and `features`.
+ALL = "--first-features 100000 --features 100000 "
 SWEEPS = {
     "paper": "--preset paper",
     "leaf-50": LEAVES + "--leaf-size 50 --predict-beam 20",
@@ -27,19 +29,19 @@ SWEEPS = {
     "matcher-eps": TOLERANCES + "--eps 0.3 --grid matcher_eps=0.3,1,3 --grid negatives=0,0.3,0.6",
     "eps": TOLERANCES + "--matcher-eps 1 --grid eps=0.3,1 --grid negatives=0,0.3",
     "leaf-size": TOLERANCES + "--eps 0.3 --matcher-eps 1 --negatives 0.6 --grid leaf_size=50,70,100",
-    "hinge": "--preset tuned --spared 0 --eps 0.3 --first-eps 0.1 --grid hinge=3,4",
+    "hinge": ALL + "--preset tuned --spared 0 --eps 0.3 --first-eps 0.1 --grid hinge=3,4",
     "lean": NESTED + "--predict-beam 16 --grid negatives=0,0.1,0.15",
     # As `lean` was then.
-    "lean-hinge": "--preset lean --n-copies 3 --eps 1 --first-eps 0.1 "
+    "lean-hinge": ALL + "--preset lean --n-copies 3 --eps 1 --first-eps 0.1 "
     "--grid negatives=0,0.2 --grid hinge=3,4",
     # `tuned` had --spared 0 --eps 0.3 then.
-    "first-eps": "--preset tuned,lean --grid first_eps=0.1,1,3,10",
-    "lean-copies": "--preset lean --grid n_copies=2,3 --grid negatives=0.2,0.3 --grid eps=0.5,1",
-    "tuned-copies": "--preset tuned --spared 0 --eps 0.3 --grid n_copies=2,3",
-    "spared": "--preset tuned --grid spared=0,3,5,10",
+    "first-eps": ALL + "--preset tuned,lean --grid first_eps=0.1,1,3,10",
+    "lean-copies": ALL + "--preset lean --grid n_copies=2,3 --grid negatives=0.2,0.3 --grid eps=0.5,1",
+    "tuned-copies": ALL + "--preset tuned --spared 0 --eps 0.3 --grid n_copies=2,3",
+    "spared": ALL + "--preset tuned --grid spared=0,3,5,10",
     # 1000 is all of them, or nearly.
     "features": "--preset tuned,lean --grid features=50,100,200,1000",
-    "first-features": "--preset lean --grid first_features=16,32,64,1000",
+    "first-features": "--preset lean --features 100 --grid first_features=16,32,64,1000",
 }
 
 

@@ -215,8 +215,8 @@ def test_without_xr_linear_the_ranker_is_trained_only_where_it_has_a_share(
 
 
 def test_overlaps_may_start_from_another_matcher_on_the_same_tree(base: Command, tmp_path: Path):
-    start = ("--first-eps", "3", "--preset", "paper,lean")
-    stages = ["label-tree", "matcher-eps-3.0", "matching-eps-3.0"]
+    start = ("--first-eps", "3", "--first-features", "9", "--preset", "paper,lean")
+    stages = ["label-tree", "matcher-eps-3.0-features-9", "matching-eps-3.0-features-9"]
     result = base("--without-xr-linear", *start)
     # One for both, even if it is forced.
     assert [stage for stage in stages_run(result) if "/" not in stage] == ["load", *stages]
@@ -229,7 +229,7 @@ def test_overlaps_may_start_from_another_matcher_on_the_same_tree(base: Command,
         return sum(record["seconds"]["train"] for record in records)
 
     run, _ = json.loads((folder / "report.json").read_text())["runs"]
-    assert run["seconds"]["train"] == pytest.approx(trained("label-tree", "matcher-eps-3.0"))
+    assert run["seconds"]["train"] == pytest.approx(trained(*stages[:2]))
     # XR-Linear's own has a share in the scores, and its training counts as well.
     assert base("--first-eps", "3", "--first-weight", "0.2").returncode == 0
     xr_linear, run = json.loads((folder / "report.json").read_text())["runs"]
@@ -400,7 +400,7 @@ def test_all_presets_stand_in_one_table(base: Command, finished: Path, tmp_path:
     runs = json.loads((model_dir / "verbs" / "base" / "report.json").read_text())["runs"]
     assert [run["overlap"] for run in runs[1:]] == [asdict(preset) for preset in PRESETS.values()]
     # XR-Linear is shared by all, the first matcher of the two others by them.
-    assert stages_run(result) == ["matcher-eps-1.0", "matching-eps-1.0"] + [
+    assert stages_run(result) == ["matcher-eps-1.0-features-32", "matching-eps-1.0-features-32"] + [
         f"{name}/{stage}" for name in ("tuned", "lean") for stage in ("assignment", "overlap", "evaluation")
     ]
     # What is changed of a preset is in its name.
