@@ -47,7 +47,8 @@ def test_weights_come_back_to_their_features_and_labels():
     first, second = (restrict(X, Y, CLUSTERS, M, np.array(labels)) for labels in ([0, 2], [1, 3]))
     # The last row of each is the bias.
     of_first, of_second = csc([[1, 0], [0, 2], [0, 0], [3, 4]]), csc([[0, 5], [6, 0], [7, 0]])
-    W = assemble([(first, of_first), (second, of_second)], 5, 4)
+    parts = ((first, of_first), (second, of_second))
+    W = assemble([(part.labels, part.features, found) for part, found in parts], 5, 4)
     assert second.features.tolist() == [1, 3]
     assert W.toarray().tolist() == [
         [1, 0, 0, 0],

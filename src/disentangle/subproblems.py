@@ -2,7 +2,7 @@
 
 PECOS clears and reads a weight for every feature of the data for each label that it trains, whatever
 features the label's instances have. With hundreds of thousands of features, and labels of a few instances
-each, that is most of the work; and weights that lie close together stay in the processor's cache.
+each, that is much of the work; and weights that lie close together stay in the processor's cache.
 """
 
 from __future__ import annotations
@@ -128,14 +128,15 @@ def _places(ids: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def assemble(
-    parts: Iterable[tuple[Subproblem, sp.csc_matrix]], n_features: int, n_labels: int
+    parts: Iterable[tuple[np.ndarray, np.ndarray, sp.csc_matrix]], n_features: int, n_labels: int
 ) -> sp.csc_matrix:
     """The weights of a level from those of its parts.
 
     Parameters
     ----------
-    parts : iterable of (Subproblem, csc_matrix of shape (n_features of the part + 1, n_labels of the part))
-        Each label in one of them; the last row is the bias.
+    parts : iterable of (ndarray of int, ndarray of int, csc_matrix)
+        Labels and features of each `Subproblem`, and its weights, of shape (n_features of the part + 1,
+        n_labels of the part); the last row is the bias. Each label is in one of them.
     n_features, n_labels : int
         Of the whole.
 
@@ -144,10 +145,10 @@ def assemble(
     csc_matrix of shape (n_features + 1, n_labels), float32
     """
     found, sizes = [], np.zeros(n_labels, np.int64)
-    for part, W in parts:
-        rows = np.append(part.features, n_features).astype(np.int32)
-        found.append((part.labels, rows[W.indices], W.data))
-        sizes[part.labels] = np.diff(W.indptr)
+    for labels, features, W in parts:
+        rows = np.append(features, n_features).astype(np.int32)
+        found.append((labels, rows[W.indices], W.data))
+        sizes[labels] = np.diff(W.indptr)
     indptr = np.concatenate([[0], sizes.cumsum()])
     indices, weights = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], np.float32)
     while found:  # one at a time, so that weights are not held three times

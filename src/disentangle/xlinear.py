@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
@@ -23,7 +24,7 @@ from .interrupt import interruptible
 from .memory import UNLIMITED, Budget
 from .params import EPS, HINGE, PredictParams
 from .progress import track
-from .subproblems import Subproblem, assemble, groups, restrict
+from .subproblems import assemble, groups, restrict
 from .threads import in_threads
 
 logger = logging.getLogger(__name__)
@@ -136,14 +137,16 @@ def _train_level(
         params = MLModel.TrainParams(threads=threads, eps=eps)
         return interruptible(lambda: MLModel.train(problem, train_params=params, pred_params=how))
 
-    def train(labels: np.ndarray, threads: int = 1) -> tuple[Subproblem, sp.csc_matrix]:
+    def train(labels: np.ndarray, threads: int = 1) -> tuple[np.ndarray, np.ndarray, sp.csc_matrix]:
         part = restrict(X, Y, clusters, M, labels)
         problem = MLProblem(part.X, part.Y, C=part.C, M=part.M, threads=threads)
-        return part, MLModel.train(problem, train_params=MLModel.TrainParams(threads=threads, eps=eps)).W
+        W = MLModel.train(problem, train_params=MLModel.TrainParams(threads=threads, eps=eps)).W
+        # The part's instances, which all parts together have many times, must not be kept.
+        return part.labels, part.features, W
 
-    parts = [interruptible(lambda: train(crowded, threads))] if len(crowded) else []
-    parts += track(in_threads(train, found, threads), len(found))
-    W = assemble(parts, X.shape[1], Y.shape[1])
+    of_crowded = [interruptible(lambda: train(crowded, threads))] if len(crowded) else []
+    of_groups = track(in_threads(train, found, threads), len(found))
+    W = assemble(itertools.chain(of_crowded, of_groups), X.shape[1], Y.shape[1])
     return MLModel(W=W, C=C, bias=MLModel.TrainParams().bias, pred_params=how)
 
 
