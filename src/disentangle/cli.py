@@ -246,7 +246,7 @@ _PARTS: tuple[tuple[str, Callable[[str], Any], str], ...] = (
         "besides all in their own labels' clusters",
     ),
     ("spared", int, "clusters that each of these matches best, to whose labels it is no negative after all"),
-    ("first_features", int, "features of an instance that the matcher learns from that choices are made by"),
+    ("first_features", int, "features of an instance, the largest, that the choices' matcher learns from"),
     ("features", int, "features of an instance, the largest, that retraining learns from"),
     ("first_eps", float, "tolerance of the solver in training the matcher that choices are made by"),
     ("eps", float, "tolerance of the solver in retraining"),

@@ -240,12 +240,13 @@ class Comparison:
     def _first(self, first: First) -> tuple[Stage, Stage]:
         """A first matcher and where it sends training instances."""
         if first not in self._firsts:
+            of_features = () if first.features is None else ("features", "_kernels")
             matcher = self._stage(
                 "train",
                 first.folder("matcher"),
                 partial(self._train_matcher, first=first),
                 {"beam_size": self.settings.predict.beam_size} | asdict(first),
-                ("tree", "xlinear", *(() if first.features is None else ("features", "_kernels"))),
+                ("tree", "subproblems", "xlinear", *of_features),
                 (self.tree,),
             )
             matching = self._matching_stage(first.folder("matching"), matcher, is_alone=True)
@@ -285,8 +286,8 @@ class Comparison:
 
     def _retraining(self, variant: Variant, suffix: str, before: Stage, match: Stage, assign: Stage) -> Stage:
         params = asdict(variant.params)
-        names = ("positives", "leaf_size", "split", "negatives", "spared", "hinge")
-        parts = {name: params[name] for name in (*names, "features", "eps", "matcher_eps")}
+        of_data = ("positives", "leaf_size", "split", "negatives", "spared", "features")
+        parts = {name: params[name] for name in (*of_data, "eps", "matcher_eps", "hinge")}
         parts |= {"frequent": FREQUENT, "seed": self.settings.tree.seed}
         return self._stage(
             "retrain",
