@@ -344,9 +344,6 @@ def rank_rows(indptr, indices, data, k):
     return ranked
 
 
-MEAN, MAX, NOISY_OR = 0, 1, 2
-
-
 @njit(boolean[::1](_POINTERS, _SCORES, int64), parallel=True, cache=True)
 def largest_rows(indptr, data, n):
     """Which entries are among the `n` of largest absolute value in their row of a CSR matrix.
@@ -370,6 +367,9 @@ def largest_rows(indptr, data, n):
             if value == cut:
                 n_equal -= 1
     return kept
+
+
+MEAN, MAX, NOISY_OR = 0, 1, 2
 
 
 @njit(inline="always")
