@@ -19,8 +19,9 @@ COMMON = "--gain scores --positives frequent --merge noisy-or --first-beam 3 --g
 TOLERANCES = COMMON + "--n-copies 3 --leaf-size 50 --split nested --predict-beam 20 "
 LEAVES = COMMON + "--eps 0.3 --n-copies 3 --grid split=flat,nested --grid negatives=0,0.3,0.6 "
 NESTED = COMMON + "--eps 0.3 --leaf-size 50 --split nested --grid n_copies=2,3 "
-# Before there were `first_features` and `features`.
-ALL = "--first-features 100000 --features 100000 "
+# As XR-Linear's tree, before there was `overlap_splits`; before there were `first_features` and `features`.
+WIDE = "--overlap-splits 32 "
+ALL = WIDE + "--first-features 100000 --features 100000 "
 SWEEPS = {
     "paper": "--preset paper",
     "leaf-50": LEAVES + "--leaf-size 50 --predict-beam 20",
@@ -40,8 +41,9 @@ SWEEPS = {
     "tuned-copies": ALL + "--preset tuned --spared 0 --eps 0.3 --grid n_copies=2,3",
     "spared": ALL + "--preset tuned --grid spared=0,3,5,10",
     # 1000 is all of them, or nearly.
-    "features": "--preset tuned,lean --grid features=50,100,200,1000",
-    "first-features": "--preset lean --features 100 --grid first_features=16,32,64,1000",
+    "features": WIDE + "--preset tuned,lean --grid features=50,100,200,1000",
+    "first-features": WIDE + "--preset lean --features 100 --grid first_features=16,32,64,1000",
+    "overlap-splits": "--preset lean --grid overlap_splits=4,8,16,32",
 }
 
 

@@ -33,6 +33,7 @@ PAGES = (RESULTS.parents[1] / "README.md", *sorted(RESULTS.glob("*.md")))
 FIGURES = ("P@1", "P@3", "P@5", "R@10")
 # What differs between the settings that are swept over.
 SWEPT = (
+    "overlap_splits",
     "n_copies",
     "split",
     "leaf_size",

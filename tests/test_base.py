@@ -161,6 +161,11 @@ def test_a_second_run_prints_the_table_and_does_nothing_else(base: Command, fini
             ["matcher-features-5", "matching-features-5"]
             + [stage.replace("paper", "paper-first-features-5") for stage in OF_PAPER],
         ),
+        (
+            ("--overlap-splits", "2"),
+            ["label-tree-splits-2", "matcher-splits-2", "matching-splits-2"]
+            + [stage.replace("paper", "paper-overlap-splits-2") for stage in OF_PAPER],
+        ),
         (("--features", "5"), [stage.replace("paper", "paper-features-5") for stage in OF_PAPER]),
         (("--n-copies", "3"), [stage.replace("paper", "paper-n-copies-3") for stage in OF_PAPER]),
         (("--merge", "max"), ["paper/evaluation-merge-max"]),
@@ -215,8 +220,9 @@ def test_without_xr_linear_the_ranker_is_trained_only_where_it_has_a_share(
 
 
 def test_overlaps_may_start_from_another_matcher_on_the_same_tree(base: Command, tmp_path: Path):
-    start = ("--first-eps", "3", "--first-features", "9", "--preset", "paper,lean")
-    stages = ["label-tree", "matcher-eps-3.0-features-9", "matching-eps-3.0-features-9"]
+    start = ("--first-eps", "3", "--first-features", "9", "--overlap-splits", "2", "--preset", "paper,lean")
+    suffix = "splits-2-eps-3.0-features-9"
+    stages = ["label-tree", "label-tree-splits-2", f"matcher-{suffix}", f"matching-{suffix}"]
     result = base("--without-xr-linear", *start)
     # One for both, even if it is forced.
     assert [stage for stage in stages_run(result) if "/" not in stage] == ["load", *stages]
@@ -229,7 +235,11 @@ def test_overlaps_may_start_from_another_matcher_on_the_same_tree(base: Command,
         return sum(record["seconds"]["train"] for record in records)
 
     run, _ = json.loads((folder / "report.json").read_text())["runs"]
-    assert run["seconds"]["train"] == pytest.approx(trained(*stages[:2]))
+    assert run["seconds"]["train"] == pytest.approx(trained(*stages[:3]))
+    # The retrained model's levels are those of the first matcher, above the same clusters.
+    levels = [[C.shape for C in tree.load_chain(folder / name)] for name in (*stages[1:3], run["model"])]
+    assert levels[0][:-1] == levels[1] == levels[2][:-1]
+    assert levels[1][:2] == [(2, 1), (4, 2)]
     # XR-Linear's own has a share in the scores, and its training counts as well.
     assert base("--first-eps", "3", "--first-weight", "0.2").returncode == 0
     xr_linear, run = json.loads((folder / "report.json").read_text())["runs"]
@@ -297,7 +307,7 @@ def test_what_is_not_among_an_instances_largest_features_is_not_learnt(verbs: Pa
     (one,) = comparison.overlaps
     one.model.ensure()
     X = comparison.dataset.X_trn
-    for folder, n in ((one.steps[0].folder, 2), (one.model.folder, 4)):
+    for folder, n in ((one.steps[1].folder, 2), (one.model.folder, 4)):
         # Of each instance, by sorting; the row after the last feature's is the bias.
         known = {X.shape[1]}
         for i in range(X.shape[0]):
@@ -400,7 +410,8 @@ def test_all_presets_stand_in_one_table(base: Command, finished: Path, tmp_path:
     runs = json.loads((model_dir / "verbs" / "base" / "report.json").read_text())["runs"]
     assert [run["overlap"] for run in runs[1:]] == [asdict(preset) for preset in PRESETS.values()]
     # XR-Linear is shared by all, the first matcher of the two others by them.
-    assert stages_run(result) == ["matcher-eps-1.0-features-32", "matching-eps-1.0-features-32"] + [
+    suffix = "splits-8-eps-1.0-features-32"
+    assert stages_run(result) == ["label-tree-splits-8", f"matcher-{suffix}", f"matching-{suffix}"] + [
         f"{name}/{stage}" for name in ("tuned", "lean") for stage in ("assignment", "overlap", "evaluation")
     ]
     # What is changed of a preset is in its name.
@@ -521,7 +532,7 @@ def test_a_sweep_compares_on_training_data(disentangle: Command, verbs: Path, tm
 @pytest.mark.parametrize(
     ("grid", "message"),
     [
-        ("luck=1", "argument --grid: expected PART=VALUE,VALUE, PART one of n_copies, .* got 'luck=1'"),
+        ("luck=1", "argument --grid: expected PART=VALUE,VALUE, PART one of overlap_splits, .* got 'luck=1'"),
         ("budget", "got 'budget'"),
         ("budget=much", "error: budget must be a float, got 'much'"),
         ("budget=0.5", "error: budget must be a number of at least 1, got 0.5"),
@@ -623,6 +634,7 @@ MISTAKES = [
     (("base", "verbs", "--first-beam", "0"), "first_beam must be at least 1, got 0"),
     (("base", "verbs", "--eps", "0"), "eps must be a positive number, got 0.0"),
     (("base", "verbs", "--hinge", "7"), "hinge must be in 1..6, got 7"),
+    (("base", "verbs", "--overlap-splits", "1"), "overlap_splits must be at least 2, got 1"),
     (("base", "verbs", "--first-features", "0"), "first_features must be at least 1, got 0"),
     (("base", "verbs", "--features", "-1"), "features must be at least 1, got -1"),
     (("base", "verbs", "--first-eps", "0"), "first_eps must be a positive number, got 0.0"),

@@ -149,6 +149,20 @@ def test_a_matcher_saved_alone_matches_as_the_whole_model(dataset: Dataset, mode
             assert (tmp_path / "whole" / path).read_bytes() == (model / path).read_bytes()
 
 
+@pytest.mark.parametrize("nr_splits", [2, 3, 4, 100])
+def test_other_levels_above_the_clusters_are_those_of_the_tree_built_so(dataset: Dataset, nr_splits: int):
+    def built(nr_splits: int) -> ClusterChain:
+        params = TreeParams(nr_splits=nr_splits, max_leaf_size=TREE.max_leaf_size)
+        return tree.build_chain(dataset.X_trn, dataset.Y_trn.tocsc(), params, threads=2)
+
+    chain = built(32)
+    replaced = tree.replace_upper_levels(chain, nr_splits)
+    assert replaced == built(nr_splits)
+    assert (replaced[-1] != chain[-1]).nnz == 0
+    assert len(replaced) == {2: 8, 3: 6, 4: 5, 100: 3}[nr_splits]
+    assert replaced[1].sum(axis=0).max() <= nr_splits
+
+
 def test_a_saved_models_chain_is_the_tree_it_was_trained_on(dataset: Dataset, model: Path):
     built = tree.build_chain(dataset.X_trn, dataset.Y_trn.tocsc(), TREE, threads=1)
     assert len(built) > 3

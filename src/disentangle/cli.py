@@ -227,6 +227,7 @@ def _add_job(
 
 
 _PARTS: tuple[tuple[str, Callable[[str], Any], str], ...] = (
+    ("overlap_splits", int, "children per inner node of the tree that is overlapped, if not --nr-splits"),
     ("n_copies", int, "most clusters per label, the first included"),
     ("gain", str, "what an instance of the label that matches a cluster gains it: 1, or its score"),
     (

@@ -117,22 +117,25 @@ class First:
 
     Attributes
     ----------
+    splits : int or None
     eps : float
     features : int or None
-        `first_eps` and `first_features` of `OverlapParams`.
+        `overlap_splits`, `first_eps` and `first_features` of `OverlapParams`.
     """
 
+    splits: int | None = None
     eps: float = EPS
     features: int | None = None
 
     @classmethod
     def of(cls, params: OverlapParams) -> First:
-        return cls(params.first_eps, params.first_features)
+        return cls(params.overlap_splits, params.first_eps, params.first_features)
 
     def folder(self, name: str) -> str:
         """Folder of the matcher ("matcher") or its matching; those of XR-Linear have no suffix."""
+        splits = "" if self.splits is None else f"-splits-{self.splits}"
         features = "" if self.features is None else f"-features-{self.features}"
-        return name + ("" if self.eps == EPS else f"-eps-{self.eps}") + features
+        return name + splits + ("" if self.eps == EPS else f"-eps-{self.eps}") + features
 
 
 def describe(variant: Variant | None, n_trees: int = 1) -> dict[str, Any]:
@@ -200,6 +203,7 @@ class Comparison:
         self.tree = self._stage(
             "train", "label-tree", self._build_tree, asdict(settings.tree), ("tree",), (self.load,)
         )
+        self._trees: dict[int, Stage] = {}
         self._firsts: dict[First, tuple[Stage, Stage]] = {}
         # XR-Linear is two stages, because most overlaps need no more of it than its matcher, or nothing.
         self.matcher, self.matching = self._first(First())
@@ -237,6 +241,21 @@ class Comparison:
             title=f"{self.prefix}{folder}",
         )
 
+    def _overlapped_tree(self, splits: int | None) -> Stage:
+        """The tree that is overlapped: the first one, or its clusters below other levels."""
+        if splits is None:
+            return self.tree
+        if splits not in self._trees:
+            self._trees[splits] = self._stage(
+                "train",
+                f"label-tree-splits-{splits}",
+                partial(self._regroup_tree, nr_splits=splits),
+                {"nr_splits": splits},
+                ("tree",),
+                (self.tree,),
+            )
+        return self._trees[splits]
+
     def _first(self, first: First) -> tuple[Stage, Stage]:
         """A first matcher and where it sends training instances."""
         if first not in self._firsts:
@@ -247,7 +266,7 @@ class Comparison:
                 partial(self._train_matcher, first=first),
                 {"beam_size": self.settings.predict.beam_size} | asdict(first),
                 ("tree", "subproblems", "xlinear", *of_features),
-                (self.tree,),
+                (self._overlapped_tree(first.splits),),
             )
             matching = self._matching_stage(first.folder("matching"), matcher, is_alone=True)
             self._firsts[first] = matcher, matching
@@ -256,7 +275,8 @@ class Comparison:
     def _overlapped(self, variant: Variant) -> Overlapped:
         """All rounds of one variant."""
         model, match = self._first(First.of(variant.params))
-        steps, before = [model], self.tree
+        before = self._overlapped_tree(variant.params.overlap_splits)
+        steps = [before, model]
         for r in range(1, variant.params.rounds + 1):
             suffix = "" if r == 1 else f"-round-{r}"
             if r > 1:
@@ -362,6 +382,12 @@ class Comparison:
         tree.save_chain(tree.build_chain(X, Y, self.settings.tree, self.settings.threads), out)
         return {}
 
+    def _regroup_tree(self, out: Path, nr_splits: int) -> dict[str, Any]:
+        from . import tree
+
+        tree.save_chain(tree.replace_upper_levels(tree.load_chain(self.tree.folder), nr_splits), out)
+        return {}
+
     def _learnt(self, n_features: int | None) -> sp.csr_matrix:
         """Training instances as they are learnt from: with so many features each, or all (None)."""
         if n_features is None:
@@ -374,7 +400,7 @@ class Comparison:
         from . import tree, xlinear
 
         X, Y = self._learnt(first.features), self.dataset.Y_trn.tocsc()
-        chain, settings = tree.load_chain(self.tree.folder), self.settings
+        chain, settings = tree.load_chain(self._overlapped_tree(first.splits).folder), self.settings
         matcher = xlinear.train_matcher(X, Y, chain, settings.predict, settings.threads, first.eps)
         xlinear.save(matcher, out)
         return {}

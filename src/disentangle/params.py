@@ -92,6 +92,9 @@ class OverlapParams:
 
     Attributes
     ----------
+    overlap_splits : int or None
+        Children per inner node of the tree that is overlapped, in both its matchers; its leaf clusters are
+        XR-Linear's all the same. None for `nr_splits`, as XR-Linear has it.
     n_copies : int
         The paper's lambda: most clusters a label may be in, the first included; 1 means no overlap.
     gain : {"counts", "scores"}
@@ -144,6 +147,7 @@ class OverlapParams:
         How often match, assign and retrain are run, each round on the last round's model.
     """
 
+    overlap_splits: int | None = None
     n_copies: int = 2
     gain: str = "counts"
     coverage: float = 0.0
@@ -176,8 +180,9 @@ class OverlapParams:
         for name in ("coverage", "negatives", "first_weight"):
             if not 0 <= (share := getattr(self, name)) <= 1:
                 raise DisentangleError(f"{name} must be in 0..1, got {share}")
-        if self.leaf_size is not None:
-            at_least("leaf_size", self.leaf_size, 2)
+        for name in ("overlap_splits", "leaf_size"):
+            if (number := getattr(self, name)) is not None:
+                at_least(name, number, 2)
         if not 1 <= self.hinge <= MAX_HINGE:
             raise DisentangleError(f"hinge must be in 1..{MAX_HINGE}, got {self.hinge}")
         for name in ("first_features", "features", "predict_beam", "first_beam"):
@@ -232,6 +237,7 @@ class BinParams:
 # A preset is a named setting of everything that makes one overlap variant.
 DEFAULT_PRESET = "paper"
 _SPLIT = OverlapParams(
+    overlap_splits=8,
     gain="scores",
     positives="frequent",
     leaf_size=50,

@@ -81,6 +81,22 @@ def load_chain(folder: Path) -> ClusterChain:
     return ClusterChain([sp.load_npz(path).tocsc() for path in paths])
 
 
+def replace_upper_levels(chain: ClusterChain, nr_splits: int) -> ClusterChain:
+    """The same leaf clusters below other levels: those of the tree that `nr_splits` would have given.
+
+    K-means halves clusters until they are small enough, whatever `nr_splits`, which only says how many
+    halvings make a level.
+
+    Parameters
+    ----------
+    chain : ClusterChain
+        As it was built.
+    nr_splits : int
+        Children per inner node.
+    """
+    return ClusterChain.from_partial_chain(chain[-1], min_codes=nr_splits, nr_splits=nr_splits)
+
+
 def replace_leaf_level(chain: ClusterChain, C: sp.csc_matrix) -> ClusterChain:
     """The same tree with other labels in its leaf clusters.
 
