@@ -24,7 +24,7 @@ from ablation import columns, print_tables
 from compare import print_comparison, print_summary
 from growth import print_scale
 
-from disentangle.params import DEFAULT_DATASET, DEFAULT_PRESET, EPS, HINGE, PRESETS
+from disentangle.params import DEFAULT_DATASET, DEFAULT_PRESET, EPS, HINGE, PRESETS, TreeParams
 from disentangle.report import training_seconds
 
 RESULTS = Path(__file__).with_name("results")
@@ -158,6 +158,7 @@ def _swept(overlap: dict[str, Any]) -> dict[str, Any]:
         return dict.fromkeys(SWEPT)
     # Reports that are older than a part have it as it was before it was one.
     before = {"matcher_eps": overlap["eps"], "hinge": HINGE, "first_eps": EPS, "spared": 0}
+    before["overlap_splits"] = TreeParams().nr_splits
     return {name: before.get(name) if overlap.get(name) is None else overlap[name] for name in SWEPT}
 
 
