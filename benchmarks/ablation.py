@@ -27,6 +27,7 @@ RESULTS = Path(__file__).with_name("results")
 # Each changes the paper's rule in one way; capacity and budget are alternatives to splitting.
 SETTINGS = {
     "paper": (),
+    "overlap splits 8": ("--overlap-splits", "8"),
     "first features 32": ("--first-features", "32"),
     "features 200": ("--features", "200"),
     "first eps 1": ("--first-eps", "1"),

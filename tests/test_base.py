@@ -409,11 +409,11 @@ def test_all_presets_stand_in_one_table(base: Command, finished: Path, tmp_path:
     assert [result.stdout.count(f"({name}, n_copies") for name in PRESETS] == [1, 1, 1]
     runs = json.loads((model_dir / "verbs" / "base" / "report.json").read_text())["runs"]
     assert [run["overlap"] for run in runs[1:]] == [asdict(preset) for preset in PRESETS.values()]
-    # XR-Linear is shared by all, the first matcher of the two others by them.
-    suffix = "splits-8-eps-1.0-features-32"
-    assert stages_run(result) == ["label-tree-splits-8", f"matcher-{suffix}", f"matching-{suffix}"] + [
-        f"{name}/{stage}" for name in ("tuned", "lean") for stage in ("assignment", "overlap", "evaluation")
-    ]
+    # XR-Linear and its tree are shared by all; the two others have matchers of their own.
+    matchers = ["eps-1.0-features-32", "splits-8-eps-1.0-features-32"]
+    made = [[f"{stage}-{name}" for stage in ("matcher", "matching")] for name in matchers]
+    stages = [[f"{name}/{s}" for s in ("assignment", "overlap", "evaluation")] for name in ("tuned", "lean")]
+    assert stages_run(result) == [*made[0], *stages[0], "label-tree-splits-8", *made[1], *stages[1]]
     # What is changed of a preset is in its name.
     assert base("--model-dir", model_dir, "--preset", "lean", "--leaf-size", "12").returncode == 0
     (overlap,) = json.loads((model_dir / "verbs" / "base" / "report.json").read_text())["runs"][1:]

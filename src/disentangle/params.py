@@ -237,7 +237,6 @@ class BinParams:
 # A preset is a named setting of everything that makes one overlap variant.
 DEFAULT_PRESET = "paper"
 _SPLIT = OverlapParams(
-    overlap_splits=8,
     gain="scores",
     positives="frequent",
     leaf_size=50,
@@ -254,7 +253,7 @@ _SPLIT = OverlapParams(
 PRESETS = {
     DEFAULT_PRESET: OverlapParams(),
     "tuned": replace(_SPLIT, n_copies=3, negatives=0.6, spared=5),
-    "lean": replace(_SPLIT, negatives=0.3),
+    "lean": replace(_SPLIT, overlap_splits=8, negatives=0.3),
 }
 
 
