@@ -532,7 +532,7 @@ def test_a_sweep_compares_on_training_data(disentangle: Command, verbs: Path, tm
 @pytest.mark.parametrize(
     ("grid", "message"),
     [
-        ("luck=1", "argument --grid: expected PART=VALUE,VALUE, PART one of overlap_splits, .* got 'luck=1'"),
+        ("luck=1", "argument --grid: expected PART=VALUE,VALUE, PART one of n_copies, .* got 'luck=1'"),
         ("budget", "got 'budget'"),
         ("budget=much", "error: budget must be a float, got 'much'"),
         ("budget=0.5", "error: budget must be a number of at least 1, got 0.5"),

@@ -227,7 +227,6 @@ def _add_job(
 
 
 _PARTS: tuple[tuple[str, Callable[[str], Any], str], ...] = (
-    ("overlap_splits", int, "children per inner node of the tree that is overlapped, if not --nr-splits"),
     ("n_copies", int, "most clusters per label, the first included"),
     ("gain", str, "what an instance of the label that matches a cluster gains it: 1, or its score"),
     (
@@ -247,6 +246,7 @@ _PARTS: tuple[tuple[str, Callable[[str], Any], str], ...] = (
         "besides all in their own labels' clusters",
     ),
     ("spared", int, "clusters that each of these matches best, to whose labels it is no negative after all"),
+    ("overlap_splits", int, "children per inner node of the tree that is overlapped, if not --nr-splits"),
     ("first_features", int, "features of an instance, the largest, that the choices' matcher learns from"),
     ("features", int, "features of an instance, the largest, that retraining learns from"),
     ("first_eps", float, "tolerance of the solver in training the matcher that choices are made by"),

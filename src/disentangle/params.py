@@ -92,9 +92,6 @@ class OverlapParams:
 
     Attributes
     ----------
-    overlap_splits : int or None
-        Children per inner node of the tree that is overlapped, in both its matchers; its leaf clusters are
-        XR-Linear's all the same. None for `nr_splits`, as XR-Linear has it.
     n_copies : int
         The paper's lambda: most clusters a label may be in, the first included; 1 means no overlap.
     gain : {"counts", "scores"}
@@ -122,6 +119,9 @@ class OverlapParams:
         all others that the retrained matcher sends them to.
     spared : int
         But not in the best so many of those that it sends one to.
+    overlap_splits : int or None
+        Children per inner node of the tree that is overlapped, in both its matchers; its leaf clusters are
+        XR-Linear's all the same. None for `nr_splits`, as XR-Linear has it.
     first_features, features : int or None
         Most features of an instance that the matcher which the choices are made by, and the retrained model,
         learn from: the largest. None for all. Predicting takes all of them in any case.
@@ -147,7 +147,6 @@ class OverlapParams:
         How often match, assign and retrain are run, each round on the last round's model.
     """
 
-    overlap_splits: int | None = None
     n_copies: int = 2
     gain: str = "counts"
     coverage: float = 0.0
@@ -158,6 +157,7 @@ class OverlapParams:
     split: str = "flat"
     negatives: float = 0.0
     spared: int = 0
+    overlap_splits: int | None = None
     first_features: int | None = None
     features: int | None = None
     first_eps: float = EPS
