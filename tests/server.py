@@ -40,6 +40,8 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         server = self.server
         server.seen.append(dict(self.headers.items()))
+        # The client may ask again before this thread is done.
+        self.request_number = len(server.sent)
         server.sent.append(0)
         answer = server.answers.pop(0) if server.answers else Answer()
         if not answer.hang_up:
@@ -70,7 +72,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def send(self, body: bytes, answer: Answer) -> None:
         kept = body[: answer.cut]
-        self.server.sent[-1] = len(kept)
+        self.server.sent[self.request_number] = len(kept)
         if answer.chunked:
             kept = b"%x\r\n%s\r\n" % (len(kept), kept) if kept else b""
             kept += b"0\r\n\r\n" if answer.cut is None else b""
