@@ -19,7 +19,7 @@ COMMON = "--gain scores --positives frequent --merge noisy-or --first-beam 3 --g
 TOLERANCES = COMMON + "--n-copies 3 --leaf-size 50 --split nested --predict-beam 20 "
 LEAVES = COMMON + "--eps 0.3 --n-copies 3 --grid split=flat,nested --grid negatives=0,0.3,0.6 "
 NESTED = COMMON + "--eps 0.3 --leaf-size 50 --split nested --grid n_copies=2,3 "
-# As XR-Linear's tree, before there was `overlap_splits`; before there were `first_features` and `features`.
+# As it was before there was `overlap_splits`, and before there were `first_features` and `features`.
 WIDE = "--overlap-splits 32 "
 ALL = WIDE + "--first-features 100000 --features 100000 "
 SWEEPS = {

@@ -157,8 +157,13 @@ def _swept(overlap: dict[str, Any]) -> dict[str, Any]:
     if not overlap:
         return dict.fromkeys(SWEPT)
     # Reports that are older than a part have it as it was before it was one.
-    before = {"matcher_eps": overlap["eps"], "hinge": HINGE, "first_eps": EPS, "spared": 0}
-    before["overlap_splits"] = TreeParams().nr_splits
+    before = {
+        "overlap_splits": TreeParams().nr_splits,
+        "matcher_eps": overlap["eps"],
+        "hinge": HINGE,
+        "first_eps": EPS,
+        "spared": 0,
+    }
     return {name: before.get(name) if overlap.get(name) is None else overlap[name] for name in SWEPT}
 
 
