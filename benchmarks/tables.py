@@ -46,6 +46,7 @@ SWEPT = (
     "first_eps",
     "first_features",
     "features",
+    "max_df",
     "first_weight",
 )
 Run = dict[str, Any]
@@ -163,6 +164,7 @@ def _swept(overlap: dict[str, Any]) -> dict[str, Any]:
         "hinge": HINGE,
         "first_eps": EPS,
         "spared": 0,
+        "max_df": 1.0,
     }
     return {name: before.get(name) if overlap.get(name) is None else overlap[name] for name in SWEPT}
 

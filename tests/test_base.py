@@ -24,7 +24,7 @@ import scipy.sparse as sp
 from conftest import ROOT, SHARED, Command
 from pecos.xmc.xlinear import XLinearModel
 
-from disentangle import data, metrics, negatives, tree, xlinear
+from disentangle import data, features, metrics, negatives, tree, xlinear
 from disentangle.comparison import Comparison, Settings, Variant
 from disentangle.matrices import one_per_row
 from disentangle.metrics import precision, rank
@@ -167,6 +167,7 @@ def test_a_second_run_prints_the_table_and_does_nothing_else(base: Command, fini
             + [stage.replace("paper", "paper-overlap-splits-2") for stage in OF_PAPER],
         ),
         (("--features", "5"), [stage.replace("paper", "paper-features-5") for stage in OF_PAPER]),
+        (("--max-df", "0.5"), [stage.replace("paper", "paper-max-df-0.5") for stage in OF_PAPER]),
         (("--n-copies", "3"), [stage.replace("paper", "paper-n-copies-3") for stage in OF_PAPER]),
         (("--merge", "max"), ["paper/evaluation-merge-max"]),
         (("--first-weight", "0.2"), ["paper/evaluation-first-weight-0.2"]),
@@ -318,6 +319,32 @@ def test_what_is_not_among_an_instances_largest_features_is_not_learnt(verbs: Pa
         assert learnt <= known
         assert len(known) < X.shape[1]
         assert len(learnt) > 50
+
+
+def test_features_that_long_texts_have_in_common_are_not_learnt(
+    verbs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(features, "LONG", 1)
+    params = OverlapParams(max_df=0.05)
+    settings = Settings(
+        threads=2,
+        variants=(Variant("rare", "rare", "paper", params),),
+        tree=TreeParams(nr_splits=8, max_leaf_size=10),
+    )
+    comparison = Comparison(tmp_path, data.source(verbs, "verbs"), settings)
+    (one,) = comparison.overlaps
+    one.model.ensure()
+    X = comparison.dataset.X_trn
+    common = set(np.flatnonzero(X.getnnz(axis=0) > 200).tolist())  # of 4,000
+
+    def learnt(folder: Path) -> set[int]:
+        levels = [sp.load_npz(path) for path in sorted(folder.glob("ranker/*.model/W.npz"))]
+        return set().union(*(W.indices.tolist() for W in levels))
+
+    assert common & learnt(one.model.folder) == set()
+    # The matcher that clusters are chosen by has all.
+    assert common <= learnt(one.steps[1].folder)
+    assert len(common) > 3
 
 
 def test_more_rounds_go_on_from_the_first(base: Command, finished: Path, tmp_path: Path):
@@ -637,6 +664,8 @@ MISTAKES = [
     (("base", "verbs", "--overlap-splits", "1"), "overlap_splits must be at least 2, got 1"),
     (("base", "verbs", "--first-features", "0"), "first_features must be at least 1, got 0"),
     (("base", "verbs", "--features", "-1"), "features must be at least 1, got -1"),
+    (("base", "verbs", "--max-df", "nan"), "max_df must be above 0 and at most 1, got nan"),
+    (("base", "verbs", "--max-df", "0"), "max_df must be above 0 and at most 1, got 0.0"),
     (("base", "verbs", "--first-eps", "0"), "first_eps must be a positive number, got 0.0"),
     (("base", "verbs", "--matcher-eps", "inf"), "matcher_eps must be a positive number, got inf"),
     (("base", "verbs", "--predict-beam", "0"), "predict_beam must be at least 1, got 0"),

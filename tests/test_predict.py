@@ -123,7 +123,7 @@ def test_single_texts_go_to_standard_output(place: Path, predict: Command):
     assert lines[0] == ["instance", "label", "name", "score"]
     assert [line[0] for line in lines[1:]] == ["0", "0", "1", "1"]
     # The second call finds the weights mapped, and says the same.
-    assert (base(place) / "paper" / "overlap" / "mmap" / "param.json").is_file()
+    assert (base(place) / "paper" / "overlap" / "mapped" / "param.json").is_file()
     assert predict("--text", first, "--text", second, "--k", "2").stdout == ended.stdout
 
 

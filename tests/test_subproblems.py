@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from disentangle import subproblems
-from disentangle.subproblems import assemble, groups, restrict
+from disentangle.subproblems import assemble, distinct, groups, restrict
 
 
 def csc(rows: list[list[float]]) -> sp.csc_matrix:
@@ -59,6 +59,19 @@ def test_weights_come_back_to_their_features_and_labels():
         [3, 7, 4, 0],
     ]
     assert W.dtype == np.float32
+
+
+def test_labels_of_one_cluster_with_the_same_instances_are_one_problem():
+    same = csc([[1, 1, 1, 0, 0, 1], [0, 0, 0, 0, 0, 1], [1, 1, 1, 0, 0, 0]])
+    # The second is in another cluster; the last has as many instances as the first, but not the same.
+    labels, place = distinct(same, np.array([1, 0, 1, 1, 1, 1]))
+    assert labels.tolist() == [0, 1, 3, 5]
+    assert place.tolist() == [0, 1, 0, 2, 2, 3]
+
+
+def test_instances_of_neighbours_are_not_taken_together():
+    labels, place = distinct(csc([[1, 0, 1], [0, 1, 0]]), np.zeros(3, int))
+    assert (labels.tolist(), place.tolist()) == ([0, 1], [0, 1, 0])
 
 
 def test_groups_by_eye(monkeypatch: pytest.MonkeyPatch):

@@ -249,6 +249,11 @@ _PARTS: tuple[tuple[str, Callable[[str], Any], str], ...] = (
     ("overlap_splits", int, "children per inner node of the tree that is overlapped, if not --nr-splits"),
     ("first_features", int, "features of an instance, the largest, that the choices' matcher learns from"),
     ("features", int, "features of an instance, the largest, that retraining learns from"),
+    (
+        "max_df",
+        float,
+        "share of the instances that a feature of long texts may be in for retraining to learn from it",
+    ),
     ("first_eps", float, "tolerance of the solver in training the matcher that choices are made by"),
     ("eps", float, "tolerance of the solver in retraining"),
     ("matcher_eps", float, "the same for the levels above the leaves, if not --eps"),

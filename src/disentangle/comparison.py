@@ -19,6 +19,7 @@ from .params import (
     DEFAULT_PRESET,
     EPS,
     FREQUENT,
+    LONG,
     MAX_K,
     PRESETS,
     OverlapParams,
@@ -306,9 +307,9 @@ class Comparison:
 
     def _retraining(self, variant: Variant, suffix: str, before: Stage, match: Stage, assign: Stage) -> Stage:
         params = asdict(variant.params)
-        of_data = ("positives", "leaf_size", "split", "negatives", "spared", "features")
+        of_data = ("positives", "leaf_size", "split", "negatives", "spared", "features", "max_df")
         parts = {name: params[name] for name in (*of_data, "eps", "matcher_eps", "hinge")}
-        parts |= {"frequent": FREQUENT, "seed": self.settings.tree.seed}
+        parts |= {"frequent": FREQUENT, "long": LONG, "seed": self.settings.tree.seed}
         return self._stage(
             "retrain",
             f"{variant.folder}/overlap{suffix}",
@@ -388,13 +389,14 @@ class Comparison:
         tree.save_chain(tree.replace_upper_levels(tree.load_chain(self.tree.folder), nr_splits), out)
         return {}
 
-    def _learnt(self, n_features: int | None) -> sp.csr_matrix:
+    def _learnt(self, n_features: int | None, max_df: float = 1.0) -> sp.csr_matrix:
         """Training instances as they are learnt from: with so many features each, or all (None)."""
-        if n_features is None:
+        if n_features is None and max_df == 1:
             return self.dataset.X_trn
-        from .features import largest
+        from .features import largest, without_common
 
-        return largest(self.dataset.X_trn, n_features)
+        X = without_common(self.dataset.X_trn, max_df)
+        return X if n_features is None else largest(X, n_features)
 
     def _train_matcher(self, out: Path, first: First) -> dict[str, Any]:
         from . import tree, xlinear
@@ -459,7 +461,7 @@ class Comparison:
             overlap = replace(overlap, clusters=tree.leaf_clusters(chain), n_clusters=chain[-1].shape[1])
         clock.append(time.perf_counter())
         predict, threads = self._prediction(variant), settings.threads
-        learnt = self._learnt(params.features)
+        learnt = self._learnt(params.features, params.max_df)
         matcher_eps = params.eps if params.matcher_eps is None else params.matcher_eps
         matcher = xlinear.train_matcher(learnt, Y, chain, predict, threads, matcher_eps)
         negatives = mine(

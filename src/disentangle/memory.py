@@ -14,7 +14,7 @@ import numpy as np
 
 from .errors import DisentangleError
 
-# Most rows of a batch: PECOS is a tenth slower on much larger ones, whose results are fresh memory each time.
+# Of a batch: PECOS is a tenth slower on much larger ones, whose results are fresh memory each time.
 _MOST_ROWS = 2048
 # Below that a prediction would crawl.
 _LEAST_BATCH = 1 << 24
@@ -63,7 +63,7 @@ class Budget:
                 f"got {self.limit / 2**30:g} GiB"
             )
 
-    def slices(self, costs: np.ndarray, kept: int = 0) -> Iterator[slice]:
+    def slices(self, costs: np.ndarray, kept: int = 0, most_rows: int = _MOST_ROWS) -> Iterator[slice]:
         """Cut rows into batches that fit into what is left of the limit, if there is one.
 
         Parameters
@@ -72,6 +72,8 @@ class Budget:
             Bytes that each row takes while it is worked on.
         kept : int
             Bytes that all results take in the end.
+        most_rows : int
+            Of a batch.
 
         Yields
         ------
@@ -93,7 +95,7 @@ class Budget:
         while start < len(costs):
             before = ends[start - 1] if start else 0
             stop = int(np.searchsorted(ends, before + left, side="right"))
-            stop = max(start + 1, min(stop, start + _MOST_ROWS))
+            stop = max(start + 1, min(stop, start + most_rows))
             yield slice(start, stop)
             start = stop
 

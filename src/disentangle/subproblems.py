@@ -1,8 +1,10 @@
-"""A level's labels in groups, each with the instances and features that it has: the same SVMs, sooner.
+"""A level's labels without twins, in groups with the instances and features they have: the same SVMs, sooner.
 
-PECOS clears and reads a weight for every feature of the data for each label that it trains, whatever
-features the label's instances have. With hundreds of thousands of features, and labels of a few instances
-each, that is much of the work; and weights that lie close together stay in the processor's cache.
+Labels of one cluster that the same instances have are one problem; where labels are many and instances are
+few, a third of them are such. And PECOS clears and reads a weight for every feature of the data for each
+label that it trains, whatever features the label's instances have. With hundreds of thousands of features,
+and labels of a few instances each, that is much of the work; and weights that lie close together stay in the
+processor's cache.
 """
 
 from __future__ import annotations
@@ -44,6 +46,31 @@ class Subproblem:
     M: sp.csc_matrix
     labels: np.ndarray
     features: np.ndarray
+
+
+def distinct(Y: sp.csc_matrix, clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Labels whose SVMs differ.
+
+    Parameters
+    ----------
+    Y : csc_matrix of shape (n_instances, n_labels), float32
+        Only ones; indices sorted.
+    clusters : ndarray of shape (n_labels,), int
+
+    Returns
+    -------
+    labels : ndarray of int
+        Ascending; of labels of one cluster that the same instances have the first alone.
+    place : ndarray of shape (n_labels,), int
+        Which of `labels` has the SVM of each.
+    """
+    instances, size = Y.indices.tobytes(), Y.indices.itemsize
+    starts, ends = (size * Y.indptr[:-1]).tolist(), (size * Y.indptr[1:]).tolist()
+    first: dict[tuple[int, bytes], int] = {}
+    problems = zip(clusters.tolist(), map(slice, starts, ends), strict=True)
+    of = [first.setdefault((k, instances[s]), i) for i, (k, s) in enumerate(problems)]
+    labels, place = np.unique(of, return_inverse=True)
+    return labels, place
 
 
 def groups(
