@@ -45,7 +45,7 @@ SWEEPS = {
     "features": WIDE + "--preset tuned,lean --grid features=50,100,200,1000",
     "first-features": WIDE + "--preset lean --features 100 --grid first_features=16,32,64,1000",
     "overlap-splits": COMMON_TOO + "--preset lean --grid overlap_splits=4,8,16,32",
-    "max-df": "--preset tuned,lean --grid max_df=0.1,0.2,0.3,0.5,1",
+    "max-df": "--preset tuned,lean --grid max_df=0.2,0.3,0.5,1",
 }
 
 
