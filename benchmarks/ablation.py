@@ -30,7 +30,7 @@ SETTINGS = {
     "overlap splits 8": ("--overlap-splits", "8"),
     "first features 32": ("--first-features", "32"),
     "features 200": ("--features", "200"),
-    "max df 0.3": ("--max-df", "0.3"),
+    "max df 0.5": ("--max-df", "0.5"),
     "first eps 1": ("--first-eps", "1"),
     "gain scores": ("--gain", "scores"),
     "coverage 0.3": ("--gain", "scores", "--coverage", "0.3"),

@@ -37,6 +37,7 @@ def test_a_row_that_is_too_large_is_a_batch_of_its_own(hundred: Budget):
 def test_batches_have_at_most_2048_rows_whatever_is_left():
     for budget in (UNLIMITED, Budget(1 << 50)):
         assert [rows.stop for rows in budget.slices(np.ones(5000, np.int64))] == [2048, 4096, 5000]
+        assert [rows.stop for rows in budget.slices(np.ones(5000, np.int64), most_rows=4000)] == [4000, 5000]
     assert list(UNLIMITED.slices(np.zeros(0, np.int64))) == []
 
 
