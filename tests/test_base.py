@@ -297,53 +297,46 @@ def test_retraining_hands_its_parts_to_the_solver(
     assert clusters.tolist() == metrics.rank(M, 3)[:, 1:].tolist()
 
 
-def test_what_is_not_among_an_instances_largest_features_is_not_learnt(verbs: Path, tmp_path: Path):
-    params = OverlapParams(first_features=2, features=4)
+def retrained(verbs: Path, folder: Path, params: OverlapParams) -> tuple[sp.csr_matrix, Path, Path]:
+    """Training instances, and the folders of the first matcher and the model that a setting makes of them."""
     settings = Settings(
         threads=2,
-        variants=(Variant("few", "few", "paper", params),),
+        variants=(Variant("one", "one", "paper", params),),
         tree=TreeParams(nr_splits=8, max_leaf_size=10),
     )
-    comparison = Comparison(tmp_path, data.source(verbs, "verbs"), settings)
+    comparison = Comparison(folder, data.source(verbs, "verbs"), settings)
     (one,) = comparison.overlaps
     one.model.ensure()
-    X = comparison.dataset.X_trn
-    for folder, n in ((one.steps[1].folder, 2), (one.model.folder, 4)):
+    return comparison.dataset.X_trn, one.steps[1].folder, one.model.folder
+
+
+def learnt(folder: Path) -> set[int]:
+    """Features that a model has a weight of on some level."""
+    levels = [sp.load_npz(path) for path in sorted(folder.glob("ranker/*.model/W.npz"))]
+    return set().union(*(W.indices.tolist() for W in levels))
+
+
+def test_what_is_not_among_an_instances_largest_features_is_not_learnt(verbs: Path, tmp_path: Path):
+    X, matcher, model = retrained(verbs, tmp_path, OverlapParams(first_features=2, features=4))
+    for folder, n in ((matcher, 2), (model, 4)):
         # Of each instance, by sorting; the row after the last feature's is the bias.
         known = {X.shape[1]}
-        for i in range(X.shape[0]):
-            values, features = X[i].data, X[i].indices
-            known |= set(features[np.argsort(-values, kind="stable")[:n]].tolist())
-        levels = [sp.load_npz(path) for path in sorted(folder.glob("ranker/*.model/W.npz"))]
-        learnt = set().union(*(W.indices.tolist() for W in levels))
-        assert learnt <= known
+        for row in X:
+            known |= set(row.indices[np.argsort(-row.data, kind="stable")[:n]].tolist())
+        assert learnt(folder) <= known
         assert len(known) < X.shape[1]
-        assert len(learnt) > 50
+        assert len(learnt(folder)) > 50
 
 
 def test_features_that_long_texts_have_in_common_are_not_learnt(
     verbs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(features, "LONG", 1)
-    params = OverlapParams(max_df=0.05)
-    settings = Settings(
-        threads=2,
-        variants=(Variant("rare", "rare", "paper", params),),
-        tree=TreeParams(nr_splits=8, max_leaf_size=10),
-    )
-    comparison = Comparison(tmp_path, data.source(verbs, "verbs"), settings)
-    (one,) = comparison.overlaps
-    one.model.ensure()
-    X = comparison.dataset.X_trn
+    X, matcher, model = retrained(verbs, tmp_path, OverlapParams(max_df=0.05))
     common = set(np.flatnonzero(X.getnnz(axis=0) > 200).tolist())  # of 4,000
-
-    def learnt(folder: Path) -> set[int]:
-        levels = [sp.load_npz(path) for path in sorted(folder.glob("ranker/*.model/W.npz"))]
-        return set().union(*(W.indices.tolist() for W in levels))
-
-    assert common & learnt(one.model.folder) == set()
+    assert common & learnt(model) == set()
     # The matcher that clusters are chosen by has all.
-    assert common <= learnt(one.steps[1].folder)
+    assert common <= learnt(matcher)
     assert len(common) > 3
 
 
