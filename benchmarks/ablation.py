@@ -46,6 +46,7 @@ SETTINGS = {
     "negatives 0.6 spared 5": ("--negatives", "0.6", "--spared", "5"),
     "eps 0.3": ("--eps", "0.3"),
     "matcher eps 1": ("--matcher-eps", "1"),
+    "threshold 0.05": ("--threshold", "0.05"),
     "hinge 4": ("--hinge", "4"),
     "merge max": ("--merge", "max"),
     "merge noisy-or": ("--merge", "noisy-or"),

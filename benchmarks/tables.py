@@ -24,7 +24,7 @@ from ablation import columns, print_tables
 from compare import print_comparison, print_summary
 from growth import print_scale
 
-from disentangle.params import DEFAULT_DATASET, DEFAULT_PRESET, EPS, HINGE, PRESETS, TreeParams
+from disentangle.params import DEFAULT_DATASET, DEFAULT_PRESET, EPS, HINGE, PRESETS, THRESHOLD, TreeParams
 from disentangle.report import training_seconds
 
 RESULTS = Path(__file__).with_name("results")
@@ -47,6 +47,7 @@ SWEPT = (
     "first_features",
     "features",
     "max_df",
+    "threshold",
     "first_weight",
 )
 Run = dict[str, Any]
@@ -165,6 +166,7 @@ def _swept(overlap: dict[str, Any]) -> dict[str, Any]:
         "first_eps": EPS,
         "spared": 0,
         "max_df": 1.0,
+        "threshold": THRESHOLD,
     }
     return {name: before.get(name) if overlap.get(name) is None else overlap[name] for name in SWEPT}
 

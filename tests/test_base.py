@@ -173,6 +173,7 @@ def test_a_second_run_prints_the_table_and_does_nothing_else(base: Command, fini
         (("--first-weight", "0.2"), ["paper/evaluation-first-weight-0.2"]),
         (("--eps", "0.3"), [stage.replace("paper", "paper-eps-0.3") for stage in OF_PAPER]),
         (("--matcher-eps", "1"), [s.replace("paper", "paper-matcher-eps-1.0") for s in OF_PAPER]),
+        (("--threshold", "0"), [stage.replace("paper", "paper-threshold-0.0") for stage in OF_PAPER]),
         (("--hinge", "4"), [stage.replace("paper", "paper-hinge-4") for stage in OF_PAPER]),
         (("--top-k", "20"), ["xr-linear", "xr-linear-evaluation", "paper/overlap", "paper/evaluation"]),
         (("--beam-size", "4"), STAGES[2:]),
@@ -326,6 +327,16 @@ def test_what_is_not_among_an_instances_largest_features_is_not_learnt(verbs: Pa
         assert learnt(folder) <= known
         assert len(known) < X.shape[1]
         assert len(learnt(folder)) > 50
+
+
+def test_small_weights_are_dropped_from_the_retrained_model_alone(verbs: Path, tmp_path: Path):
+    def least(folder: Path) -> list[float]:
+        levels = folder.glob("ranker/*.model/W.npz")
+        return [float(abs(sp.load_npz(path).data).min()) for path in levels]
+
+    _, matcher, model = retrained(verbs, tmp_path, OverlapParams(threshold=0.25))
+    assert min(least(model)) >= 0.25
+    assert max(least(matcher)) < 0.11
 
 
 def test_features_that_long_texts_have_in_common_are_not_learnt(
@@ -661,6 +672,8 @@ MISTAKES = [
     (("base", "verbs", "--max-df", "0"), "max_df must be above 0 and at most 1, got 0.0"),
     (("base", "verbs", "--first-eps", "0"), "first_eps must be a positive number, got 0.0"),
     (("base", "verbs", "--matcher-eps", "inf"), "matcher_eps must be a positive number, got inf"),
+    (("base", "verbs", "--threshold", "-1"), "threshold must be a number of at least 0, got -1.0"),
+    (("base", "verbs", "--threshold", "nan"), "threshold must be a number of at least 0, got nan"),
     (("base", "verbs", "--predict-beam", "0"), "predict_beam must be at least 1, got 0"),
     (("base", "verbs", "--coverage", "nan"), "coverage must be in 0..1, got nan"),
     (("base", "verbs", "--n-trees", "0"), "n_trees must be at least 1, got 0"),

@@ -19,7 +19,7 @@ from pecos.xmc.xlinear import XLinearModel
 from disentangle import subproblems, tree, xlinear
 from disentangle.data import Dataset, load_dataset
 from disentangle.errors import DisentangleError
-from disentangle.params import PredictParams, TreeParams
+from disentangle.params import PredictParams, SolverParams, TreeParams
 
 TREE = TreeParams(nr_splits=4, max_leaf_size=8)
 
@@ -37,11 +37,11 @@ def trained(
     chain: ClusterChain,
     threads: int = 2,
     predict: PredictParams | None = None,
-    matcher_eps: float = 0.1,
+    of_matcher: SolverParams | None = None,
     **of_ranker: Any,
 ) -> XLinearModel:
     X, predict = dataset.X_trn, predict or PredictParams()
-    matcher = xlinear.train_matcher(X, Y, chain, predict, threads, matcher_eps)
+    matcher = xlinear.train_matcher(X, Y, chain, predict, threads, of_matcher or SolverParams())
     return xlinear.train_ranker(X, Y, chain, matcher, predict, threads, **of_ranker)
 
 
@@ -220,6 +220,19 @@ def test_leaves_with_too_many_labels_are_split_and_the_rest_of_the_tree_stays(
     assert again == split
 
 
+def test_the_parts_of_a_leaf_are_the_leaves_of_a_tree_of_its_own(dataset: Dataset, model: Path):
+    chain, Y = tree.load_chain(model), dataset.Y_trn.tocsc()
+    before = tree.leaf_clusters(chain)
+    (labels,) = np.nonzero(before == np.bincount(before).argmax())
+    halving = TreeParams(nr_splits=2, max_leaf_size=3, seed=5)
+    alone = tree.leaf_clusters(tree.build_chain(dataset.X_trn, Y[:, labels], halving, threads=2))
+    split = tree.split_leaves(chain, dataset.X_trn, Y, 3, True, seed=5, threads=2)
+    parts = tree.leaf_clusters(split)[labels]
+    assert len(set(alone.tolist())) > 2
+    assert len(set(zip(alone.tolist(), parts.tolist(), strict=True))) == len(set(alone.tolist()))
+    assert len(set(parts.tolist())) == len(set(alone.tolist()))
+
+
 def test_a_tree_whose_leaves_are_small_enough_is_not_split(dataset: Dataset, model: Path):
     chain, Y = tree.load_chain(model), dataset.Y_trn.tocsc()
     largest = int(np.bincount(tree.leaf_clusters(chain)).max())
@@ -279,13 +292,28 @@ def test_the_hinge_is_the_rankers(dataset: Dataset, model: Path, tmp_path: Path)
 def test_tolerances_are_the_solvers(dataset: Dataset, model: Path, tmp_path: Path):
     chain, Y = tree.load_chain(model), dataset.Y_trn.tocsc()
     for name, (matcher_eps, eps) in {"both": (0.1, 0.1), "matcher": (10, 0.1), "ranker": (0.1, 10)}.items():
-        xlinear.save(trained(dataset, Y, chain, matcher_eps=matcher_eps, eps=eps), tmp_path / name)
+        solvers = {"of_matcher": SolverParams(eps=matcher_eps), "solver": SolverParams(eps=eps)}
+        xlinear.save(trained(dataset, Y, chain, **solvers), tmp_path / name)
     expected = layers(model)
     assert layers(tmp_path / "both") == expected
     loose_matcher, loose_ranker = layers(tmp_path / "matcher"), layers(tmp_path / "ranker")
     assert all(a != b for a, b in zip(loose_matcher[:-1], expected[:-1], strict=True))
     assert loose_matcher[-1] == expected[-1] != loose_ranker[-1]
     assert loose_ranker[:-1] == expected[:-1]
+
+
+def test_weights_below_the_threshold_are_dropped_and_the_others_stay(dataset: Dataset, model: Path):
+    chain, Y = tree.load_chain(model), dataset.Y_trn.tocsc()
+    whole, few = (
+        trained(dataset, Y, chain, of_matcher=solver, solver=solver).model.model_chain
+        for solver in (SolverParams(threshold=0.0), SolverParams(threshold=0.3))
+    )
+    for every, level in zip(whole, few, strict=True):
+        expected = every.W.copy()
+        expected.data[abs(expected.data) < 0.3] = 0
+        expected.eliminate_zeros()
+        assert 0 < level.W.nnz < every.W.nnz
+        assert (expected != level.W).nnz == 0
 
 
 def test_too_few_labels_for_a_tree(dataset: Dataset):

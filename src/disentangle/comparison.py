@@ -25,6 +25,7 @@ from .params import (
     OverlapParams,
     PredictParams,
     Propensity,
+    SolverParams,
     TreeParams,
     at_least,
 )
@@ -308,7 +309,7 @@ class Comparison:
     def _retraining(self, variant: Variant, suffix: str, before: Stage, match: Stage, assign: Stage) -> Stage:
         params = asdict(variant.params)
         of_data = ("positives", "leaf_size", "split", "negatives", "spared", "features", "max_df")
-        parts = {name: params[name] for name in (*of_data, "eps", "matcher_eps", "hinge")}
+        parts = {name: params[name] for name in (*of_data, "eps", "matcher_eps", "threshold", "hinge")}
         parts |= {"frequent": FREQUENT, "long": LONG, "seed": self.settings.tree.seed}
         return self._stage(
             "retrain",
@@ -403,7 +404,8 @@ class Comparison:
 
         X, Y = self._learnt(first.features), self.dataset.Y_trn.tocsc()
         chain, settings = tree.load_chain(self._overlapped_tree(first.splits).folder), self.settings
-        matcher = xlinear.train_matcher(X, Y, chain, settings.predict, settings.threads, first.eps)
+        solver = SolverParams(eps=first.eps)
+        matcher = xlinear.train_matcher(X, Y, chain, settings.predict, settings.threads, solver)
         xlinear.save(matcher, out)
         return {}
 
@@ -462,13 +464,14 @@ class Comparison:
         clock.append(time.perf_counter())
         predict, threads = self._prediction(variant), settings.threads
         learnt = self._learnt(params.features, params.max_df)
-        matcher_eps = params.eps if params.matcher_eps is None else params.matcher_eps
-        matcher = xlinear.train_matcher(learnt, Y, chain, predict, threads, matcher_eps)
+        solver = SolverParams(params.eps, params.threshold)
+        of_matcher = solver if params.matcher_eps is None else replace(solver, eps=params.matcher_eps)
+        matcher = xlinear.train_matcher(learnt, Y, chain, predict, threads, of_matcher)
         negatives = mine(
             matcher, X, params.negatives, params.spared, predict.beam_size, settings.tree.seed, threads
         )
         retrained = xlinear.train_ranker(
-            learnt, Y, chain, matcher, predict, threads, negatives, params.eps, params.hinge
+            learnt, Y, chain, matcher, predict, threads, negatives, solver, params.hinge
         )
         xlinear.save(retrained, out)
         # Beside the model, because its scores can be merged to labels only with it.

@@ -74,8 +74,9 @@ class PredictParams:
         at_least("top_k", self.top_k, MAX_K)
 
 
-# PECOS's default tolerance of its solver.
+# PECOS's default tolerance of its solver, and least absolute value of a weight that it keeps.
 EPS = 0.1
+THRESHOLD = 0.1
 # PECOS's default: scores are exp(-max(0, 1 - z)^3).
 HINGE = 3
 MAX_HINGE = 6
@@ -138,6 +139,8 @@ class OverlapParams:
         The solver's tolerance in retraining; 0.1 is PECOS's default.
     matcher_eps : float or None
         The same for the levels above the leaves; None for `eps`.
+    threshold : float
+        Weights of a smaller absolute value are dropped from the retrained model; 0.1 is PECOS's default.
     hinge : int
         A label's score in its cluster is exp(-max(0, 1 - z)^hinge), z being what the retrained ranker says; 3
         is PECOS's default. The higher, the less those differ that are near 1, and the more the matcher says.
@@ -170,6 +173,7 @@ class OverlapParams:
     first_eps: float = EPS
     eps: float = EPS
     matcher_eps: float | None = None
+    threshold: float = THRESHOLD
     hinge: int = HINGE
     predict_beam: int | None = None
     merge: str = "mean"
@@ -201,10 +205,28 @@ class OverlapParams:
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise DisentangleError(f"{name} must be a positive number, got {value}")
+        if not 0 <= self.threshold < float("inf"):
+            raise DisentangleError(f"threshold must be a number of at least 0, got {self.threshold}")
         for name in ("capacity", "budget"):
             value = getattr(self, name)
             if value is not None and not 1 <= value < float("inf"):
                 raise DisentangleError(f"{name} must be a number of at least 1, got {value}")
+
+
+@dataclass(frozen=True)
+class SolverParams:
+    """What PECOS's solver is told.
+
+    Attributes
+    ----------
+    eps : float
+        Tolerance at which it stops.
+    threshold : float
+        Least absolute value of a weight that is kept.
+    """
+
+    eps: float = EPS
+    threshold: float = THRESHOLD
 
 
 CHOICES = {

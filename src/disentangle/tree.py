@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
+from pecos.core import ScipyCsrF32, clib
 from pecos.utils.cluster_util import ClusterChain
 from pecos.xmc import Indexer, LabelEmbeddingFactory
 from pecos.xmc.base import HierarchicalKMeans
@@ -150,8 +151,6 @@ def split_leaves(
     too_large = np.flatnonzero(sizes > leaf_size)
     if not len(too_large):
         return chain
-    # Each split halves, so that no part is smaller than need be.
-    halving = TreeParams(nr_splits=2, max_leaf_size=leaf_size, seed=seed)
     # Cluster by cluster: the labels of each lie between its offset and the next.
     labels = np.flatnonzero(sizes[clusters] > leaf_size)
     labels = labels[np.argsort(clusters[labels], kind="stable")]
@@ -160,7 +159,7 @@ def split_leaves(
     members = [slice(*pair) for pair in pairwise(offsets)]
     part_of = [np.arange(n_clusters)]
     # Clusters are so small that the threads of one would only wait for one another.
-    parts = in_threads(lambda rows: leaf_clusters(_cluster(features[rows], halving, 1)), members, threads)
+    parts = in_threads(lambda rows: _halve(features[rows], leaf_size, seed), members, threads)
     for k, rows, part in track(zip(too_large, members, parts, strict=True), len(too_large)):
         clusters[labels[rows]] = np.where(part == 0, k, n_clusters + part - 1)
         n_clusters += int(part.max())
@@ -171,6 +170,21 @@ def split_leaves(
     else:
         above = [*chain[:-2], chain[-2].tocsr()[parents].tocsc()]
     return ClusterChain([*above, one_per_row(clusters, n_clusters).tocsc()])
+
+
+def _halve(label_features: sp.csr_matrix, leaf_size: int, seed: int) -> np.ndarray:
+    """Part of each label: halves of halves, down to `leaf_size`; int64 of shape (n_labels,).
+
+    The leaf clusters of `_cluster`, by the call that PECOS makes for them: the tree above takes longer to
+    make than a cluster to halve, in one thread at a time.
+    """
+    # The last two are for clusters of all rows and not of a sample.
+    params = HierarchicalKMeans.TrainParams(
+        max_leaf_size=leaf_size, seed=seed, threads=1, warmup_ratio=1.0, min_sample_rate=1.0
+    )
+    params.depth = params.infer_binary_tree_depth(label_features.shape[0])
+    params.partition_algo = HierarchicalKMeans.SKMEANS
+    return clib.run_clustering(ScipyCsrF32.init_from(label_features), params).astype(np.int64)
 
 
 def leaf_clusters(chain: ClusterChain) -> np.ndarray:

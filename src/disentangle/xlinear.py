@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from pecos.xmc.xlinear import XLinearModel
 from .interrupt import interruptible
 from .matrices import one_per_row
 from .memory import UNLIMITED, Budget
-from .params import EPS, HINGE, PredictParams
+from .params import HINGE, PredictParams, SolverParams
 from .progress import track
 from .subproblems import assemble, distinct, groups, restrict
 from .threads import in_threads
@@ -41,6 +42,7 @@ _CHILDREN = 64
 _MMAP = "mapped"
 # What PECOS calls a bias that a model has not, or that is a feature.
 _NO_BIAS = -1.0
+_DEFAULTS = SolverParams()
 # With fewer a thread would wait for another one's last.
 _GROUPS_PER_THREAD = 8
 
@@ -51,12 +53,12 @@ def train_matcher(
     chain: ClusterChain,
     params: PredictParams,
     threads: int,
-    eps: float = EPS,
+    solver: SolverParams = _DEFAULTS,
 ) -> XLinearModel:
     """Train the levels above the leaves on a given tree, with PECOS's defaults for everything else.
 
     Those are an L2-regularised squared-hinge SVM per node in the dual (C = 1, at most 100 iterations), a
-    bias feature of 1, weights below 0.1 dropped, and teacher-forcing negatives (TFN).
+    bias feature of 1, and teacher-forcing negatives (TFN).
 
     Parameters
     ----------
@@ -67,8 +69,7 @@ def train_matcher(
     params : PredictParams
         Stored in the model as what `predict` does unless told otherwise.
     threads : int
-    eps : float
-        The solver's tolerance.
+    solver : SolverParams
     """
     Ys = [Y]  # of the nodes of each level, from the leaves up
     for C in reversed(chain[1:]):
@@ -76,7 +77,7 @@ def train_matcher(
     levels, M, parents = [], None, None
     for C, Y_level in zip(chain[:-1], reversed(Ys), strict=False):
         how = params.beam_size, HINGE
-        levels.append(_train_level(X, Y_level, C, M, parents, threads, eps, *how))
+        levels.append(_train_level(X, Y_level, C, M, parents, threads, solver, *how))
         # An instance is trained on below the nodes that it has (TFN).
         M, parents = Y_level, C.tocsr().indices
     return XLinearModel(HierarchicalMLModel(levels))
@@ -90,7 +91,7 @@ def train_ranker(
     params: PredictParams,
     threads: int,
     negatives: sp.csr_matrix | None = None,
-    eps: float = EPS,
+    solver: SolverParams = _DEFAULTS,
     hinge: int = HINGE,
 ) -> XLinearModel:
     """Train the leaf level and put it under a matcher: XR-Linear. As `train_matcher` but for the following.
@@ -107,7 +108,7 @@ def train_ranker(
     """
     C, parents = chain[-1], chain[-2].tocsr().indices
     M = Y @ C if negatives is None else Y @ C + negatives
-    ranker = _train_level(X, Y, C, _binary(M), parents, threads, eps, params.top_k, hinge)
+    ranker = _train_level(X, Y, C, _binary(M), parents, threads, solver, params.top_k, hinge)
     return XLinearModel(HierarchicalMLModel([*matcher.model.model_chain, ranker]))
 
 
@@ -125,7 +126,7 @@ def _train_level(
     M: sp.csc_matrix | None,
     parents: np.ndarray | None,
     threads: int,
-    eps: float,
+    solver: SolverParams,
     top_k: int,
     hinge: int,
 ) -> MLModel:
@@ -138,7 +139,7 @@ def _train_level(
     labels, place = distinct(Y, clusters)
     # A chain's integers may be of 4 or 8 bytes; the model's bytes must not depend on that.
     C = one_per_row(clusters, C.shape[1]).tocsc()
-    W = _train_labels(X, Y[:, labels], clusters[labels], M, parents, threads, eps)
+    W = _train_labels(X, Y[:, labels], clusters[labels], M, parents, threads, solver)
     if len(labels) < len(place):
         W = W[:, place]
     how = MLModel.PredParams(only_topk=top_k, post_processor=f"l{hinge}-hinge")
@@ -152,7 +153,7 @@ def _train_labels(
     M: sp.csc_matrix | None,
     parents: np.ndarray | None,
     threads: int,
-    eps: float,
+    solver: SolverParams,
 ) -> sp.csc_matrix:
     """Weights of a level's nodes, given the node above each; shape (n_features + 1, n_nodes), float32."""
 
@@ -160,7 +161,7 @@ def _train_labels(
         X: sp.csr_matrix, Y: sp.csc_matrix, C: sp.csc_matrix, M: sp.csc_matrix | None, threads: int
     ) -> sp.csc_matrix:
         problem = MLProblem(X, Y, C=C, M=M, threads=threads)
-        return MLModel.train(problem, train_params=MLModel.TrainParams(threads=threads, eps=eps)).W
+        return MLModel.train(problem, train_params=MLModel.TrainParams(threads=threads, **asdict(solver))).W
 
     def train_part(labels: np.ndarray, threads: int = 1) -> tuple[np.ndarray, np.ndarray, sp.csc_matrix]:
         part = restrict(X, Y, clusters, M, labels)
