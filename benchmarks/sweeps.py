@@ -19,8 +19,9 @@ COMMON = "--gain scores --positives frequent --merge noisy-or --first-beam 3 --g
 TOLERANCES = COMMON + "--n-copies 3 --leaf-size 50 --split nested --predict-beam 20 "
 LEAVES = COMMON + "--eps 0.3 --n-copies 3 --grid split=flat,nested --grid negatives=0,0.3,0.6 "
 NESTED = COMMON + "--eps 0.3 --leaf-size 50 --split nested --grid n_copies=2,3 "
-# As it was before there was `max_df`, before that `overlap_splits`, before that `features`.
-COMMON_TOO = "--max-df 1 "
+# As it was before there was `threshold`, before that `max_df`, `overlap_splits`, `features`.
+FEW = "--threshold 0.1 "
+COMMON_TOO = FEW + "--max-df 1 "
 WIDE = COMMON_TOO + "--overlap-splits 32 "
 ALL = WIDE + "--first-features 100000 --features 100000 "
 SWEEPS = {
@@ -45,7 +46,8 @@ SWEEPS = {
     "features": WIDE + "--preset tuned,lean --grid features=50,100,200,1000",
     "first-features": WIDE + "--preset lean --features 100 --grid first_features=16,32,64,1000",
     "overlap-splits": COMMON_TOO + "--preset lean --grid overlap_splits=4,8,16,32",
-    "max-df": "--preset tuned,lean --grid max_df=0.2,0.3,0.5,1",
+    "max-df": FEW + "--preset tuned,lean --grid max_df=0.2,0.3,0.5,1",
+    "threshold": "--preset tuned,lean --grid threshold=0.02,0.05,0.1",
 }
 
 

@@ -329,14 +329,12 @@ def test_what_is_not_among_an_instances_largest_features_is_not_learnt(verbs: Pa
         assert len(learnt(folder)) > 50
 
 
-def test_small_weights_are_dropped_from_the_retrained_model_alone(verbs: Path, tmp_path: Path):
-    def least(folder: Path) -> list[float]:
-        levels = folder.glob("ranker/*.model/W.npz")
-        return [float(abs(sp.load_npz(path).data).min()) for path in levels]
-
-    _, matcher, model = retrained(verbs, tmp_path, OverlapParams(threshold=0.25))
-    assert min(least(model)) >= 0.25
-    assert max(least(matcher)) < 0.11
+def test_small_weights_are_dropped_from_the_retrained_ranker_alone(verbs: Path, tmp_path: Path):
+    _, _, model = retrained(verbs, tmp_path, OverlapParams(threshold=0.25))
+    levels = sorted(model.glob("ranker/*.model/W.npz"))
+    least = [float(abs(sp.load_npz(path).data).min()) for path in levels]
+    assert 0.25 <= least[-1] < 0.26
+    assert all(0.1 <= found < 0.11 for found in least[:-1])
 
 
 def test_features_that_long_texts_have_in_common_are_not_learnt(

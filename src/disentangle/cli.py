@@ -257,7 +257,7 @@ _PARTS: tuple[tuple[str, Callable[[str], Any], str], ...] = (
     ("first_eps", float, "tolerance of the solver in training the matcher that choices are made by"),
     ("eps", float, "tolerance of the solver in retraining"),
     ("matcher_eps", float, "the same for the levels above the leaves, if not --eps"),
-    ("threshold", float, "weights of a smaller absolute value are dropped from the retrained model"),
+    ("threshold", float, "weights of a smaller absolute value are dropped from the retrained ranker"),
     ("hinge", int, "power in the retrained ranker's scores, exp(-max(0, 1 - z)^hinge)"),
     ("predict_beam", int, "clusters that the retrained model keeps, if not --beam-size"),
     ("merge", str, "a label's score from those of its copies"),

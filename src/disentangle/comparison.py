@@ -464,14 +464,14 @@ class Comparison:
         clock.append(time.perf_counter())
         predict, threads = self._prediction(variant), settings.threads
         learnt = self._learnt(params.features, params.max_df)
-        solver = SolverParams(params.eps, params.threshold)
-        of_matcher = solver if params.matcher_eps is None else replace(solver, eps=params.matcher_eps)
+        of_matcher = SolverParams(params.eps if params.matcher_eps is None else params.matcher_eps)
+        of_ranker = SolverParams(params.eps, params.threshold)
         matcher = xlinear.train_matcher(learnt, Y, chain, predict, threads, of_matcher)
         negatives = mine(
             matcher, X, params.negatives, params.spared, predict.beam_size, settings.tree.seed, threads
         )
         retrained = xlinear.train_ranker(
-            learnt, Y, chain, matcher, predict, threads, negatives, solver, params.hinge
+            learnt, Y, chain, matcher, predict, threads, negatives, of_ranker, params.hinge
         )
         xlinear.save(retrained, out)
         # Beside the model, because its scores can be merged to labels only with it.

@@ -140,7 +140,7 @@ class OverlapParams:
     matcher_eps : float or None
         The same for the levels above the leaves; None for `eps`.
     threshold : float
-        Weights of a smaller absolute value are dropped from the retrained model; 0.1 is PECOS's default.
+        Weights of a smaller absolute value are dropped from the retrained ranker; 0.1 is PECOS's default.
     hinge : int
         A label's score in its cluster is exp(-max(0, 1 - z)^hinge), z being what the retrained ranker says; 3
         is PECOS's default. The higher, the less those differ that are near 1, and the more the matcher says.
@@ -278,6 +278,7 @@ _SPLIT = OverlapParams(
     first_eps=1.0,
     eps=0.5,
     matcher_eps=1.0,
+    threshold=0.05,
     hinge=4,
     predict_beam=20,
     merge="noisy-or",
