@@ -89,6 +89,22 @@ FREQUENT = 30
 
 
 @dataclass(frozen=True)
+class SolverParams:
+    """What PECOS's solver is told.
+
+    Attributes
+    ----------
+    eps : float
+        Tolerance at which it stops.
+    threshold : float
+        Least absolute value of a weight that is kept.
+    """
+
+    eps: float = EPS
+    threshold: float = THRESHOLD
+
+
+@dataclass(frozen=True)
 class OverlapParams:
     """How labels are duplicated: which clusters they take, what their copies learn, how scores are merged.
 
@@ -211,22 +227,6 @@ class OverlapParams:
             value = getattr(self, name)
             if value is not None and not 1 <= value < float("inf"):
                 raise DisentangleError(f"{name} must be a number of at least 1, got {value}")
-
-
-@dataclass(frozen=True)
-class SolverParams:
-    """What PECOS's solver is told.
-
-    Attributes
-    ----------
-    eps : float
-        Tolerance at which it stops.
-    threshold : float
-        Least absolute value of a weight that is kept.
-    """
-
-    eps: float = EPS
-    threshold: float = THRESHOLD
 
 
 CHOICES = {
