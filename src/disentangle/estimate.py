@@ -136,7 +136,7 @@ def _mebibytes(size: Size) -> float:
 
     Rounded from what fits the measured runs best, in the largest of their ratios.
     """
-    return 180 + 3 * size.nnz * 8 / 2**20 + 12 * size.n_labels / 2**10 + 1.5 * size.n_instances / 2**10
+    return 220 + 3.5 * size.nnz * 8 / 2**20 + 14 * size.n_labels / 2**10 + 0.75 * size.n_instances / 2**10
 
 
 def _factor(a: float, b: float) -> float:
