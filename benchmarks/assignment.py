@@ -22,9 +22,10 @@ import numpy as np
 import scipy.sparse as sp
 from synthetic import clusters_by_topic, draw_meanings, matching, plan_labels, to_labels
 
+from disentangle.atomic import claim
 from disentangle.errors import DisentangleError
 from disentangle.params import OverlapParams, PredictParams, at_least
-from disentangle.stages import claim, peak_rss_mib, reset_peak_rss
+from disentangle.stages import peak_rss_mib, reset_peak_rss
 from disentangle.threads import limit_threads
 
 N_INSTANCES, N_LABELS, LABELS_PER_INSTANCE, N_CLUSTERS = 1_700_000, 2_800_000, 36, 32_768

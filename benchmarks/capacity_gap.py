@@ -20,10 +20,11 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.optimize import linprog
 
-from disentangle import data, metrics, pseudo, stages, tree, xlinear
+from disentangle import atomic, data, metrics, pseudo, tree, xlinear
 from disentangle.comparison import load_matching
 from disentangle.overlap import Overlap, assign, load_overlap
 from disentangle.params import MAX_K, OverlapParams, PredictParams
+from disentangle.saved import Saved
 
 RESULTS = Path(__file__).parent / "results" / "capacity_gap.json"
 N_CHOICES = 32
@@ -89,7 +90,7 @@ def to_overlap(choices: sp.csr_matrix, own: np.ndarray) -> Overlap:
 def figures(dataset: data.Dataset, first: Path, overlap: Overlap) -> dict[str, float]:
     """P@k and R@10 on test data of a model retrained on an overlap; scores of copies are averaged."""
     predict = PredictParams()
-    chain = tree.replace_leaf_level(tree.load_chain(first), overlap.cluster_matrix())
+    chain = tree.replace_leaf_level(tree.load_chain(Saved(first)), overlap.cluster_matrix())
     Y = pseudo.expand_labels(dataset.Y_trn.tocsc(), overlap)
     matcher = xlinear.train_matcher(dataset.X_trn, Y, chain, predict, THREADS)
     model = xlinear.train_ranker(dataset.X_trn, Y, chain, matcher, predict, THREADS)
@@ -113,7 +114,7 @@ def main(name: str, data_dir: Path, model_dir: Path, capacities: list[float]) ->
     dataset = data.load_dataset(data_dir, name)
     base = model_dir / name / "base"
     first = base / "label-tree"
-    M, own = load_matching(base / "matching"), load_overlap(first).clusters
+    M, own = load_matching(Saved(base / "matching")), load_overlap(Saved(first)).clusters
     Y = dataset.Y_trn.tocsc()
     gains = most_gaining((Y.T @ M).tocsr())
     found = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
@@ -140,7 +141,7 @@ def main(name: str, data_dir: Path, model_dir: Path, capacities: list[float]) ->
         }
         print(row, flush=True)
         found = [one for one in found if (one["dataset"], one["capacity"]) != (name, capacity)] + [row]
-        stages.write_json(RESULTS, found)
+        atomic.write_json(RESULTS, found)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ from typing import Any
 import numpy as np
 from methods import N_TREES, RIVALS, write_text
 
-from disentangle import catalog, data, metrics, stages
+from disentangle import atomic, catalog, data, metrics, saved, stages
 from disentangle.comparison import First
 from disentangle.errors import DisentangleError
 from disentangle.params import PRESETS, Propensity, at_least
@@ -192,7 +192,7 @@ def train_ours(task: Task, method: str, seed: int) -> tuple[Run, Path]:
         first = (First.of(PRESETS[preset]).folder(name) for name in ("matcher", "matching"))
         steps = ["load", "label-tree", *first, f"{preset}/assignment"]
     trees = [base, *(base / f"tree-{t}" for t in range(2, n_trees + 1))]
-    models = [voice.folder for voice in Predictor.load(evaluation).voices]
+    models = [voice.saved.folder for voice in Predictor.load(evaluation).voices]
     before = (tree / step for tree in trees for step in steps)
     return {
         "training_seconds": round(training_seconds(run), 3),
@@ -203,7 +203,7 @@ def train_ours(task: Task, method: str, seed: int) -> tuple[Run, Path]:
 
 
 def _peak(stage: Path) -> int:
-    record = stages.read_record(stage)
+    record = saved.read_record(stage)
     if record is None:
         raise DisentangleError(f"{stage} must hold a stage's record, found none")
     return record["peak_rss_mib"]
@@ -286,7 +286,7 @@ def compare(task: Task, methods: list[str], repeats: int, path: Path) -> dict[st
                 if command not in series["commands"]:
                     series["commands"].append(command)
             path.parent.mkdir(parents=True, exist_ok=True)
-            stages.write_json(path, result)
+            atomic.write_json(path, result)
     return result
 
 

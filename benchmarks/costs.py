@@ -12,7 +12,7 @@ import json
 import sys
 from pathlib import Path
 
-from disentangle import data, estimate, stages
+from disentangle import atomic, data, estimate
 
 REPORTS = Path(__file__).parent / "results" / "reports"
 
@@ -26,7 +26,7 @@ def main(data_dirs: list[Path]) -> None:
         dataset = data.load_dataset(data_dir, name)
         runs.append(estimate.run_of(report, estimate.size_of(dataset.X_trn, dataset.Y_trn)))
     collected = {"machine": reports[0]["machine"], "versions": reports[0]["versions"], "runs": runs}
-    stages.write_json(estimate.MEASURED, collected)
+    atomic.write_json(estimate.MEASURED, collected)
     for run in runs:
         guess = estimate.estimate(estimate.Size(**run["size"]), run["threads"], {}, Path("nowhere"))
         print(

@@ -18,7 +18,8 @@ import scipy.sparse as sp
 from methods import RIVALS, Method, Ours, Training
 
 from disentangle import data
-from disentangle.stages import peak_rss_mib, write_json
+from disentangle.atomic import write_json
+from disentangle.stages import peak_rss_mib
 
 # Instances predicted one by one.
 N_SINGLE = 200

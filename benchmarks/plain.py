@@ -19,7 +19,8 @@ from pecos.utils.cluster_util import ClusterChain
 from pecos.xmc.xlinear import XLinearModel
 
 from disentangle._kernels import shuffled
-from disentangle.overlap import OVERLAP_FILE, Overlap
+from disentangle.overlap import Overlap
+from disentangle.saved import Saved
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,7 @@ def evaluate(
     k, beam_size, threads : int
     """
     model = XLinearModel.load(str(folder))
-    overlap = Overlap.load(folder / OVERLAP_FILE)
+    overlap = Overlap.load(Saved(folder))
     # Beam size and top_k are stored in the model.
     scores = merge(model.predict(X, threads=threads), overlap.original, overlap.n_labels)
     ranked = rank(scores, k)

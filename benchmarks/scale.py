@@ -38,9 +38,11 @@ from ablation import RESULTS, disentangle
 from growth import STAGES, Run, draw_scale, print_scale
 from synthetic import LABELS_PER_TOPIC, Shape, make, write
 
+from disentangle.atomic import write_json
 from disentangle.errors import DisentangleError
 from disentangle.params import DEFAULT_PRESET, at_least
-from disentangle.stages import machine, read_record, versions, write_json
+from disentangle.saved import read_record
+from disentangle.stages import machine, versions
 
 N_INSTANCES = (10_000, 20_000, 40_000, 80_000)
 N_LABELS = (5_000, 10_000, 20_000, 40_000)

@@ -34,9 +34,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from disentangle import data, stages
+from disentangle import atomic, data, stages
 from disentangle.errors import DisentangleError
 from disentangle.params import DEFAULT_PRESET, MAX_K, PRESETS, PredictParams, at_least
+from disentangle.saved import Saved
 from disentangle.threads import limit_threads
 
 if TYPE_CHECKING:
@@ -87,8 +88,8 @@ def overlap_fast(
     from disentangle import overlap, pseudo, xlinear
 
     Y = Y.tocsc()
-    M = xlinear.match(xlinear.load_matcher(folder), X, PredictParams().beam_size, threads)
-    own = overlap.load_overlap(folder).clusters
+    M = xlinear.match(xlinear.load_matcher(Saved(folder)), X, PredictParams().beam_size, threads)
+    own = overlap.load_overlap(Saved(folder)).clusters
     assigned = overlap.assign(Y, M, own, PRESETS[DEFAULT_PRESET], threads)
     return assigned, pseudo.expand_labels(Y, assigned)
 
@@ -112,7 +113,7 @@ def evaluate_fast(folder: Path, X: sp.csr_matrix, Y: sp.csr_matrix, threads: int
     from disentangle import metrics
     from disentangle.predictor import Predictor, Voice
 
-    predictor = Predictor((Voice(folder, PredictParams(), PRESETS[DEFAULT_PRESET].merge, 1.0),))
+    predictor = Predictor((Voice(Saved(folder), PredictParams(), PRESETS[DEFAULT_PRESET].merge, 1.0),))
     candidates = predictor.candidates(X, threads)
     ranked = np.vstack([labels for labels, _ in predictor.best(X, MAX_K, threads)])
     return Evaluation(ranked, metrics.precision(Y, ranked), metrics.recall(Y, ranked), candidates.mean())
@@ -129,7 +130,7 @@ def train_fast(tree_folder: Path, X: sp.csr_matrix, Y: sp.csr_matrix, threads: i
     """The package's training of XR-Linear, as its two stages do it."""
     from disentangle import tree, xlinear
 
-    chain, Y, params = tree.load_chain(tree_folder), Y.tocsc(), PredictParams()
+    chain, Y, params = tree.load_chain(Saved(tree_folder)), Y.tocsc(), PredictParams()
     matcher = xlinear.train_matcher(X, Y, chain, params, threads)
     return xlinear.train_ranker(X, Y, chain, matcher, params, threads)
 
@@ -140,7 +141,7 @@ def train_plain(tree_folder: Path, X: sp.csr_matrix, Y: sp.csr_matrix, threads: 
 
     from disentangle import tree
 
-    return plain.train(tree.load_chain(tree_folder), X, Y, threads)
+    return plain.train(tree.load_chain(Saved(tree_folder)), X, Y, threads)
 
 
 def same_model(one: XLinearModel, other: XLinearModel) -> bool:
@@ -294,7 +295,7 @@ def measure(args: argparse.Namespace, models: Path) -> list[dict[str, Any]]:
             **compare(dataset, models / name / "base", args.threads, args.repeats),
         }
         RESULTS.mkdir(exist_ok=True)
-        stages.write_json(RESULTS / f"stage_costs-{name}.json", result)
+        atomic.write_json(RESULTS / f"stage_costs-{name}.json", result)
         results.append(result)
     return results
 

@@ -28,10 +28,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from disentangle import data, npz
+from disentangle.atomic import claim
 from disentangle.data import FEATURES
 from disentangle.errors import DisentangleError
 from disentangle.params import at_least
-from disentangle.stages import claim
 
 # Beside the one occurrence that each has, the n-th most frequent label occurs in proportion to (n + 10)^-0.75
 # (Zipf and Mandelbrot's law). The exponent is that of the embedded dataset and of eurlex-57k (0.76 both, over

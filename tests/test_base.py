@@ -30,6 +30,7 @@ from disentangle.matrices import one_per_row
 from disentangle.metrics import precision, rank
 from disentangle.overlap import Overlap
 from disentangle.params import PRESETS, OverlapParams, TreeParams
+from disentangle.saved import Saved
 
 SMALL_TREE = ("--nr-splits", "8", "--max-leaf-size", "10")
 STAGES = [
@@ -128,7 +129,7 @@ def test_the_saved_models_predict_the_reported_figures_with_pecos_alone(finished
     xr_linear, overlap = json.loads((folder / "report.json").read_text())["runs"]
     scores = XLinearModel.load(str(folder / xr_linear["model"])).predict(X)
     assert precision(Y_true, rank(scores, 10)).tolist() == pytest.approx(xr_linear["precision"], abs=1e-3)
-    copies = Overlap.load(folder / overlap["model"] / "overlap.npz")
+    copies = Overlap.load(Saved(folder / overlap["model"]))
     scores = XLinearModel.load(str(folder / overlap["model"])).predict(X)
     assert scores.shape[1] == copies.n_labels + copies.n_pseudo_labels
     merged = averaged(scores, copies)
@@ -239,7 +240,9 @@ def test_overlaps_may_start_from_another_matcher_on_the_same_tree(base: Command,
     run, _ = json.loads((folder / "report.json").read_text())["runs"]
     assert run["seconds"]["train"] == pytest.approx(trained(*stages[:3]))
     # The retrained model's levels are those of the first matcher, above the same clusters.
-    levels = [[C.shape for C in tree.load_chain(folder / name)] for name in (*stages[1:3], run["model"])]
+    levels = [
+        [C.shape for C in tree.load_chain(Saved(folder / name))] for name in (*stages[1:3], run["model"])
+    ]
     assert levels[0][:-1] == levels[1] == levels[2][:-1]
     assert levels[1][:2] == [(2, 1), (4, 2)]
     # XR-Linear's own has a share in the scores, and its training counts as well.
@@ -249,7 +252,7 @@ def test_overlaps_may_start_from_another_matcher_on_the_same_tree(base: Command,
     assert xr_linear["seconds"]["train"] == pytest.approx(trained(*of_xr_linear))
     assert run["seconds"]["train"] == pytest.approx(trained(*of_xr_linear, "matcher-eps-3.0"))
     loose, strict = folder / "matcher-eps-3.0", folder / "matcher"
-    assert tree.load_chain(loose) == tree.load_chain(strict)
+    assert tree.load_chain(Saved(loose)) == tree.load_chain(Saved(strict))
     weights = [sp.load_npz(one / "ranker" / "1.model" / "W.npz") for one in (loose, strict)]
     assert (weights[0] != weights[1]).nnz > 0
 
@@ -459,7 +462,7 @@ def test_the_first_model_has_its_share_of_a_score(base: Command, finished: Path,
     (alone,) = json.loads((finished / "verbs" / "base" / "report.json").read_text())["runs"][1:]
     # Twin: both models through PECOS's own interface.
     dataset = data.load_dataset(verbs, "verbs")
-    copies = Overlap.load(folder / "paper" / "overlap" / "overlap.npz")
+    copies = Overlap.load(Saved(folder / "paper" / "overlap"))
     retrained = XLinearModel.load(str(folder / "paper" / "overlap")).predict(dataset.X_tst)
     first = XLinearModel.load(str(folder / "xr-linear")).predict(dataset.X_tst, beam_size=4)
     merged = averaged(retrained, copies)
@@ -498,7 +501,7 @@ def test_ensembles_average_the_scores_of_their_trees(
     dataset = data.load_dataset(verbs, "verbs")
     scores = np.zeros(dataset.Y_tst.shape, np.float32)
     for place in (folder, folder / "tree-2"):
-        copies = Overlap.load(place / "paper" / "overlap" / "overlap.npz")
+        copies = Overlap.load(Saved(place / "paper" / "overlap"))
         predicted = XLinearModel.load(str(place / "paper" / "overlap")).predict(dataset.X_tst)
         first = XLinearModel.load(str(place / "xr-linear")).predict(dataset.X_tst)
         merged = averaged(predicted, copies)

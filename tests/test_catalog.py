@@ -15,7 +15,7 @@ import scipy.sparse as sp
 from conftest import Command, run_disentangle
 from server import Answer, Server
 
-from disentangle import catalog, data, stages
+from disentangle import atomic, catalog, data
 from disentangle.catalog import Entry
 from disentangle.errors import DisentangleError
 
@@ -225,7 +225,7 @@ def test_an_unknown_name_lists_the_known(tmp_path: Path):
 
 def test_two_at_once_are_one_too_many(archive: bytes, server: Server, tmp_path: Path):
     with (
-        stages.claim(tmp_path / NAME),
+        atomic.claim(tmp_path / NAME),
         pytest.raises(DisentangleError, match=rf"another run is at work in .*\.{NAME}\.lock is held"),
     ):
         catalog.get(tmp_path, NAME, mirror(server))

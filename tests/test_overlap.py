@@ -15,6 +15,7 @@ from scipy.optimize import linprog
 from disentangle.errors import DisentangleError
 from disentangle.overlap import Overlap, assign, without_copies
 from disentangle.params import OverlapParams
+from disentangle.saved import Saved
 
 
 def sparse(rows: list[list[int]]) -> sp.csr_matrix:
@@ -69,7 +70,7 @@ def test_without_copies_is_the_tree_as_it_was():
 def test_save_and_load(tmp_path: Path):
     overlap = assign(Y, M, OWN, OverlapParams(n_copies=2))
     overlap.save(tmp_path / "overlap.npz")
-    loaded = Overlap.load(tmp_path / "overlap.npz")
+    loaded = Overlap.load(Saved(tmp_path))
     assert loaded.clusters.tolist() == overlap.clusters.tolist()
     assert loaded.original.tolist() == overlap.original.tolist()
     assert (loaded.n_labels, loaded.n_clusters, loaded.n_unmatched_labels) == (3, 4, 1)

@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from conftest import EMBEDDED, Command, run_disentangle
+from conftest import EMBEDDED, Command, reseal, run_disentangle
 
 from disentangle import metrics, xlinear
 from disentangle.errors import DisentangleError
 from disentangle.memory import Budget
 from disentangle.predictor import PREDICTOR_FILE, Predictor
+from disentangle.saved import RECORD
 
 TREE = ("--nr-splits", "8", "--max-leaf-size", "10")
 N_TEST = 300
@@ -122,8 +123,6 @@ def test_single_texts_go_to_standard_output(place: Path, predict: Command):
     lines = [line.split("\t") for line in ended.stdout.splitlines()]
     assert lines[0] == ["instance", "label", "name", "score"]
     assert [line[0] for line in lines[1:]] == ["0", "0", "1", "1"]
-    # The second call finds the weights mapped, and says the same.
-    assert (base(place) / "paper" / "overlap" / "mapped" / "param.json").is_file()
     assert predict("--text", first, "--text", second, "--k", "2").stdout == ended.stdout
 
 
@@ -140,19 +139,6 @@ def test_a_limit_changes_batches_and_no_score(place: Path, monkeypatch: pytest.M
     assert 25 < len(batches) < 60
     for parts, expected in zip(zip(*batches, strict=True), whole, strict=True):
         assert np.array_equal(np.vstack(parts), expected)
-
-
-def test_a_model_that_cannot_be_mapped_is_loaded(place: Path, monkeypatch: pytest.MonkeyPatch):
-    def refuse(*_: object) -> None:
-        raise OSError("read-only")
-
-    folder = base(place) / "paper" / "evaluation"
-    X = sp.load_npz(features_of(place)).tocsr()
-    (expected,) = Predictor.load(folder).best(X, 10, 1)
-    monkeypatch.setattr(xlinear, "_MMAP", "elsewhere")
-    monkeypatch.setattr(xlinear, "_map", refuse)
-    (found,) = Predictor.load(folder, is_mapped=True).best(X, 10, 1)
-    assert all(map(np.array_equal, found, expected))
 
 
 @pytest.mark.parametrize(
@@ -175,7 +161,6 @@ def test_a_model_that_cannot_be_mapped_is_loaded(place: Path, monkeypatch: pytes
         (("--input", "rows.npz"), r"rows.npz is empty: its shape is \(0, 5\)"),
         (("--input", "tst.jsonl", "--out", "tst.jsonl"), "--out must be another file than --input"),
         (("--text", "a", "--threads", "0"), "threads must be at least 1, got 0"),
-        (("--text", "a", "--data-dir", "none"), "texts need none/verbs/vectorizer.json"),
         (("--text", "a", "--model-dir", "none"), "no model 'paper' in none/verbs/base: no base job"),
         (("--text", "a", "--max-memory", "nan"), "max_memory must be a positive number of GiB"),
         ((), "one of the arguments --input --text is required"),
@@ -197,29 +182,51 @@ def test_mistakes(place: Path, predict: Command, args: tuple[str, ...], message:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "is damaged or no predictor"),
-        ('{"voices": 1}', "is damaged or no predictor"),
-        ('{"voices": [{}]}', "is damaged or no predictor"),
+        ("{", "predictor.json is damaged"),
+        ("[]", "predictor.json is damaged"),
+        ('{"voices": 1}', "predictor.json is damaged"),
+        ('{"voices": []}', "predictor.json is damaged: it names no model"),
+        ('{"voices": [{}]}', "predictor.json is damaged"),
         (
             '{"voices": [{"model": "gone", "predict": {}, "merge": "mean", "weight": 1, "key": ""}]}',
-            "needs a model at .*gone, found none that is whole",
+            "gone/stage.json must be the record of what a job left there, found none",
+        ),
+        (
+            '{"voices": [{"model": "x", "predict": {"top_k": 20.5}, "merge": "mean", "weight": 1, "key": ""}]}',
+            "predictor.json is damaged: .* instead of whole numbers",
+        ),
+        (
+            '{"voices": [{"model": "x", "predict": {}, "merge": "mean", "weight": NaN, "key": ""}]}',
+            "predictor.json is damaged: a rule of merging 'mean' and a weight of nan",
         ),
     ],
 )
 def test_damaged_predictors(tmp_path: Path, content: str, message: str):
+    record = {
+        "key": "",
+        "inputs": {},
+        "results": {},
+        "seconds": {},
+        "peak_rss_mib": 0,
+        "threads": 1,
+        "machine": {},
+    }
     (tmp_path / PREDICTOR_FILE).write_text(content)
+    (tmp_path / RECORD).write_text(json.dumps(record | {"files": {}}))
+    reseal(tmp_path)
     with pytest.raises(DisentangleError, match=message):
         Predictor.load(tmp_path)
 
 
 def test_models_that_were_made_anew_are_not_mixed_with_older_ones(place: Path, predict: Command):
-    record = base(place) / "xr-linear" / "stage.json"
-    text = record.read_text()
-    record.write_text(text.replace('"key": "', '"key": "0'))
+    record = base(place) / "xr-linear" / RECORD
+    before = record.read_text()
+    record.write_text(before.replace('"key": "', '"key": "0'))
+    reseal(record.parent)
     try:
         ended = predict("--variant", SHARED, "--text", "a")
     finally:
-        record.write_text(text)
+        record.write_text(before)
     assert ended.returncode == 2
     assert "found one made otherwise: run the base job again" in ended.stderr
     assert ended.stdout == ""

@@ -17,6 +17,7 @@ from pecos.xmc.xlinear import XLinearModel
 
 from disentangle.data import Dataset, load_dataset
 from disentangle.overlap import Overlap
+from disentangle.saved import Saved
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def test_both_ways_of_the_overlap_step_are_equal(dataset: Dataset, base_run: tup
     plain, package = stage_costs.overlap_plain(*given), stage_costs.overlap_fast(*given)
     assert stage_costs.same_overlap(plain, package)
     # It is also what the job was retrained on.
-    saved = Overlap.load(base / "paper" / "overlap" / "overlap.npz")
+    saved = Overlap.load(Saved(base / "paper" / "overlap"))
     assert saved.n_pseudo_labels > 0
     assert plain[0].clusters.tolist() == saved.clusters.tolist()
     assert plain[0].original.tolist() == saved.original.tolist()

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from disentangle import stages
+from disentangle import atomic, stages
 from disentangle.errors import DisentangleError
-from disentangle.stages import Stage, workspace
+from disentangle.saved import RECORD
+from disentangle.stages import Stage
 
 
 class Kitchen:
@@ -125,9 +126,12 @@ def test_the_workspace_is_for_one_run_and_clears_what_a_killed_one_left(tmp_path
     (tmp_path / ".tmp-bread").mkdir()
     (tmp_path / ".tmp-bread" / "bread.txt").write_text("half")
     (tmp_path / ".tmp-report.json").write_text("half")
-    with workspace(tmp_path):
+    with atomic.workspace(tmp_path, RECORD):
         assert [path.name for path in tmp_path.iterdir()] == [".lock"]
-        with pytest.raises(DisentangleError, match="another run is at work"), workspace(tmp_path):
+        with (
+            pytest.raises(DisentangleError, match="another run is at work"),
+            atomic.workspace(tmp_path, RECORD),
+        ):
             pass
     with (tmp_path / ".lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # free again
@@ -137,7 +141,7 @@ def test_a_workspace_that_cannot_be_made_is_one_sentence(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(DisentangleError, match=r"cannot write to .*file/base"),
-        workspace(tmp_path / "file" / "base"),
+        atomic.workspace(tmp_path / "file" / "base", RECORD),
     ):
         pass
 
@@ -177,7 +181,7 @@ def test_a_kill_between_the_two_renames_loses_nothing(tmp_path: Path):
     (tmp_path / "bread").rename(tmp_path / ".tmp-bread")  # new and whole, not yet in its place
     (tmp_path / ".tmp-old-bread").mkdir()
     (tmp_path / ".tmp-old-bread" / "stage.json").write_text("{}")
-    with workspace(tmp_path):
+    with atomic.workspace(tmp_path, RECORD):
         assert make(tmp_path) == []
     assert not list(tmp_path.glob(".tmp-*"))
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from disentangle import subproblems, tree, xlinear
 from disentangle.data import Dataset, load_dataset
 from disentangle.errors import DisentangleError
 from disentangle.params import PredictParams, SolverParams, TreeParams
+from disentangle.saved import Saved
 
 TREE = TreeParams(nr_splits=4, max_leaf_size=8)
 
@@ -27,6 +26,7 @@ TREE = TreeParams(nr_splits=4, max_leaf_size=8)
 def train(dataset: Dataset, folder: Path, threads: int) -> Path:
     Y = dataset.Y_trn.tocsc()
     chain = tree.build_chain(dataset.X_trn, Y, TREE, threads)
+    folder.mkdir()
     xlinear.save(trained(dataset, Y, chain, threads), folder)
     return folder
 
@@ -56,21 +56,17 @@ def model(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_matching_equals_pecos_layer_by_layer(dataset: Dataset, model: Path):
-    fast = xlinear.match(xlinear.load_matcher(model), dataset.X_trn, 5, threads=2)
+    fast = xlinear.match(xlinear.load_matcher(Saved(model)), dataset.X_trn, 5, threads=2)
     whole = XLinearModel.load(str(model)).model
     matcher = type(whole)(whole.model_chain[:-1], whole.pred_params[:-1])
     slow = matcher.predict(dataset.X_trn, beam_size=5, only_topk=5, post_processor="l3-hinge", threads=1)
-    assert fast.shape == (4000, tree.load_chain(model)[-1].shape[1])
+    assert fast.shape == (4000, tree.load_chain(Saved(model))[-1].shape[1])
     assert np.diff(fast.indptr).max() == 5
     assert (fast != slow).nnz == 0
 
 
-@pytest.mark.parametrize("load", [xlinear.load, xlinear.load_mapped])
-def test_predicting_equals_pecos_layer_by_layer(
-    dataset: Dataset, model: Path, load: Callable, tmp_path: Path
-):
-    copy = Path(shutil.copytree(model, tmp_path / "copy"))
-    fast = xlinear.predict(load(copy), dataset.X_tst, PredictParams(), threads=2)
+def test_predicting_equals_pecos_layer_by_layer(dataset: Dataset, model: Path):
+    fast = xlinear.predict(xlinear.load(Saved(model)), dataset.X_tst, PredictParams(), threads=2)
     # Without parameters: the saved model itself knows beam and top_k.
     slow = XLinearModel.load(str(model)).predict(dataset.X_tst, threads=1)
     assert (fast != slow).nnz == 0
@@ -86,7 +82,7 @@ def test_threads_do_not_change_a_byte_of_the_model(dataset: Dataset, model: Path
 
 def test_matcher_and_ranker_trained_apart_are_what_pecos_trains_at_once(dataset: Dataset, model: Path):
     Y = dataset.Y_trn.tocsc()
-    at_once = XLinearModel.train(dataset.X_trn, Y, C=tree.load_chain(model), threads=2)
+    at_once = XLinearModel.train(dataset.X_trn, Y, C=tree.load_chain(Saved(model)), threads=2)
     apart = XLinearModel.load(str(model)).model.model_chain
     assert len(apart) == len(at_once.model.model_chain)
     for one, other in zip(apart, at_once.model.model_chain, strict=True):
@@ -108,9 +104,9 @@ def test_levels_trained_in_parts_are_what_pecos_trains_whole(
     monkeypatch.setattr(xlinear, "groups", counted)
     monkeypatch.setattr(subproblems, "_PAIRS", pairs)
     monkeypatch.setattr(subproblems, "_CROWDED", share)
-    X, Y, chain = dataset.X_trn, dataset.Y_trn.tocsc(), tree.load_chain(model)
+    X, Y, chain = dataset.X_trn, dataset.Y_trn.tocsc(), tree.load_chain(Saved(model))
     # With negatives an instance is in clusters that none of its labels are in.
-    matched = xlinear.match(xlinear.load_matcher(model), X, 3, threads=2)
+    matched = xlinear.match(xlinear.load_matcher(Saved(model)), X, 3, threads=2)
     found = trained(dataset, Y, chain, negatives=matched).model.model_chain
     args = HierarchicalMLModel.TrainParams(
         neg_mining_chain=["tfn"] * (len(chain) - 1) + ["tfn+usn"],
@@ -131,17 +127,18 @@ def test_levels_trained_in_parts_are_what_pecos_trains_whole(
 
 
 def test_a_matcher_saved_alone_matches_as_the_whole_model(dataset: Dataset, model: Path, tmp_path: Path):
-    Y, chain = dataset.Y_trn.tocsc(), tree.load_chain(model)
+    Y, chain = dataset.Y_trn.tocsc(), tree.load_chain(Saved(model))
     matcher = xlinear.train_matcher(dataset.X_trn, Y, chain, PredictParams(), threads=2)
     xlinear.save(matcher, tmp_path)
     alone, whole = (
         xlinear.match(loaded, dataset.X_trn, 5, threads=2)
-        for loaded in (xlinear.load(tmp_path), xlinear.load_matcher(model))
+        for loaded in (xlinear.load(Saved(tmp_path)), xlinear.load_matcher(Saved(model)))
     )
     assert (alone != whole).nnz == 0
     # What was saved can be trained on.
-    again = xlinear.load_trained(tmp_path)
+    again = xlinear.load_trained(Saved(tmp_path))
     ranked = xlinear.train_ranker(dataset.X_trn, Y, chain, again, PredictParams(), threads=2)
+    (tmp_path / "whole").mkdir()
     xlinear.save(ranked, tmp_path / "whole")
     for d in range(len(chain)):
         for name in ("W.npz", "C.npz", "param.json"):
@@ -166,7 +163,7 @@ def test_other_levels_above_the_clusters_are_those_of_the_tree_built_so(dataset:
 def test_a_saved_models_chain_is_the_tree_it_was_trained_on(dataset: Dataset, model: Path):
     built = tree.build_chain(dataset.X_trn, dataset.Y_trn.tocsc(), TREE, threads=1)
     assert len(built) > 3
-    assert tree.load_chain(model) == built
+    assert tree.load_chain(Saved(model)) == built
 
 
 def test_a_tree_of_more_than_ten_levels_keeps_their_order(dataset: Dataset, tmp_path: Path):
@@ -178,15 +175,15 @@ def test_a_tree_of_more_than_ten_levels_keeps_their_order(dataset: Dataset, tmp_
     assert len(chain) > 10
     (tmp_path / "tree").mkdir()
     tree.save_chain(chain, tmp_path / "tree")
-    assert tree.load_chain(tmp_path / "tree") == chain
+    assert tree.load_chain(Saved(tmp_path / "tree")) == chain
     xlinear.save(trained(dataset, Y, chain), tmp_path)
-    assert tree.load_chain(tmp_path) == chain
-    fast = xlinear.predict(xlinear.load(tmp_path), dataset.X_tst, PredictParams(), threads=2)
+    assert tree.load_chain(Saved(tmp_path)) == chain
+    fast = xlinear.predict(xlinear.load(Saved(tmp_path)), dataset.X_tst, PredictParams(), threads=2)
     assert (fast != XLinearModel.load(str(tmp_path)).predict(dataset.X_tst, threads=2)).nnz == 0
 
 
 def test_replacing_the_leaf_level_keeps_the_rest(model: Path):
-    chain = tree.load_chain(model)
+    chain = tree.load_chain(Saved(model))
     C = sp.csc_matrix(np.ones((3, 1), np.float32) @ np.eye(1, chain[-1].shape[1], dtype=np.float32))
     replaced = tree.replace_leaf_level(chain, C)
     assert len(replaced) == len(chain)
@@ -198,7 +195,7 @@ def test_replacing_the_leaf_level_keeps_the_rest(model: Path):
 def test_leaves_with_too_many_labels_are_split_and_the_rest_of_the_tree_stays(
     dataset: Dataset, model: Path, nested: bool
 ):
-    chain, Y = tree.load_chain(model), dataset.Y_trn.tocsc()
+    chain, Y = tree.load_chain(Saved(model)), dataset.Y_trn.tocsc()
     before = tree.leaf_clusters(chain)
     limit = int(np.bincount(before).max()) - 1
     split = tree.split_leaves(chain, dataset.X_trn, Y, limit, nested, seed=0, threads=2)
@@ -221,7 +218,7 @@ def test_leaves_with_too_many_labels_are_split_and_the_rest_of_the_tree_stays(
 
 
 def test_the_parts_of_a_leaf_are_the_leaves_of_a_tree_of_its_own(dataset: Dataset, model: Path):
-    chain, Y = tree.load_chain(model), dataset.Y_trn.tocsc()
+    chain, Y = tree.load_chain(Saved(model)), dataset.Y_trn.tocsc()
     before = tree.leaf_clusters(chain)
     (labels,) = np.nonzero(before == np.bincount(before).argmax())
     halving = TreeParams(nr_splits=2, max_leaf_size=3, seed=5)
@@ -234,7 +231,7 @@ def test_the_parts_of_a_leaf_are_the_leaves_of_a_tree_of_its_own(dataset: Datase
 
 
 def test_a_tree_whose_leaves_are_small_enough_is_not_split(dataset: Dataset, model: Path):
-    chain, Y = tree.load_chain(model), dataset.Y_trn.tocsc()
+    chain, Y = tree.load_chain(Saved(model)), dataset.Y_trn.tocsc()
     largest = int(np.bincount(tree.leaf_clusters(chain)).max())
     assert tree.split_leaves(chain, dataset.X_trn, Y, largest, True, seed=0, threads=1) == chain
 
@@ -245,11 +242,12 @@ def layers(folder: Path) -> list[bytes]:
 
 
 def test_negatives_change_the_ranker_and_nothing_else(dataset: Dataset, model: Path, tmp_path: Path):
-    chain, Y, X = tree.load_chain(model), dataset.Y_trn.tocsc(), dataset.X_trn
+    chain, Y, X = tree.load_chain(Saved(model)), dataset.Y_trn.tocsc(), dataset.X_trn
     predict = PredictParams(beam_size=3, top_k=20)
     own = (Y @ chain[-1]).tocsr()
-    matched = xlinear.match(xlinear.load_matcher(model), X, 3, threads=2)
+    matched = xlinear.match(xlinear.load_matcher(Saved(model)), X, 3, threads=2)
     for name, negatives in (("own", own), ("matched", matched)):
+        (tmp_path / name).mkdir()
         xlinear.save(trained(dataset, Y, chain, predict=predict, negatives=negatives), tmp_path / name)
     # Where the labels are at home an instance is a negative anyway.
     assert layers(tmp_path / "own") == layers(model)
@@ -257,7 +255,7 @@ def test_negatives_change_the_ranker_and_nothing_else(dataset: Dataset, model: P
     assert layers(mined)[:-1] == layers(model)[:-1]
     assert layers(mined)[-1] != layers(model)[-1]
     # The parts that were trained one after the other are one model, which predicts as it was told to.
-    expected = xlinear.predict(xlinear.load(mined), dataset.X_tst, predict, threads=1)
+    expected = xlinear.predict(xlinear.load(Saved(mined)), dataset.X_tst, predict, threads=1)
     by_default = XLinearModel.load(str(mined)).predict(dataset.X_tst)
     assert abs(by_default - expected).max() < 1e-6
     assert np.diff(by_default.indptr).max() == 20
@@ -265,21 +263,20 @@ def test_negatives_change_the_ranker_and_nothing_else(dataset: Dataset, model: P
 
 def test_a_model_is_the_same_for_prediction_whether_it_is_saved_or_not(dataset: Dataset, model: Path):
     not_saved = xlinear.for_prediction(XLinearModel.load(str(model)))
-    expected = xlinear.predict(xlinear.load(model), dataset.X_tst, PredictParams(), threads=2)
+    expected = xlinear.predict(xlinear.load(Saved(model)), dataset.X_tst, PredictParams(), threads=2)
     assert (xlinear.predict(not_saved, dataset.X_tst, PredictParams(), threads=2) != expected).nnz == 0
 
 
 def test_the_hinge_is_the_rankers(dataset: Dataset, model: Path, tmp_path: Path):
-    chain, Y, X = tree.load_chain(model), dataset.Y_trn.tocsc(), dataset.X_tst
+    chain, Y, X = tree.load_chain(Saved(model)), dataset.Y_trn.tocsc(), dataset.X_tst
     xlinear.save(trained(dataset, Y, chain, hinge=4), tmp_path)
     assert layers(tmp_path) == layers(model)
     cubed, found = (
-        xlinear.predict(xlinear.load(folder), X, PredictParams(), 2) for folder in (model, tmp_path)
+        xlinear.predict(xlinear.load(Saved(folder)), X, PredictParams(), 2) for folder in (model, tmp_path)
     )
-    mapped = xlinear.predict(xlinear.load_mapped(tmp_path), X, PredictParams(), threads=2)
-    assert (mapped != found).nnz == (XLinearModel.load(str(tmp_path)).predict(X) != found).nnz == 0
+    assert (XLinearModel.load(str(tmp_path)).predict(X) != found).nnz == 0
     # By hand: a label's score is its cluster's times exp(-h^power), h being how far z is below 1.
-    M = xlinear.match(xlinear.load_matcher(model), X, 10, threads=2).toarray()
+    M = xlinear.match(xlinear.load_matcher(Saved(model)), X, 10, threads=2).toarray()
     clusters = tree.leaf_clusters(chain)
     both = cubed.multiply(found > 0).tocoo()
     of_cluster = M[both.row, clusters[both.col]]
@@ -290,9 +287,10 @@ def test_the_hinge_is_the_rankers(dataset: Dataset, model: Path, tmp_path: Path)
 
 
 def test_tolerances_are_the_solvers(dataset: Dataset, model: Path, tmp_path: Path):
-    chain, Y = tree.load_chain(model), dataset.Y_trn.tocsc()
+    chain, Y = tree.load_chain(Saved(model)), dataset.Y_trn.tocsc()
     for name, (matcher_eps, eps) in {"both": (0.1, 0.1), "matcher": (10, 0.1), "ranker": (0.1, 10)}.items():
         solvers = {"of_matcher": SolverParams(eps=matcher_eps), "solver": SolverParams(eps=eps)}
+        (tmp_path / name).mkdir()
         xlinear.save(trained(dataset, Y, chain, **solvers), tmp_path / name)
     expected = layers(model)
     assert layers(tmp_path / "both") == expected
@@ -303,7 +301,7 @@ def test_tolerances_are_the_solvers(dataset: Dataset, model: Path, tmp_path: Pat
 
 
 def test_weights_below_the_threshold_are_dropped_and_the_others_stay(dataset: Dataset, model: Path):
-    chain, Y = tree.load_chain(model), dataset.Y_trn.tocsc()
+    chain, Y = tree.load_chain(Saved(model)), dataset.Y_trn.tocsc()
     whole, few = (
         trained(dataset, Y, chain, of_matcher=solver, solver=solver).model.model_chain
         for solver in (SolverParams(threshold=0.0), SolverParams(threshold=0.3))

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from . import data, matrices, stages
+from . import atomic, data, matrices
 from .errors import DisentangleError
 from .params import ARCHIVE
 
@@ -90,7 +90,7 @@ def get(data_dir: Path, name: str, mirror: str = ARCHIVE, any_size: bool = False
     if is_missing(data_dir, name):
         if folder.exists():
             raise DisentangleError(f"{folder} is in the way: expected a dataset or nothing, found neither")
-        with stages.claim(folder) as temporary:
+        with atomic.claim(folder) as temporary:
             if not folder.exists():  # another run may have been faster
                 _install(folder, temporary, mirror, any_size)
     return folder
@@ -118,10 +118,10 @@ def _install(folder: Path, temporary: Path, mirror: str, any_size: bool) -> None
     except OSError as error:
         raise DisentangleError(f"cannot write {error.filename or folder}: {error.strerror}") from error
     origin = {"source": source, "sha256": digest, "size": archive.stat().st_size} | sizes
-    stages.write_json(temporary / SOURCE_FILE, origin | {"files": data.digest(temporary)})
-    with stages.replacing(record) as new:
+    atomic.write_json(temporary / SOURCE_FILE, origin | {"files": data.digest(temporary)})
+    with atomic.replacing(record) as new:
         new.write_text(f"{digest}  {entry.archive}\n", encoding="utf-8")
-    temporary.rename(folder)
+    atomic.publish(temporary, folder)
     _forget(archive, mirror)
     logger.info("%s is in %s", folder.name, folder)
 
@@ -144,7 +144,7 @@ def _fetch(folder: Path, file: str, mirror: str) -> tuple[Path, str]:
     if not (archive.exists() and origin.exists() and origin.read_text(encoding="utf-8") == url):
         origin.unlink(missing_ok=True)
         fetch(url, archive)
-        with stages.replacing(origin) as temporary:
+        with atomic.replacing(origin) as temporary:
             temporary.write_text(url, encoding="utf-8")
     return archive, url
 

@@ -6,13 +6,14 @@ import argparse
 import io
 import itertools
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from . import interrupt
 from .cli_data import add_data, add_max_memory, add_mirror, add_place, add_threads
 from .cli_predict import add_predict
 from .errors import DisentangleError
@@ -37,40 +38,37 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run one command; exit status 2 for what the user can fix, 128 + the signal's number when stopped."""
-    signal.signal(signal.SIGTERM, _stop)
     args = _parser().parse_args()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Names of labels may not be writable in the terminal's encoding; that must not cost the table.
         sys.stdout.reconfigure(errors="replace")
     try:
-        status = args.handler(args)
+        status = interrupt.run(lambda: args.handler(args))
         sys.stdout.flush()
         sys.exit(status)
     except DisentangleError as error:
-        _leave(f"error: {error}", 2)
+        _leave(f"error: {error}")
     except ModuleNotFoundError as error:
-        _leave(f"error: {error}; requirements.txt lists what must be installed", 2)
+        _leave(f"error: {error}; requirements.txt lists what must be installed")
+    except ImportError as error:
+        _leave(
+            f"error: cannot load what is installed (too little memory, or a damaged installation?): {error}"
+        )
     except MemoryError:
-        _leave("error: out of memory; run again on a larger machine, what is finished is kept", 2)
+        _leave("error: out of memory; run again on a larger machine, what is finished is kept")
     except BrokenPipeError:
         # Whoever read the table has seen enough; the results are on disk.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os._exit(0)
     except OSError as error:
-        _leave(f"error: cannot read or write {error.filename}: {error.strerror}", 2)
-    except KeyboardInterrupt as stopped:
-        number = signal.SIGTERM if stopped.args else signal.SIGINT
-        _leave("stopped; what is finished is kept, run the same command again", 128 + number)
+        where = f" {error.filename}" if error.filename else ""
+        _leave(f"error: cannot read or write{where}: {error.strerror or error}")
 
 
-def _stop(number: int, frame: object) -> NoReturn:
-    """Treat a scheduler's SIGTERM like Ctrl-C, so that nothing half-written stays."""
-    raise KeyboardInterrupt(number)
-
-
-def _leave(sentence: str, status: int) -> NoReturn:
-    print(sentence, file=sys.stderr, flush=True)
+def _leave(sentence: str) -> NoReturn:
+    with suppress(OSError):  # nobody may be there to read it
+        print(sentence, file=sys.stderr, flush=True)
     # A PECOS call may still run in its thread: an ordinary exit could wait for it or crash.
-    os._exit(status)
+    os._exit(2)
 
 
 def _parser() -> argparse.ArgumentParser:

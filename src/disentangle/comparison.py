@@ -30,7 +30,8 @@ from .params import (
     at_least,
 )
 from .progress import track
-from .stages import RECORD, Stage, read_record
+from .saved import Saved
+from .stages import Stage
 
 # What trains and predicts takes seconds to import, and a run that finds everything done needs none of
 # it: so each stage imports its own.
@@ -97,6 +98,10 @@ class Settings:
     def budget(self) -> Budget:
         return Budget.of(self.max_memory)
 
+    def said(self) -> dict[str, Any]:
+        """What figures depend on besides data and variant, for the report."""
+        return asdict(self.tree) | asdict(self.predict) | {"propensity": asdict(self.propensity)}
+
     def validate(self) -> None:
         for params in (self.tree, self.predict, self.propensity):
             params.validate()
@@ -108,9 +113,15 @@ class Settings:
         Budget.of(self.max_memory)
 
 
-def load_matching(folder: Path) -> sp.csr_matrix:
-    """What a matching stage found: scores of leaf clusters for each training instance."""
-    return sp.load_npz(folder / MATCHING_FILE)
+def load_matching(saved: Saved) -> sp.csr_matrix:
+    """What a matching stage found: scores of leaf clusters for each training instance.
+
+    Raises
+    ------
+    DisentangleError
+        If it is damaged.
+    """
+    return saved.matrix(MATCHING_FILE, is_sorted=False).tocsr()
 
 
 @dataclass(frozen=True)
@@ -188,17 +199,19 @@ class Comparison:
 
     Parameters
     ----------
-    folder : Path
-        Each stage leaves its results in a folder in here.
+    root : Path
+        Where the job has its results.
     source : data.Source
     settings : Settings
-    prefix : str
-        What the log puts before the names of the stages.
+    place : str
+        The folder in there in which each stage leaves its results in a folder of its own; "" for `root`
+        itself.
     """
 
-    def __init__(self, folder: Path, source: data.Source, settings: Settings, prefix: str = "") -> None:
-        self.folder = folder
-        self.prefix = prefix
+    def __init__(self, root: Path, source: data.Source, settings: Settings, place: str = "") -> None:
+        self.root = root
+        self.place = place
+        self.folder = root / place
         self.source = source
         self.settings = settings
         self.load = self._stage("load", "load", self._load, source.inputs, ("data", "matrices"))
@@ -240,7 +253,7 @@ class Comparison:
             helpers=(load_matching,),
             threads=self.settings.threads,
             force=self.settings.force,
-            title=f"{self.prefix}{folder}",
+            title=str(Path(self.place, folder)),
         )
 
     def _overlapped_tree(self, splits: int | None) -> Stage:
@@ -353,7 +366,8 @@ class Comparison:
             "evaluate",
             folder,
             partial(self._evaluate, models=models),
-            asdict(self.settings.propensity) | {"max_k": MAX_K, "voices": said, "data": self.load.key},
+            asdict(self.settings.propensity)
+            | {"max_k": MAX_K, "voices": said, "carried": self.source.carried},
             ("metrics", "overlap", "pseudo", "predictor", "xlinear", "_kernels"),
             tuple(one.model for one in models),
         )
@@ -387,7 +401,7 @@ class Comparison:
     def _regroup_tree(self, out: Path, nr_splits: int) -> dict[str, Any]:
         from . import tree
 
-        tree.save_chain(tree.replace_upper_levels(tree.load_chain(self.tree.folder), nr_splits), out)
+        tree.save_chain(tree.replace_upper_levels(tree.load_chain(self.tree.saved()), nr_splits), out)
         return {}
 
     def _learnt(self, n_features: int | None, max_df: float = 1.0) -> sp.csr_matrix:
@@ -403,7 +417,7 @@ class Comparison:
         from . import tree, xlinear
 
         X, Y = self._learnt(first.features), self.dataset.Y_trn.tocsc()
-        chain, settings = tree.load_chain(self._overlapped_tree(first.splits).folder), self.settings
+        chain, settings = tree.load_chain(self._overlapped_tree(first.splits).saved()), self.settings
         solver = SolverParams(eps=first.eps)
         matcher = xlinear.train_matcher(X, Y, chain, settings.predict, settings.threads, solver)
         xlinear.save(matcher, out)
@@ -413,7 +427,7 @@ class Comparison:
         from . import tree, xlinear
 
         X, Y = self.dataset.X_trn, self.dataset.Y_trn.tocsc()
-        chain, matcher = tree.load_chain(self.tree.folder), xlinear.load_trained(self.matcher.folder)
+        chain, matcher = tree.load_chain(self.tree.saved()), xlinear.load_trained(self.matcher.saved())
         model = xlinear.train_ranker(X, Y, chain, matcher, self.settings.predict, self.settings.threads)
         xlinear.save(model, out)
         return {}
@@ -422,7 +436,7 @@ class Comparison:
         from . import xlinear
 
         settings = self.settings
-        matcher = xlinear.load(model.folder) if is_alone else xlinear.load_matcher(model.folder)
+        matcher = (xlinear.load if is_alone else xlinear.load_matcher)(model.saved())
         M = xlinear.match(matcher, self.dataset.X_trn, beam_size, settings.threads, settings.budget)
         sp.save_npz(out / MATCHING_FILE, M, compressed=False)
         return {}
@@ -430,9 +444,9 @@ class Comparison:
     def _assign(self, out: Path, before: Stage, match: Stage, params: OverlapParams) -> dict[str, Any]:
         from .overlap import OVERLAP_FILE, assign, load_overlap
 
-        own = load_overlap(before.folder).clusters[: self.dataset.Y_trn.shape[1]]
+        own = load_overlap(before.saved()).clusters[: self.dataset.Y_trn.shape[1]]
         Y = self.dataset.Y_trn.tocsc()
-        overlap = assign(Y, load_matching(match.folder), own, params, self.settings.threads)
+        overlap = assign(Y, load_matching(match.saved()), own, params, self.settings.threads)
         overlap.save(out / OVERLAP_FILE)
         return {}
 
@@ -446,14 +460,14 @@ class Comparison:
 
         settings, params, X = self.settings, variant.params, self.dataset.X_trn
         clock = [time.perf_counter()]
-        overlap = load_overlap(assign.folder)
+        overlap = load_overlap(assign.saved())
         Y = expand_labels(
             self.dataset.Y_trn.tocsc(),
             overlap,
-            None if params.positives == "all" else load_matching(match.folder),
+            None if params.positives == "all" else load_matching(match.saved()),
             FREQUENT if params.positives == "frequent" else 0,
         )
-        chain = tree.replace_leaf_level(tree.load_chain(before.folder), overlap.cluster_matrix())
+        chain = tree.replace_leaf_level(tree.load_chain(before.saved()), overlap.cluster_matrix())
         clock.append(time.perf_counter())
         if params.leaf_size is not None:
             nested = params.split == "nested"
@@ -486,10 +500,11 @@ class Comparison:
         X, Y_true = self.dataset.X_tst, self.dataset.Y_tst
         threads, budget = self.settings.threads, self.settings.budget
         voices = tuple(
-            Voice(one.model.folder, one.predict, one.merge, one.weight, one.model.key) for one in models
+            Voice(one.model.saved(), one.predict, one.merge, one.weight, one.model.key) for one in models
         )
         predictor = Predictor(voices)
         predictor.save(out)
+        self.source.carry(out)
         # Without a limit they are not needed before, and are no part of predicting.
         candidates = None if budget.limit is None else predictor.candidates(X, threads, budget)
         start = time.perf_counter()
@@ -537,25 +552,6 @@ class Comparison:
         first = xr_linear if self.xr_linear in one.evaluation.needs else (self.load, self.tree)
         return tuple(dict.fromkeys((*first, *one.steps)))
 
-    def earlier_runs(self, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Figures that earlier calls have left beside these runs, on the same data."""
-        folders = {one.evaluation.folder for one in self.overlaps}
-        known = {(run["variant"], run["n_trees"]) for run in runs if not run["variant"] or run["n_trees"] > 1}
-        found = []
-        first = self.folder.glob(f"{self.xr_linear_evaluation.folder.name}*/{RECORD}")
-        for path in [*sorted(first), *sorted(self.folder.glob(f"*/evaluation*/{RECORD}"))]:
-            record = read_record(path.parent)
-            if not record or record["inputs"].get("data") != self.load.key:
-                continue
-            name = path.parts[-3] + path.parts[-2].removeprefix("evaluation")
-            variant, _, n_trees = name.partition("-trees-")
-            is_first = path.parent.parent == self.folder
-            which = (None if is_first else variant, int(n_trees or 1))
-            if path.parent not in folders and which not in known:
-                names = dict(zip(("variant", "n_trees"), which, strict=True))
-                found.append({"method": "xr-linear" if is_first else "overlap"} | names | record["results"])
-        return found
-
     def summary(self, steps: tuple[Stage, ...], model: Stage) -> dict[str, Any]:
         """What the report says of a model: figures of the last step, seconds and memory of all."""
         records = [step.ensure() for step in steps]
@@ -564,9 +560,12 @@ class Comparison:
             for name, value in record["seconds"].items():
                 seconds[name] = round(seconds.get(name, 0.0) + value, 3)
         return records[-1]["results"] | {
+            "settings": self.settings.said(),
+            "evaluation": str(steps[-1].folder.relative_to(self.root)),
+            "key": records[-1]["key"],
             "seconds": seconds,
             "peak_rss_mib": max(record["peak_rss_mib"] for record in records),
-            "model": str(model.folder.relative_to(self.folder)),
+            "model": str(model.folder.relative_to(self.root)),
             "threads": model.ensure()["threads"],
             "machine": model.ensure()["machine"],
         }

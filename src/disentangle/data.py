@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,8 @@ FEATURES = "tfidf-attnxml"
 SIZES = ("n_train_instances", "n_test_instances", "n_labels")
 # Python, PECOS, numba, scipy and scikit-learn once imported, in bytes.
 _LIBRARIES = 190 << 20
+# Files beside the matrices that say what features and labels are.
+CARRIED = ("vectorizer.json", "output-items.txt")
 _FILES = {
     "X_trn": f"{FEATURES}/X.trn.npz",
     "Y_trn": "Y.trn.npz",
@@ -103,11 +107,32 @@ class Source:
         What identifies its content.
     load : callable
         Loads and checks it.
+    files : dict of str to Path
+        What a model needs besides, to predict from texts and to name labels, by the name of the file.
     """
 
     name: str
     inputs: dict[str, str]
     load: Callable[[], Dataset]
+    files: dict[str, Path] = field(default_factory=dict)
+
+    @cached_property
+    def carried(self) -> dict[str, str]:
+        """Sha256 of each of `files`."""
+        return {name: sha256(path) for name, path in self.files.items()}
+
+    def carry(self, out: Path) -> None:
+        """Copy `files` into a folder, so that what lies there knows what it was made with.
+
+        Raises
+        ------
+        DisentangleError
+            If they have changed since they were looked at first.
+        """
+        for name, path in self.files.items():
+            shutil.copyfile(path, out / name)
+            if sha256(out / name) != self.carried[name]:
+                raise DisentangleError(f"{path} has changed meanwhile: run the same command again")
 
 
 def source(data_dir: Path, name: str) -> Source:
@@ -119,7 +144,16 @@ def source(data_dir: Path, name: str) -> Source:
         If there is no such dataset, or a file is missing or cannot be read.
     """
     folder = dataset_folder(data_dir, name)
-    return Source(name, digest(folder), lambda: load_dataset(data_dir, name))
+    found, paths = digest(folder), paths_of(folder)
+
+    def load() -> Dataset:
+        loaded = load_dataset(data_dir, name)
+        if changed := [str(paths[key]) for key, sha in digest(folder).items() if sha != found[key]]:
+            raise DisentangleError(f"{', '.join(changed)} changed meanwhile: run the same command again")
+        return loaded
+
+    files = {file: folder / file for file in CARRIED if (folder / file).exists()}
+    return Source(name, found, load, files)
 
 
 def digest(folder: Path) -> dict[str, str]:

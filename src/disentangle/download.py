@@ -15,7 +15,7 @@ import requests
 from rich.filesize import decimal
 from urllib3.exceptions import HTTPError
 
-from . import progress, stages
+from . import atomic, progress
 from .errors import DisentangleError
 
 logger = logging.getLogger(__name__)
@@ -214,7 +214,7 @@ class _Download:
     def _remember(self, total: int | None, validator: str | None) -> None:
         """Set and record the version that the part belongs to."""
         self.total, self.validator = total, validator
-        stages.write_json(self._record, {"url": self.url, "total": total, "validator": validator})
+        atomic.write_json(self._record, {"url": self.url, "total": total, "validator": validator})
 
     def _receive(self, response: requests.Response) -> None:
         """Append the body to the part."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,22 +20,26 @@ class Ensemble:
 
     Parameters
     ----------
-    folder : Path
-        Of the first tree's comparison; the others' are `tree-2`, `tree-3`, ... in it.
+    root : Path
+        Where the job has its results.
     source : data.Source
     settings : Settings
         With the first tree's seed.
+    place : callable
+        The folder in `root` that settings have their results in: a tree is the same in every ensemble, and
+        alone.
     """
 
-    def __init__(self, folder: Path, source: data.Source, settings: Settings) -> None:
-        self.first = Comparison(folder, source, settings)
+    def __init__(
+        self, root: Path, source: data.Source, settings: Settings, place: Callable[[Settings], str]
+    ) -> None:
+        self.first = Comparison(root, source, settings, place(settings))
         # What is loaded is the same for all.
         shared = replace(source, load=lambda: self.first.dataset)
         self.trees = [self.first]
         for t in range(1, settings.n_trees):
-            tree = replace(settings.tree, seed=settings.tree.seed + t)
-            name = f"tree-{t + 1}"
-            self.trees.append(Comparison(folder / name, shared, replace(settings, tree=tree), f"{name}/"))
+            of_tree = replace(settings, tree=replace(settings.tree, seed=settings.tree.seed + t))
+            self.trees.append(Comparison(root, shared, of_tree, place(of_tree)))
 
     def runs(self) -> list[dict[str, Any]]:
         """The first tree's runs, then those of all trees together if there are several."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import scipy.sparse as sp
 from sklearn.datasets import dump_svmlight_file
 
-from . import components, data, stages
+from . import atomic, components, data
 from .errors import DisentangleError
 from .readers import FORMATS, read_lines
 
@@ -96,7 +96,7 @@ def export_dataset(data_dir: Path, name: str, format: str, out: Path) -> list[Pa
         Part(part, read[f"X_{part}"], read[f"Y_{part}"], folder / f"X.{part}.txt", names)
         for part in ("trn", "tst")
     ]
-    with stages.claim(out) as temporary:
+    with atomic.claim(out) as temporary:
         if out.exists():
             raise DisentangleError(f"{out} must not exist yet, it is made anew")
         try:
@@ -105,7 +105,7 @@ def export_dataset(data_dir: Path, name: str, format: str, out: Path) -> list[Pa
             for part in parts:
                 WRITERS[format](temporary, part)
             files = sorted(path.name for path in temporary.iterdir())
-            temporary.rename(out)
+            atomic.publish(temporary, out)
         except OSError as error:
             raise DisentangleError(f"cannot write {error.filename or out}: {error.strerror}") from error
     return [out / file for file in files]

@@ -6,9 +6,9 @@ import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .atomic import replacing
 from .params import MAX_K
 from .report import setting_name, write_csv
-from .stages import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,7 +51,7 @@ def save_figure(figure: Figure, folder: Path, name: str) -> None:
             figure.savefig(temporary, format=ending, **options)
 
 
-def draw_figure_2(folder: Path, dataset: str, runs: list[dict[str, Any]]) -> None:
+def draw_figure_2(folder: Path, dataset: str, runs: list[dict[str, Any]], ending: str = "") -> None:
     """Precision and recall at 1 to 10 of both methods, a figure for each way to bin.
 
     Parameters
@@ -61,11 +61,13 @@ def draw_figure_2(folder: Path, dataset: str, runs: list[dict[str, Any]]) -> Non
     dataset : str
     runs : list of dict
         Of the report: XR-Linear and the overlap by turns.
+    ending : str
+        Of the names, if these runs are of others than the usual settings.
     """
     ks = list(range(1, MAX_K + 1))
     for xr_linear, overlap in zip(runs[::2], runs[1::2], strict=True):
         level, size = xr_linear["level_from_leaf"], xr_linear["bin_size"]
-        name = f"figure-2-level-{level}-size-{size}"
+        name = _named(f"figure-2-level-{level}-size-{size}", ending)
         figure, panels = new_figure(2, 8, 3.6)
         figure.suptitle(
             f"{dataset}: labels binned by {size}, {level} levels above the leaves", parse_math=False
@@ -92,7 +94,11 @@ def draw_figure_2(folder: Path, dataset: str, runs: list[dict[str, Any]]) -> Non
         write_csv(folder / f"{name}.csv", rows)
 
 
-def draw_sweep(folder: Path, dataset: str, runs: list[dict[str, Any]]) -> None:
+def _named(name: str, ending: str) -> str:
+    return f"{name}-{ending}" if ending else name
+
+
+def draw_sweep(folder: Path, dataset: str, runs: list[dict[str, Any]], ending: str = "") -> None:
     """What overlapping gains against bin size, a line for each level.
 
     Parameters
@@ -101,6 +107,7 @@ def draw_sweep(folder: Path, dataset: str, runs: list[dict[str, Any]]) -> None:
         Gets `sweep.{png,svg,csv}`.
     dataset : str
     runs : list of dict
+    ending : str
         As for `draw_figure_2`.
     """
     rows = [_gains(*pair) for pair in zip(runs[::2], runs[1::2], strict=True)]
@@ -121,8 +128,8 @@ def draw_sweep(folder: Path, dataset: str, runs: list[dict[str, Any]]) -> None:
             xlabel="bin size (labels per bin)", ylabel=f"gain in {metric} (percentage points)", xticks=sizes
         )
     figure.legend(*panels[0].get_legend_handles_labels(), title="above the leaves", loc="outside right upper")
-    save_figure(figure, folder, "sweep")
-    write_csv(folder / "sweep.csv", rows)
+    save_figure(figure, folder, _named("sweep", ending))
+    write_csv(folder / f"{_named('sweep', ending)}.csv", rows)
 
 
 def _gains(xr_linear: dict[str, Any], overlap: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import scipy.sparse as sp
 
-from . import data, matrices, npz, progress, stages, tfidf
+from . import atomic, data, matrices, npz, progress, stages, tfidf
 from .components import LABEL_NAMES, first_repeated, write_lines
 from .errors import DisentangleError
 from .params import TfidfParams
@@ -100,7 +100,7 @@ def import_dataset(job: Import, data_dir: Path) -> dict[str, Any]:
     modules = ("importing", "readers", "tfidf", "npz", "data", "matrices")
     stage = stages.Stage("import", folder, inputs, modules, partial(_build, job=job))
     if (record := stage.record()) is None:
-        with stages.claim(folder):
+        with atomic.claim(folder):
             if folder.exists():
                 raise DisentangleError(
                     f"{folder} exists, and was not made from these files with these settings by this "

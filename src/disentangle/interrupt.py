@@ -1,25 +1,111 @@
-"""Long calls into C++ that Ctrl-C can still stop."""
+"""A command that a signal stops at once, wherever it is, and that leaves nothing half-written."""
 
 from __future__ import annotations
 
+import os
+import select
+import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from queue import SimpleQueue
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 T = TypeVar("T")
 _Task = tuple[Callable[[], T], "Future[T]"]
 # Of threads that wait for a call: a new thread each time would have to build up its memory and OpenMP's team.
 _idle: list[SimpleQueue[_Task]] = []
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# What is to be removed if the process is stopped now, oldest first.
+_undos: dict[object, Callable[[], None]] = {}
+# Held while something is begun that would have to be undone; for good once the process stops.
+_beginning = threading.Lock()
+
+
+def run(command: Callable[[], T]) -> T:
+    """Run a command in a thread, while the main one waits for its end or a signal.
+
+    Python delivers a signal as an exception between any two byte codes of the main thread, where it can be
+    lost (in a destructor, in a library that catches everything) or come too late (one PECOS call may take an
+    hour). So the main thread does nothing that could be interrupted: a signal undoes what is unfinished and
+    ends the process with status 128 + its number.
+
+    Raises
+    ------
+    Exception
+        Whatever the command raises.
+    """
+    reader, writer = os.pipe()
+    for number in _SIGNALS:
+        # Ignored where a shell or nohup has put the command into the background.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda number, _: os.write(writer, bytes([number])) and None)
+    future: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(command())
+        except BaseException as error:  # handed over, whatever it is
+            future.set_exception(error)
+        os.write(writer, b"\0")
+
+    threading.Thread(target=work, daemon=True).start()
+    if stopped := os.read(reader, 1)[0]:
+        _stop(stopped)
+    for number in _SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    return future.result()
+
+
+def _stop(number: int) -> NoReturn:
+    for other in _SIGNALS:
+        signal.signal(other, signal.SIG_IGN)
+    _beginning.acquire()
+    # Twice: the command still runs, and may have written between two steps of the first time.
+    for undo in [*reversed(_undos.values())] * 2:
+        with suppress(Exception):
+            undo()
+    sentence = b"stopped; what is finished is kept, run the same command again\n"
+    with suppress(OSError):  # nobody may read it, or be able to
+        show_cursor = b"\r\x1b[2K\x1b[?25h" if os.isatty(2) else b""
+        if select.select([], [2], [], 0)[1]:
+            os.write(2, show_cursor + sentence)
+    os._exit(128 + number)
+
+
+@contextmanager
+def undoing(undo: Callable[[], None], begin: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Call `undo` in the end, and also if a signal ends the process before.
+
+    Parameters
+    ----------
+    undo : callable
+        May be called several times, in any thread.
+    begin : callable
+        Makes what is to be undone; not called any more once the process stops.
+    """
+    key = object()
+    try:
+        with _beginning:
+            _undos[key] = undo
+            begin()
+        yield
+    finally:
+        undo()
+        _undos.pop(key, None)
+
 
 def interruptible(call: Callable[[], T]) -> T:
-    """Run one long call that releases the GIL so that Ctrl-C is answered at once.
+    """Run one long call that releases the GIL so that Ctrl-C in Python is answered at once.
 
-    Python delivers signals to the main thread between byte codes only, and one PECOS call may take
-    an hour: so the main thread waits here, while a thread that dies with the process is inside.
+    One PECOS call may take an hour: so the main thread waits here, while a thread that dies with the process
+    is inside. In any other thread, `run`'s above all, the call is made as it is.
     """
+    if threading.current_thread() is not threading.main_thread():
+        return call()
     future: Future[T] = Future()
     try:
         tasks = _idle.pop()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from ._kernels import auction, best_clusters, shuffled
 from .matrices import flat, one_per_row
 from .params import OverlapParams
+from .saved import Saved
 from .tree import leaf_clusters, load_chain
 
 OVERLAP_FILE = "overlap.npz"
@@ -63,11 +64,33 @@ class Overlap:
         np.savez_compressed(path, **vars(self))
 
     @classmethod
-    def load(cls, path: Path) -> Overlap:
-        """Read what `save` wrote."""
-        with np.load(path, allow_pickle=False) as file:
-            numbers = [int(file[name]) for name in ("n_labels", "n_clusters", "n_unmatched_labels")]
-            return cls(file["clusters"], file["original"], *numbers)
+    def load(cls, saved: Saved) -> Overlap:
+        """Read what `save` wrote as `OVERLAP_FILE`.
+
+        Raises
+        ------
+        DisentangleError
+            If it is damaged, or no overlap.
+        """
+        read = saved.arrays(OVERLAP_FILE, *(field.name for field in fields(cls)))
+        clusters, original = read["clusters"], read["original"]
+        numbers = [read[name] for name in ("n_labels", "n_clusters", "n_unmatched_labels")]
+        is_sound = all(array.ndim == 1 and array.dtype == np.int32 for array in (clusters, original))
+        is_sound &= all(number.ndim == 0 and number.dtype.kind == "i" for number in numbers)
+        if is_sound:
+            overlap = cls(clusters, original, *map(int, numbers))
+            if overlap._is_consistent():
+                return overlap
+        raise saved.damaged(OVERLAP_FILE, "expected clusters and original labels of copies, found others")
+
+    def _is_consistent(self) -> bool:
+        n, copies = self.n_labels, self.original[self.n_labels :]
+        return bool(
+            len(self.clusters) == len(self.original) >= n > 0
+            and 0 <= self.clusters.min() <= self.clusters.max() < self.n_clusters
+            and np.array_equal(self.original[:n], np.arange(n))
+            and 0 <= copies.min(initial=0) <= copies.max(initial=0) < n
+        )
 
 
 def without_copies(clusters: np.ndarray, n_clusters: int) -> Overlap:
@@ -76,11 +99,17 @@ def without_copies(clusters: np.ndarray, n_clusters: int) -> Overlap:
     return Overlap(clusters, np.arange(n_labels, dtype=np.int32), n_labels, n_clusters, 0)
 
 
-def load_overlap(folder: Path) -> Overlap:
-    """Labels and copies of a saved model or tree; one that was not overlapped has each label once."""
-    if (file := folder / OVERLAP_FILE).exists():
-        return Overlap.load(file)
-    chain = load_chain(folder)
+def load_overlap(saved: Saved) -> Overlap:
+    """Labels and copies of a saved model or tree; one that was not overlapped has each label once.
+
+    Raises
+    ------
+    DisentangleError
+        If it is damaged.
+    """
+    if OVERLAP_FILE in saved:
+        return Overlap.load(saved)
+    chain = load_chain(saved)
     return without_copies(leaf_clusters(chain), chain[-1].shape[1])
 
 

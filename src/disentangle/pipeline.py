@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,11 +13,12 @@ from typing import Any
 
 import scipy.sparse as sp
 
-from . import catalog, components, data, figures, matrices, report, stages
+from . import atomic, catalog, components, data, figures, matrices, report, stages
 from .comparison import Comparison, Overlapped, Settings, Variant, load_matching
 from .ensemble import Ensemble
 from .errors import DisentangleError
-from .params import ARCHIVE, DEFAULT_PRESET, BinParams
+from .params import ARCHIVE, DEFAULT_PRESET, BinParams, TreeParams
+from .saved import RECORD, read_record
 from .stages import Stage
 
 logger = logging.getLogger(__name__)
@@ -48,6 +50,17 @@ class Job:
         """Where the job of this name leaves its results."""
         return self.model_dir / self.dataset / name
 
+    def place(self, settings: Settings | None = None) -> str:
+        """The folder in there for the results of another seed than the dataset's own, else ""."""
+        seed = (settings or self.settings).tree.seed
+        return (
+            "" if seed == catalog.settings_of(self.dataset).get("seed", TreeParams.seed) else f"seed-{seed}"
+        )
+
+    def place_beside(self, name: str) -> str:
+        """The same for a folder, or file, that needs a name in any case."""
+        return "-".join(filter(None, (name, self.place())))
+
     def one_variant(self, job: str) -> Variant:
         """The way to overlap, for a job that takes just one.
 
@@ -74,18 +87,16 @@ class Job:
 
     def base(self) -> Comparison:
         """The base job's models, not made yet."""
-        return Comparison(self.folder("base"), self.source(), self.settings)
+        return Comparison(self.folder("base"), self.source(), self.settings, self.place())
 
-    def report(self, name: str, made: dict[str, Any], **more: Any) -> dict[str, Any]:
-        """Write `report.json` of the job of this name and return it.
+    def report(self, folder: Path, name: str, made: dict[str, Any], **more: Any) -> dict[str, Any]:
+        """Write `report.json` of a job into a folder and return it.
 
-        `made` says on which machine and with how many threads: a run or a stage's record.
+        `made` says on which machine and with how many threads: a run or a stage's record. After the runs that
+        it is given the report has those of earlier calls that are still there, so that it only grows.
         """
         settings = self.settings
-        params: dict[str, Any] = {"propensity": asdict(settings.propensity)}
-        for part in (settings.tree, settings.predict):
-            params |= asdict(part)
-        params |= {"threads": made["threads"]} | more.pop("params", {})
+        params = settings.said() | {"threads": made["threads"]} | more.pop("params", {})
         report = {
             "job": name,
             "dataset": self.dataset,
@@ -95,8 +106,34 @@ class Job:
             "versions": stages.versions(),
             "machine": made["machine"],
         } | more
-        stages.write_json(self.folder(name) / "report.json", report)
+        if "runs" in report:
+            report["runs"] = [*report["runs"], *_earlier_runs(folder, report)]
+        atomic.write_json(folder / "report.json", report)
         return report
+
+
+def _earlier_runs(folder: Path, report: dict[str, Any]) -> list[dict[str, Any]]:
+    """Runs that only the last report in a folder has, by the same versions on the same data."""
+    asked = {run["evaluation"] for run in report["runs"]}
+    try:
+        before = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        if any(before[what] != report[what] for what in ("versions", "data")):
+            return []
+        return [
+            run
+            for run in before["runs"]
+            if run["evaluation"] not in asked
+            and (record := read_record(folder / run["evaluation"])) is not None
+            and record["key"] == run["key"]
+        ]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []  # none, or another version's
+
+
+def _draw_frontier(folder: Path, title: str, report: dict[str, Any]) -> None:
+    """What the report has with the settings of its first run."""
+    runs = [run for run in report["runs"] if run["settings"] == report["runs"][0]["settings"]]
+    figures.draw_frontier(folder, title, runs)
 
 
 def run_base(job: Job) -> dict[str, Any]:
@@ -105,15 +142,16 @@ def run_base(job: Job) -> dict[str, Any]:
     Returns
     -------
     dict
-        The report, as `report.json` has it.
+        The report, as `report.json` has it but for the runs of earlier calls.
 
     Raises
     ------
     DisentangleError
         If settings are out of range, the data are wrong, or results cannot be written.
     """
-    trees = Ensemble(job.folder("base"), job.source(), job.settings)
-    with stages.workspace(trees.first.folder):
+    folder = job.folder("base")
+    trees = Ensemble(folder, job.source(), job.settings, job.place)
+    with atomic.workspace(folder, RECORD):
         return _report_base(job, trees.first, trees.runs())
 
 
@@ -123,7 +161,7 @@ def run_sweep(job: Job) -> dict[str, Any]:
     Returns
     -------
     dict
-        The report, as `report.json` has it.
+        As of `run_base`.
 
     Raises
     ------
@@ -133,18 +171,20 @@ def run_sweep(job: Job) -> dict[str, Any]:
     seed = job.settings.tree.seed
     folder = job.folder("sweep")
     source = data.validation(job.source(), seed)
-    sweep = Comparison(folder / f"seed-{seed}", source, job.settings)
-    with _workspaces(folder, sweep.folder):
+    sweep = Comparison(folder, source, job.settings, f"seed-{seed}")
+    with atomic.workspace(folder, RECORD):
         runs = sweep.runs()
-        figures.draw_frontier(sweep.folder, f"{job.dataset}, validation", [*runs, *sweep.earlier_runs(runs)])
-        written = job.report("sweep", runs[-1], runs=runs)
-        stages.write_json(sweep.folder / "report.json", written)
-        return written
+        written = job.report(folder, "sweep", runs[-1], data=source.inputs, runs=runs)
+        atomic.write_json(sweep.folder / "report.json", written)
+        _draw_frontier(sweep.folder, f"{job.dataset}, validation", written)
+        return written | {"runs": runs}
 
 
 def _report_base(job: Job, base: Comparison, runs: list[dict[str, Any]]) -> dict[str, Any]:
-    figures.draw_frontier(base.folder, job.dataset, [*runs, *base.earlier_runs(runs)])
-    return job.report("base", runs[-1], sizes=base.load.ensure()["results"], runs=runs)
+    more = {"data": base.source.inputs, "sizes": base.load.ensure()["results"], "runs": runs}
+    written = job.report(base.root, "base", runs[-1], **more)
+    _draw_frontier(base.folder, job.dataset, written)
+    return written | {"runs": runs}
 
 
 class Binned:
@@ -162,6 +202,7 @@ class Binned:
         params.validate()
         self.base = base
         self.params = params
+        self.name = job.place_beside(params.name())
         self.data_folder = job.data_dir / job.dataset
         settings = job.settings
         modules = ("binning", "tree", "data", "matrices")
@@ -170,7 +211,7 @@ class Binned:
         named = inputs | {"names": components.digest_names(self.data_folder)}
         self.bins = Stage(
             "bin",
-            job.binned_dir / job.dataset / params.name(),
+            job.binned_dir / job.dataset / self.name,
             named,
             (*modules, "components"),
             self._bin,
@@ -180,15 +221,15 @@ class Binned:
         )
         binned_from = inputs | {"code": stages.code_of(modules, (Binned._bin,))}
         source = data.Source(job.dataset, binned_from, self._load)
-        self.comparison = Comparison(job.folder("binned") / params.name(), source, settings)
+        self.comparison = Comparison(job.folder("binned"), source, settings, self.name)
 
     def _bin(self, out: Path) -> dict[str, Any]:
         from . import binning, tree
 
         dataset, settings = self.base.dataset, self.base.settings
-        if self.base.tree.record():
-            chain = tree.load_chain(self.base.tree.folder)
-        else:
+        try:
+            chain = tree.load_chain(self.base.tree.saved())
+        except DisentangleError:  # there is none, or a base job is just making another: all are equal
             chain = tree.build_chain(dataset.X_trn, dataset.Y_trn.tocsc(), settings.tree, settings.threads)
         clusters = tree.clusters_at_level(chain, self.params.level_from_leaf)
         bins = binning.make_bins(clusters, self.params.bin_size, settings.tree.seed)
@@ -199,7 +240,7 @@ class Binned:
         components.save_components(out, components.Components(dataset.Y_trn, bins, names), dataset.Y_tst)
         members = [labels.tolist() for labels in binning.members(bins)]
         mapping = asdict(self.params) | {"seed": settings.tree.seed, "labels_of_bin": members}
-        stages.write_json(out / "bins.json", mapping)
+        atomic.write_json(out / "bins.json", mapping)
         return {"n_labels": len(bins), "n_bins": len(members)}
 
     def _load(self) -> data.Dataset:
@@ -209,7 +250,7 @@ class Binned:
     def runs(self) -> list[dict[str, Any]]:
         """Make all that is not done; return what the report says of the two methods."""
         n_bins = self.bins.ensure()["results"]["n_bins"]
-        logger.info("%s: %d binned labels", self.params.name(), n_bins)
+        logger.info("%s: %d binned labels", self.name, n_bins)
         return [asdict(self.params) | {"n_bins": n_bins} | run for run in self.comparison.runs()]
 
 
@@ -218,7 +259,7 @@ def _workspaces(*folders: Path) -> Iterator[None]:
     """Hold several results folders for one run."""
     with ExitStack() as stack:
         for folder in folders:
-            stack.enter_context(stages.workspace(folder))
+            stack.enter_context(atomic.workspace(folder, RECORD))
         yield
 
 
@@ -241,17 +282,20 @@ def run_binned(job: Job, grid: list[BinParams]) -> dict[str, Any]:
     DisentangleError
         As `run_base`, and if the tree has no such level.
     """
-    job.one_variant("binned")
+    variant = job.one_variant("binned")
     base = job.base()
     ways = [Binned(job, base, params) for params in grid]
     folder = job.folder("binned")
     with _workspaces(folder, job.binned_dir / job.dataset):
         runs = [run for way in ways for run in way.runs()]
-        figures.draw_figure_2(folder, job.dataset, runs)
-        if len(grid) > 1:
-            figures.draw_sweep(folder, job.dataset, runs)
         bins = {"bins": [asdict(params) for params in grid]}
-        return job.report("binned", runs[-1], params=bins, runs=runs)
+        data_and_runs = {"data": base.source.inputs, "runs": runs}
+        written = job.report(folder, "binned", runs[-1], params=bins, **data_and_runs) | {"runs": runs}
+        ending = job.place_beside("" if variant.name == DEFAULT_PRESET else variant.name)
+        figures.draw_figure_2(folder, job.dataset, runs, ending)
+        if len(grid) > 1:
+            figures.draw_sweep(folder, job.dataset, runs, ending)
+        return written
 
 
 def run_metric(job: Job, kind: str | None, params: BinParams) -> dict[str, Any]:
@@ -315,6 +359,7 @@ def _score(
     variant = overlapped.variant
     if variant.name != DEFAULT_PRESET:
         name = f"{name}-{variant.name}"
+    name = job.place_beside(name)
     sizes = comparison.load.ensure()["results"]
     separation = Stage(
         "separate",
@@ -335,9 +380,9 @@ def _score(
     figures.draw_differences(folder, job.dataset, name, rows, summary)
     of_variant = {"variant": variant.name, "preset": variant.preset, "overlap": asdict(variant.params)}
     more = {"components": name} | of_variant | summary
-    written = job.report("metric", record, params=params, **more)
-    # report.json is the last one asked for; this one stays when other components are scored.
-    stages.write_json(folder / f"report-{name}.json", written)
+    written = job.report(folder, "metric", record, params=params, **more)
+    # report.json is the last one asked for; this one stays when others are.
+    atomic.write_json(folder / f"report-{name}.json", written)
     return written | {"labels": rows}
 
 
@@ -349,7 +394,7 @@ def _separate(
 
     dataset = comparison.dataset
     parts = components.load_components(where, dataset.X_trn.shape[0], dataset.Y_trn.shape[1])
-    overlap, M = load_overlap(overlapped.model.folder), load_matching(overlapped.matching.folder)
+    overlap, M = load_overlap(overlapped.model.saved()), load_matching(overlapped.matching.saved())
     scored = separation.separate(parts.Y_trn, parts.of_label, overlap, M, seed)
     if not scored:
         raise DisentangleError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -14,52 +15,74 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from . import components, npz, progress, stages
+from . import atomic, components, npz, progress, stages
+from .data import CARRIED
 from .errors import DisentangleError
-from .matrices import load_sparse
+from .matrices import load_sparse, sha256
 from .memory import Budget
+from .params import DEFAULT_PRESET
 from .predictor import PREDICTOR_FILE, Predictor
 from .readers import read_texts
+from .saved import Saved
 from .tfidf import VECTORIZER_FILE, Vectorizer
 
+logger = logging.getLogger(__name__)
+
 INPUTS, OUTPUTS = (".npz", ".txt", ".jsonl"), (".npz", ".tsv", ".jsonl")
+XR_LINEAR = "xr-linear"
 # Takes the number of the first instance, and labels and scores of some, best first, -1 for none.
 Write = Callable[[int, np.ndarray, np.ndarray], None]
 
 
 def variants(base: Path) -> dict[str, Path]:
-    """Models of a base job that can predict, by the names that its frontier gives them."""
+    """Models of a base job that can predict, by the names that its frontier gives them.
+
+    Those with other settings than the dataset's own have the folder of these before their names.
+    """
     found = {}
-    for path in sorted([*base.glob(f"*/{PREDICTOR_FILE}"), *base.glob(f"*/evaluation*/{PREDICTOR_FILE}")]):
+    # Not rglob: it passes over folders that are links.
+    for path in sorted(
+        path for depth in range(1, 4) for path in base.glob(f"{'*/' * depth}{PREDICTOR_FILE}")
+    ):
         name = str(path.parent.relative_to(base)).replace("/evaluation", "").replace("-evaluation", "")
-        found[name] = path.parent
+        if not name.startswith("."):
+            found[name] = path.parent
     return found
 
 
-def load(base: Path, variant: str, is_mapped: bool) -> Predictor:
-    """The predictor of a base job's variant.
+def choose(base: Path, variant: str | None) -> Path:
+    """Where the evaluation of a base job's variant lies.
+
+    Parameters
+    ----------
+    base : Path
+    variant : str or None
+        None for the default preset where it is there, else the only way to overlap that is.
 
     Raises
     ------
     DisentangleError
-        If there is none of that name, or it is damaged.
+        If there is none of that name, or none that could be meant.
     """
     known = variants(base)
+    overlaps = [name for name in known if not name.startswith(XR_LINEAR)]
+    if variant is None:
+        variant = overlaps[0] if len(overlaps) == 1 else DEFAULT_PRESET
     if variant not in known:
-        there = f"it has {', '.join(known)}" if known else "no base job has ended there"
+        there = f"it has {', '.join(known)} (--variant names one)" if known else "no base job has ended there"
         raise DisentangleError(f"no model {variant!r} in {base}: {there}")
-    return Predictor.load(known[variant], is_mapped)
+    return known[variant]
 
 
-def features(source: Path | list[str], data_folder: Path) -> Iterator[sp.csr_matrix]:
+def features(source: Path | list[str], saved: Saved) -> Iterator[sp.csr_matrix]:
     """Features of instances, in blocks.
 
     Parameters
     ----------
     source : Path or list of str
         A matrix (.npz), texts, one a line (.txt), objects with a "text" (.jsonl); or texts themselves.
-    data_folder : Path
-        Of the dataset, whose vectorizer texts need.
+    saved : Saved
+        The evaluation, whose vectorizer texts need.
 
     Raises
     ------
@@ -77,10 +100,13 @@ def features(source: Path | list[str], data_folder: Path) -> Iterator[sp.csr_mat
             yield X
             return
         blocks = read_texts(source, is_json=source.suffix == ".jsonl")
-    path = data_folder / VECTORIZER_FILE
-    if not path.is_file():
-        raise DisentangleError(f"texts need {path}, which an import of texts leaves; found no such file")
-    vectorizer = Vectorizer.load(path)
+    if VECTORIZER_FILE not in saved:
+        raise DisentangleError(
+            f"texts need a model of a dataset that was imported from texts, found no {VECTORIZER_FILE} "
+            f"in {saved.folder}"
+        )
+    with saved.pinned(VECTORIZER_FILE) as path:
+        vectorizer = Vectorizer.load(path)
     is_empty = True
     for block in blocks:
         is_empty = False
@@ -123,7 +149,7 @@ def writer(out: Path | None, n_labels: int, names: list[str]) -> Iterator[Write]
         return
     if out.suffix not in OUTPUTS:
         raise DisentangleError(f"--out must end in {', '.join(OUTPUTS)}, got {out}")
-    with stages.replacing(out) as temporary:
+    with atomic.replacing(out) as temporary:
         if out.suffix == ".npz":
             with npz.Writer(temporary) as file:
                 yield lambda _, labels, scores: file.append(_matrix(labels, scores, n_labels))
@@ -167,7 +193,7 @@ def _json_lines(file: Any, names: list[str]) -> Write:
 
 def run_predict(
     base: Path,
-    variant: str,
+    variant: str | None,
     source: Path | list[str],
     data_folder: Path,
     out: Path | None,
@@ -177,6 +203,8 @@ def run_predict(
 ) -> int:
     """Predict labels of instances with a base job's model; beside a file goes a record, FILE.json.
 
+    Features and names of labels are those that the model was trained with, whatever the dataset has by now.
+
     Returns
     -------
     int
@@ -185,22 +213,24 @@ def run_predict(
     Raises
     ------
     DisentangleError
-        As `load`, `features`, `predict` and `writer`.
+        As `choose`, `Predictor.load`, `features`, `predict` and `writer`.
     """
     start = time.perf_counter()
-    # What is mapped is not counted before it is read: under a limit weights are loaded at once.
-    predictor = load(base, variant, is_mapped=budget.limit is None)
-    if k > (most := min(voice.predict.top_k for voice in predictor.voices)):
-        raise DisentangleError(f"k must be at most the models' top_k ({most}), got {k}")
     if out is not None and out == source:
         raise DisentangleError(f"--out must be another file than --input, got {out} twice")
-    names = components.label_names(data_folder, predictor.n_labels)
+    evaluation = choose(base, variant)
+    predictor = Predictor.load(evaluation)
+    if k > (most := min(voice.predict.top_k for voice in predictor.voices)):
+        raise DisentangleError(f"k must be at most the models' top_k ({most}), got {k}")
+    _say_what_changed(predictor.saved, data_folder)
+    names = components.label_names(predictor.saved.folder, predictor.n_labels)
     with progress.stage("predict"), writer(out, predictor.n_labels, names) as write:
-        n = predict(predictor, features(source, data_folder), k, threads, budget, write)
+        n = predict(predictor, features(source, predictor.saved), k, threads, budget, write)
     if out is not None:
         record = {
             "job": "predict",
-            "model": str(base / variant),
+            "model": str(evaluation),
+            "models": [voice.key for voice in predictor.voices],
             "input": str(source) if isinstance(source, Path) else "--text",
             "k": k,
             "n_instances": n,
@@ -210,5 +240,17 @@ def run_predict(
             "versions": stages.versions(),
             "machine": stages.machine(),
         }
-        stages.write_json(out.with_name(f"{out.name}.json"), record)
+        atomic.write_json(out.with_name(f"{out.name}.json"), record)
     return n
+
+
+def _say_what_changed(saved: Saved, data_folder: Path) -> None:
+    """Tell of a vocabulary or names that the dataset has by now, and the model has not."""
+    for name in CARRIED:
+        now = sha256(data_folder / name) if (data_folder / name).is_file() else None
+        if now is not None and saved.digests is not None and now != saved.digests.get(name):
+            logger.warning(
+                "note: %s is not what the model was trained with, which it keeps to: "
+                "the base job makes one that follows it",
+                data_folder / name,
+            )

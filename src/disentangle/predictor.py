@@ -20,7 +20,7 @@ from .metrics import candidates_of
 from .overlap import Overlap, load_overlap
 from .params import CHOICES, PredictParams
 from .pseudo import best_labels
-from .stages import is_whole, read_record
+from .saved import Saved
 
 PREDICTOR_FILE = "predictor.json"
 
@@ -31,7 +31,7 @@ class Voice:
 
     Attributes
     ----------
-    folder : Path
+    saved : Saved
     predict : PredictParams
         How it predicts here, whatever it has stored.
     merge : str
@@ -42,7 +42,7 @@ class Voice:
         Of the stage that made the model, if one did.
     """
 
-    folder: Path
+    saved: Saved
     predict: PredictParams
     merge: str
     weight: float
@@ -50,7 +50,7 @@ class Voice:
 
     @cached_property
     def overlap(self) -> Overlap:
-        return load_overlap(self.folder)
+        return load_overlap(self.saved)
 
 
 class Predictor:
@@ -60,61 +60,55 @@ class Predictor:
     ----------
     voices : tuple of Voice
         Of models with the same features and labels.
-    is_mapped : bool
-        Leave weights on disk until they are needed: fast to load, for a few predictions.
+    saved : Saved, optional
+        The evaluation that it was read from, which carries what says what features and labels are.
 
     Attributes
     ----------
     n_labels, n_features : int
     """
 
-    def __init__(self, voices: tuple[Voice, ...], is_mapped: bool = False) -> None:
+    def __init__(self, voices: tuple[Voice, ...], saved: Saved = Saved(Path(), {})) -> None:  # noqa: B008
         self.voices = voices
-        self._is_mapped = is_mapped
+        self.saved = saved
 
     @classmethod
-    def load(cls, folder: Path, is_mapped: bool = False) -> Predictor:
-        """Read what `save` wrote.
+    def load(cls, folder: Path) -> Predictor:
+        """Read what `save` wrote into an evaluation's folder, and the models, which may then be replaced.
 
         Raises
         ------
         DisentangleError
-            If the file is missing or damaged, or a model that it names is not there or another by now.
+            If a file is missing or damaged, or a model that it names is not there or another by now.
         """
-        path = folder / PREDICTOR_FILE
+        saved, _ = Saved.at(folder)
+        read = saved.read_json(PREDICTOR_FILE)
         try:
-            read = json.loads(path.read_text(encoding="utf-8"))
-            voices = tuple(
-                Voice(
-                    folder / said["model"],
-                    PredictParams(**said["predict"]),
-                    said["merge"],
-                    said["weight"],
-                    said["key"],
-                )
-                for said in read["voices"]
-            )
-        except OSError as error:
-            raise DisentangleError(f"cannot read {path}: {error.strerror}") from error
+            voices = tuple(_voice(folder, said) for said in read["voices"])
+            if not voices:
+                raise ValueError("it names no model")
+        except DisentangleError:
+            raise
         except (ValueError, TypeError, KeyError) as error:
-            raise DisentangleError(f"{path} is damaged or no predictor: {error}") from error
-        for voice in voices:
-            if (record := read_record(voice.folder)) is None or not is_whole(voice.folder, record):
-                raise DisentangleError(f"{path} needs a model at {voice.folder}, found none that is whole")
-            if record["key"] != voice.key:
-                raise DisentangleError(
-                    f"{path} needs the model that was at {voice.folder}, found one made otherwise: "
-                    "run the base job again"
-                )
-            if voice.merge not in CHOICES["merge"]:
-                raise DisentangleError(f"{path}: no such rule of merging: {voice.merge!r}")
-        return cls(voices, is_mapped)
+            raise saved.damaged(PREDICTOR_FILE, error) from error
+        predictor = cls(voices, saved)
+        if (
+            len({(voice.overlap.n_labels, xlinear.n_features(model)) for voice, model in predictor._pairs()})
+            > 1
+        ):
+            raise saved.damaged(
+                PREDICTOR_FILE, "expected models of the same features and labels, found others"
+            )
+        return predictor
+
+    def _pairs(self) -> Iterator[tuple[Voice, Any]]:
+        return zip(self.voices, self._models, strict=True)
 
     def save(self, folder: Path) -> None:
         """Write which models it is made of, by their places relative to `folder`."""
         said = [
             {
-                "model": os.path.relpath(voice.folder, folder),
+                "model": os.path.relpath(voice.saved.folder, folder),
                 "predict": asdict(voice.predict),
                 "merge": voice.merge,
                 "weight": voice.weight,
@@ -134,12 +128,11 @@ class Predictor:
 
     @cached_property
     def _models(self) -> tuple[Any, ...]:
-        load = xlinear.load_mapped if self._is_mapped else xlinear.load
-        return tuple(load(voice.folder) for voice in self.voices)
+        return tuple(xlinear.load(voice.saved) for voice in self.voices)
 
     @cached_property
     def _matchers(self) -> tuple[Any, ...]:
-        return tuple(xlinear.load_matcher(voice.folder) for voice in self.voices)
+        return tuple(xlinear.load_matcher(voice.saved) for voice in self.voices)
 
     def candidates(self, X: sp.csr_matrix, threads: int, budget: Budget = UNLIMITED) -> np.ndarray:
         """Labels, copies counted, that each model ranks for each instance.
@@ -204,3 +197,20 @@ class Predictor:
                 for voice, model in zip(self.voices, models, strict=True)
             ]
             yield best_labels(found, *how, k)
+
+
+def _voice(evaluation: Path, said: dict[str, Any]) -> Voice:
+    """A model that an evaluation names, if it is still the one that was evaluated."""
+    predict, merge, weight = PredictParams(**said["predict"]), said["merge"], float(said["weight"])
+    if any(type(value) is not int for value in asdict(predict).values()):
+        raise ValueError(f"{predict} instead of whole numbers")
+    predict.validate()
+    if merge not in CHOICES["merge"] or not 0 < weight <= 1:
+        raise ValueError(f"a rule of merging {merge!r} and a weight of {weight}")
+    saved, record = Saved.at(Path(os.path.normpath(evaluation / said["model"])))
+    if record["key"] != said["key"]:
+        raise DisentangleError(
+            f"{evaluation / PREDICTOR_FILE} needs the model that was at {saved.folder}, found one made "
+            "otherwise: run the base job again"
+        )
+    return Voice(saved, predict, merge, weight, said["key"])

@@ -10,9 +10,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from .atomic import replacing
 from .data import SIZES
 from .estimate import Estimate
-from .stages import replacing
 
 _COLUMNS = ("P@1", "P@3", "P@5", "R@1", "R@5", "R@10", "PSP@5")
 _COSTS = ("candidates", "train s", "predict s")

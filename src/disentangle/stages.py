@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import importlib
 import inspect
@@ -10,23 +9,17 @@ import json
 import logging
 import os
 import platform
-import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from . import __version__, progress
+from . import __version__, atomic, progress
 from .errors import DisentangleError
+from .saved import RECORD, Saved, digest_of, read_record, sealed
 
 logger = logging.getLogger(__name__)
-
-RECORD = "stage.json"
-_RECORDED = {"key", "inputs", "results", "seconds", "peak_rss_mib", "threads", "machine", "files"}
-_TEMPORARY = ".tmp-"
-_OLD = f"{_TEMPORARY}old-"
 
 
 def versions() -> dict[str, str]:
@@ -63,131 +56,6 @@ def code_of(modules: tuple[str, ...], functions: tuple[Callable, ...]) -> str:
     for function in functions:
         sha.update(inspect.getsource(getattr(function, "func", function)).encode())
     return sha.hexdigest()
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name to write a file under, renamed to `path` when it is whole.
-
-    Raises
-    ------
-    DisentangleError
-        If it cannot be written.
-    """
-    # Its own for each process: two may write the same.
-    temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{path.name}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    except OSError as error:
-        raise DisentangleError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON, whole or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-
-
-@contextmanager
-def workspace(folder: Path) -> Iterator[None]:
-    """Hold a results folder for one run at a time, and clear what a killed run left half-written.
-
-    Raises
-    ------
-    DisentangleError
-        If the folder cannot be made or another run holds it.
-    """
-    with _locked(folder, ".lock"):
-        for left in list(folder.rglob(f"{_TEMPORARY}*")):
-            _clear(left)
-        yield
-
-
-@contextmanager
-def claim(folder: Path) -> Iterator[Path]:
-    """Hold the name of a folder that is to be made whole or not at all, beside others that are left alone.
-
-    Yields
-    ------
-    Path
-        Where to make it: an own name beside `folder`, not there yet, cleared whatever happens.
-
-    Raises
-    ------
-    DisentangleError
-        As `workspace`.
-    """
-    temporary = folder.with_name(f"{_TEMPORARY}{folder.name}")
-    lock = folder.with_name(f".{folder.name}.lock")
-    is_new = not folder.parent.exists()
-    with _locked(lock.parent, lock.name):
-        shutil.rmtree(temporary, ignore_errors=True)
-        try:
-            yield temporary
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-            lock.unlink(missing_ok=True)
-            with suppress(OSError):
-                if is_new and not any(folder.parent.iterdir()):
-                    folder.parent.rmdir()
-
-
-def _open_lock(path: Path) -> TextIO:
-    """A file that nobody else holds; one that was removed meanwhile protects nothing, so it is made anew."""
-    while True:
-        lock = path.open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if path.exists() and os.path.samestat(os.fstat(lock.fileno()), path.stat()):
-                return lock
-        except BaseException:
-            lock.close()
-            raise
-        lock.close()
-
-
-@contextmanager
-def _locked(folder: Path, name: str) -> Iterator[None]:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = _open_lock(folder / name)
-    except BlockingIOError as error:
-        raise DisentangleError(
-            f"another run is at work in {folder} ({name} is held): wait for it or stop it"
-        ) from error
-    except OSError as error:
-        raise DisentangleError(f"cannot write to {folder}: {error.strerror}") from error
-    with lock:
-        yield
-
-
-def _clear(left: Path) -> None:
-    """Remove what a killed run left, or finish its renaming of a folder that is whole."""
-    place = left.with_name(left.name.removeprefix(_TEMPORARY))
-    if (left / RECORD).exists() and not left.name.startswith(_OLD) and not place.exists():
-        left.rename(place)
-    elif left.is_dir():
-        shutil.rmtree(left, ignore_errors=True)
-    else:
-        left.unlink(missing_ok=True)
-
-
-def read_record(folder: Path) -> dict[str, Any] | None:
-    """What a stage's `stage.json` says, or None if it is not there or damaged."""
-    try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return record if isinstance(record, dict) and set(record) >= _RECORDED else None
-
-
-def is_whole(folder: Path, record: dict[str, Any]) -> bool:
-    """Whether a stage's folder has all files that its record tells of, by their sizes."""
-    paths = ((folder / file, size) for file, size in record["files"].items())
-    return all(path.is_file() and path.stat().st_size == size for path, size in paths)
 
 
 class Stage:
@@ -252,9 +120,22 @@ class Stage:
     def record(self) -> dict[str, Any] | None:
         """What `stage.json` says, or None if the stage is not done, not whole, or out of date."""
         record = read_record(self.folder)
-        if self._force or record is None or record.get("key") != self.key:
+        if self._force or record is None or record["key"] != self.key:
             return None
-        return record if is_whole(self.folder, record) else None
+        return record if Saved(self.folder, record["files"]).is_whole() else None
+
+    def saved(self) -> Saved:
+        """What the stage has left, which must be done.
+
+        Raises
+        ------
+        DisentangleError
+            If it is not, or another by now.
+        """
+        saved, record = Saved.at(self.folder)
+        if record["key"] != self.key:
+            raise DisentangleError(f"{self.folder} has changed meanwhile: run the same command again")
+        return saved
 
     def ensure(self) -> dict[str, Any]:
         """Make the stage, and before it what it needs, unless it is done; return its record."""
@@ -277,52 +158,43 @@ class Stage:
         logger.info("%s is redone: %s", self.title, why)
 
     def _make(self) -> dict[str, Any]:
-        temporary = self.folder.with_name(f"{_TEMPORARY}{self.folder.name}")
         try:
-            temporary.mkdir(parents=True)
-            for module in self._modules:
-                importlib.import_module(f"{__package__}.{module}")
-            self._prepare()
-            reset_peak_rss()
-            start = time.perf_counter()
-            results = self._build(temporary)
-            seconds = results.pop("seconds", {self.name: time.perf_counter() - start})
-            files = [path for path in sorted(temporary.rglob("*")) if path.is_file()]
-            record = {
-                "key": self.key,
-                "inputs": self._inputs,
-                "results": results,
-                "seconds": {name: round(value, 3) for name, value in seconds.items()},
-                "peak_rss_mib": peak_rss_mib(),
-                "threads": self._threads,
-                "machine": machine(),
-                "files": {str(path.relative_to(temporary)): path.stat().st_size for path in files},
-            }
-            (temporary / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-            _replace(self.folder, temporary)
-            return record
+            with atomic.making(self.folder, RECORD) as temporary:
+                for module in self._modules:
+                    importlib.import_module(f"{__package__}.{module}")
+                self._prepare()
+                reset_peak_rss()
+                start = time.perf_counter()
+                results = self._build(temporary)
+                seconds = results.pop("seconds", {self.name: time.perf_counter() - start})
+                record = sealed(
+                    {
+                        "key": self.key,
+                        "inputs": self._inputs,
+                        "results": results,
+                        "seconds": {name: round(value, 3) for name, value in seconds.items()},
+                        "peak_rss_mib": peak_rss_mib(),
+                        "threads": self._threads,
+                        "machine": machine(),
+                        "files": _digests(temporary),
+                    }
+                )
+                text = json.dumps(record, indent=1) + "\n"
+                (temporary / RECORD).write_text(text, encoding="utf-8")
+                return record
         except OSError as error:
             raise DisentangleError(
-                f"cannot write {error.filename or self.folder}: {error.strerror}"
+                f"cannot write {error.filename or self.folder}: {error.strerror or error}"
             ) from error
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _replace(folder: Path, new: Path) -> None:
-    """Put `new` where `folder` is; after a kill in between, the next run ends it."""
-    if folder.exists():
-        old = folder.with_name(f"{_OLD}{folder.name}")
-        folder.rename(old)
-        try:
-            new.rename(folder)
-        except BaseException:  # a signal, perhaps
-            if not folder.exists():
-                old.rename(folder)
-            raise
-        shutil.rmtree(old)
-    else:
-        new.rename(folder)
+def _digests(folder: Path) -> dict[str, str]:
+    """Sha256 of each file in a folder, by its path there."""
+    found = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            found[str(path.relative_to(folder))] = digest_of(file)
+    return found
 
 
 def reset_peak_rss() -> None:

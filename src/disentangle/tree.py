@@ -17,6 +17,7 @@ from .interrupt import interruptible
 from .matrices import one_per_row
 from .params import TreeParams
 from .progress import track
+from .saved import Saved, check_membership
 from .threads import in_threads
 
 # Levels of a tree that is saved alone, and of a model, counted from the root.
@@ -74,12 +75,24 @@ def save_chain(chain: ClusterChain, folder: Path) -> None:
         sp.save_npz(folder / _LEVEL.format(d), C)
 
 
-def load_chain(folder: Path) -> ClusterChain:
-    """The chain of a saved tree, or of a saved model, top to leaf."""
-    level = _LEVEL if (folder / _LEVEL.format(0)).exists() else _LEVEL_OF_MODEL
+def load_chain(saved: Saved) -> ClusterChain:
+    """The chain of a saved tree, or of a saved model, top to leaf.
+
+    Raises
+    ------
+    DisentangleError
+        If a file is damaged, or it is no tree.
+    """
+    level = _LEVEL if _LEVEL.format(0) in saved else _LEVEL_OF_MODEL
     # Levels are counted, not listed: as text, 10 sorts before 2.
-    paths = takewhile(Path.exists, (folder / level.format(d) for d in count()))
-    return ClusterChain([sp.load_npz(path).tocsc() for path in paths])
+    names = list(takewhile(saved.__contains__, (level.format(d) for d in count())))
+    if not names:
+        raise saved.damaged(level.format(0), "expected the first level of a tree, found none")
+    chain: list[sp.csc_matrix] = []
+    for name in names:
+        above = chain[-1].shape[0] if chain else 1
+        chain.append(check_membership(saved, name, saved.matrix(name), above))
+    return ClusterChain(chain)
 
 
 def replace_upper_levels(chain: ClusterChain, nr_splits: int) -> ClusterChain:

@@ -6,13 +6,12 @@ import itertools
 import json
 import logging
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -21,11 +20,13 @@ from pecos.xmc import HierarchicalMLModel, MLModel
 from pecos.xmc.base import MLProblem
 from pecos.xmc.xlinear import XLinearModel
 
+from .atomic import scratch
 from .interrupt import interruptible
 from .matrices import one_per_row
 from .memory import UNLIMITED, Budget
-from .params import HINGE, PredictParams, SolverParams
+from .params import HINGE, MAX_HINGE, PredictParams, SolverParams
 from .progress import track
+from .saved import Saved, check_membership
 from .subproblems import assemble, distinct, groups, restrict
 from .threads import in_threads
 
@@ -39,7 +40,9 @@ BYTES_PER_CANDIDATE = 20
 _MATCHED_ROWS = 8192
 # Most children of a cluster that a batch is planned for when nothing is known of the tree.
 _CHILDREN = 64
-_MMAP = "mapped"
+# Where a model has its levels, counted from the root, and what is said of each.
+_LEVEL, _PARAM = "ranker/{}.model", "param.json"
+_POST_PROCESSORS = {f"l{hinge}-hinge" for hinge in range(1, MAX_HINGE + 1)}
 # What PECOS calls a bias that a model has not, or that is a feature.
 _NO_BIAS = -1.0
 _DEFAULTS = SolverParams()
@@ -181,36 +184,102 @@ def _train_labels(
 
 
 def save(model: XLinearModel, folder: Path) -> None:
-    """Save a model in PECOS's own format, for `XLinearModel.load`."""
-    model.save(str(folder))
+    """Save a model in PECOS's own format, for its `XLinearModel.load`, too, into a folder that is there.
+
+    PECOS would make the folder anew if it had been removed meanwhile, as a stopped command's is.
+    """
+    ranker, levels = model.model, model.model.model_chain
+    (folder / "ranker").mkdir()
+    sizes = {"nr_features": ranker.nr_features, "nr_codes": ranker.nr_codes, "nr_labels": ranker.nr_labels}
+    _write_param(folder / _PARAM, model, {})
+    _write_param(
+        folder / "ranker" / _PARAM, ranker, {"model": "HierarchicalMLModel", "depth": len(levels)} | sizes
+    )
+    for d, level in enumerate(levels):
+        place = folder / _LEVEL.format(d)
+        place.mkdir()
+        how = {"bias": level.bias, "pred_kwargs": level.pred_params.to_dict()}
+        _write_param(place / _PARAM, level, {"model": "MLModel"} | _sizes(level.W, level.C) | how)
+        for name in ("W", "C"):
+            sp.save_npz(place / f"{name}.npz", getattr(level, name), compressed=False)
+
+
+def _write_param(path: Path, owner: Any, said: dict[str, Any]) -> None:
+    path.write_text(json.dumps(owner.append_meta(said), indent=1), encoding="utf-8")
+
+
+def _sizes(W: sp.csc_matrix, C: sp.csc_matrix) -> dict[str, int]:
+    return {"nr_labels": C.shape[0], "nr_features": W.shape[0], "nr_codes": C.shape[1]}
+
+
+class _Level(NamedTuple):
+    """A level of a saved model, which is sound."""
+
+    W: sp.csc_matrix
+    C: sp.csc_matrix
+    top_k: int
+    post_processor: str
+
+    @property
+    def pred_kwargs(self) -> dict[str, Any]:
+        return {"only_topk": self.top_k, "post_processor": self.post_processor}
+
+
+def _levels(saved: Saved, without: int = 0) -> Iterator[_Level]:
+    """The levels from the root, but for the last ones, one at a time.
+
+    PECOS follows indices, and adds up sizes, that it never checks: what is not sound would end the process.
+    """
+    names = (f"{_LEVEL.format(d)}/W.npz" for d in itertools.count())
+    depth = len(list(itertools.takewhile(saved.__contains__, names))) - without
+    if depth < 1:
+        raise saved.damaged(_LEVEL.format(0), "expected the levels of a model, found none")
+    n_features, n_above = None, 1
+    for d in range(depth):
+        name = f"{_LEVEL.format(d)}/W.npz"
+        W, C = (saved.matrix(f"{_LEVEL.format(d)}/{one}.npz") for one in ("W", "C"))
+        C = check_membership(saved, f"{_LEVEL.format(d)}/C.npz", C, n_above)
+        n_features, n_above = n_features or W.shape[0], C.shape[0]
+        if W.format != "csc" or W.shape != (n_features, n_above) or n_features < 2:
+            raise saved.damaged(name, f"expected weights of shape {(n_features, n_above)}, found {W.shape}")
+        match saved.read_json(f"{_LEVEL.format(d)}/{_PARAM}"):
+            case {"bias": 1, "pred_kwargs": {"only_topk": int(top_k), "post_processor": str(rule)}} if (
+                rule in _POST_PROCESSORS and 0 < top_k < 2**31
+            ):
+                yield _Level(W, C, top_k, rule)
+            case _:
+                raise saved.damaged(f"{_LEVEL.format(d)}/{_PARAM}", "expected how the level predicts")
 
 
 @contextmanager
-def _view(folder: Path, without: int = 0) -> Iterator[Path]:
-    """A temporary model folder that is the saved model without its last layers, its bias a feature like any.
+def _view(saved: Saved, without: int = 0) -> Iterator[str]:
+    """The path of a folder: the saved model without its last layers, its bias a feature like any.
 
-    Weights are links, so nothing is copied. PECOS's fast predict-only form knows no other way to stop above
-    the leaves; and its kind of that form that is fastest for sparse instances, hash tables, adds a bias
-    before the features and not after them, as all others do, so that sums would differ in their last digits.
+    Weights are links to the files that were checked, so nothing is copied, nor is another file read that has
+    taken the place of one meanwhile. PECOS's fast predict-only form knows no other way to stop above the
+    leaves; and its kind of that form that is fastest for sparse instances, hash tables, adds a bias before
+    the features and not after them, as all others do, so that sums would differ in their last digits.
+
+    The path has no character of a user's in it: PECOS hands some to a shell.
     """
-    ranker = folder / "ranker"
-    whole = json.loads((ranker / "param.json").read_text())
-    depth = whole["depth"] - without
-    levels = [json.loads((ranker / f"{d}.model" / "param.json").read_text()) for d in range(depth)]
-    last = levels[-1]
-    whole |= {"depth": depth, "nr_codes": last["nr_codes"], "nr_labels": last["nr_labels"]}
-    with tempfile.TemporaryDirectory(prefix="view-") as temporary:
-        view = Path(temporary)
+    with ExitStack() as stack:
+        view = stack.enter_context(scratch())
         (view / "ranker").mkdir()
-        (view / "param.json").write_bytes((folder / "param.json").read_bytes())
-        (view / "ranker" / "param.json").write_text(json.dumps(whole))
-        for d, level in enumerate(levels):
-            place = view / "ranker" / f"{d}.model"
+        sizes: list[dict[str, int]] = []
+        for d, level in enumerate(_levels(saved, without)):
+            place = view / _LEVEL.format(d)
             place.mkdir()
             for name in ("W.npz", "C.npz"):
-                os.symlink((ranker / f"{d}.model" / name).resolve(), place / name)
-            (place / "param.json").write_text(json.dumps(level | {"bias": _NO_BIAS}))
-        yield view
+                file = stack.enter_context(saved.pinned(f"{_LEVEL.format(d)}/{name}"))
+                (place / name).symlink_to(file)
+            sizes.append(_sizes(level.W, level.C))
+            said = {"model": "MLModel", "bias": _NO_BIAS, "pred_kwargs": level.pred_kwargs} | sizes[-1]
+            (place / _PARAM).write_text(json.dumps(said))
+        whole = {"model": "HierarchicalMLModel", "depth": len(sizes)} | sizes[-1]
+        (view / "ranker" / _PARAM).write_text(json.dumps(whole))
+        number = os.open(view, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        stack.callback(os.close, number)
+        yield f"/proc/self/fd/{number}"
 
 
 def _with_bias(X: sp.csr_matrix) -> sp.csr_matrix:
@@ -221,64 +290,49 @@ def _with_bias(X: sp.csr_matrix) -> sp.csr_matrix:
     return sp.csr_matrix((values, indices, indptr), shape=(n_instances, n_features + 1))
 
 
-def load_trained(folder: Path) -> XLinearModel:
-    """A saved model as it was trained, to train more of it."""
-    return interruptible(lambda: XLinearModel.load(str(folder)))
+def load_trained(saved: Saved) -> XLinearModel:
+    """A saved model as it was trained, to train more of it.
+
+    Raises
+    ------
+    DisentangleError
+        If it is damaged, or no model.
+    """
+    bias = MLModel.TrainParams().bias
+    levels = [
+        MLModel(W=level.W, C=level.C, bias=bias, pred_params=level.pred_kwargs) for level in _levels(saved)
+    ]
+    return XLinearModel(HierarchicalMLModel(levels))
 
 
-def load(folder: Path) -> XLinearModel:
-    """A saved model, for prediction by `match` and `predict` alone."""
-    return _load(folder)
+def load(saved: Saved) -> XLinearModel:
+    """A saved model, for prediction by `match` and `predict` alone.
+
+    Raises
+    ------
+    DisentangleError
+        If it is damaged, or no model.
+    """
+    return _load(saved)
 
 
-def load_matcher(folder: Path) -> XLinearModel:
+def load_matcher(saved: Saved) -> XLinearModel:
     """A saved model's matcher, the levels above the labels, likewise."""
-    return _load(folder, without=1)
+    return _load(saved, without=1)
 
 
-def _load(folder: Path, without: int = 0) -> XLinearModel:
+def _load(saved: Saved, without: int = 0) -> XLinearModel:
     # Weights in chunks (MSCM): bit-identical to layer-by-layer prediction and many times faster.
     how = {"is_predict_only": True, "weight_matrix_type": "HASH_CHUNKED"}
-    with _view(folder, without) as view:
-        return interruptible(lambda: XLinearModel.load(str(view), **how))
+    with _view(saved, without) as view:
+        return interruptible(lambda: XLinearModel.load(view, **how))
 
 
 def for_prediction(model: XLinearModel) -> XLinearModel:
     """What `load` would give of a model, were it saved."""
-    with tempfile.TemporaryDirectory(prefix="model-") as temporary:
-        save(model, Path(temporary))
-        return load(Path(temporary))
-
-
-def load_mapped(folder: Path) -> XLinearModel:
-    """A saved model for prediction alone, whose weights stay on disk until they are needed.
-
-    The first call writes them beside the model in PECOS's memory-mapped form; where that cannot be, the
-    model is loaded whole.
-    """
-    mapped = folder / _MMAP
-    if not mapped.exists():
-        try:
-            # PECOS ends the process when the disk is full; unpacked, weights take up to four times as much.
-            size = sum(path.stat().st_size for path in folder.rglob("*.npz"))
-            if shutil.disk_usage(folder).free < 4 * size:
-                return load(folder)
-            _map(folder, mapped)
-        except OSError:
-            return load(folder)
-    return XLinearModel.load(str(mapped), is_predict_only=True, lazy_load=True)
-
-
-def _map(folder: Path, mapped: Path) -> None:
-    """Write a model's memory-mapped form, whole or not at all; another process may do the same."""
-    with tempfile.TemporaryDirectory(prefix=".mmap-", dir=folder) as temporary, _view(folder) as view:
-        made = Path(temporary) / _MMAP
-        interruptible(lambda: XLinearModel.compile_mmap_model(str(view), str(made)))
-        try:
-            made.rename(mapped)
-        except OSError:
-            if not mapped.exists():
-                raise
+    with scratch() as temporary:
+        save(model, temporary)
+        return load(Saved(temporary))
 
 
 def n_features(model: XLinearModel) -> int:

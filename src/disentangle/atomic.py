@@ -1,0 +1,262 @@
+"""Files and folders that are made whole or not at all, whatever ends the process."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TextIO
+
+from .errors import DisentangleError
+from .interrupt import undoing
+
+TEMPORARY = ".tmp-"
+_OLD = f"{TEMPORARY}old-"
+# Of folders for a moment, wherever the system has its temporary ones.
+_SCRATCH = "disentangle-"
+
+
+def sync(path: Path) -> None:
+    """Have the disk keep a file's content, or a folder's list of files.
+
+    A power cut may otherwise keep a name without what it names.
+    """
+    number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def _sync_tree(folder: Path) -> None:
+    for place, _, files in os.walk(folder):
+        for file in files:
+            sync(Path(place, file))
+        sync(Path(place))
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name to write a file under, renamed to `path` when it is whole.
+
+    Raises
+    ------
+    DisentangleError
+        If it cannot be written.
+    """
+    # Its own for each process, as two may write the same. Who holds its lock is alive, others left theirs.
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
+    try:
+        for left in path.parent.glob(f"{TEMPORARY}*-{_escaped(path.name)}"):
+            _remove_if_free(left)
+        with (
+            undoing(lambda: temporary.unlink(missing_ok=True), temporary.touch),
+            temporary.open("rb") as mine,
+        ):
+            fcntl.flock(mine, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield temporary
+            sync(temporary)
+            temporary.replace(path)
+        sync(path.parent)
+    except OSError as error:
+        raise DisentangleError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _escaped(name: str) -> str:
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
+
+
+def _remove_if_free(left: Path) -> None:
+    """Remove a temporary file or folder unless a process that is alive holds its lock."""
+    with suppress(OSError):
+        number = os.open(left, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            remove(left)
+        finally:
+            os.close(number)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or a folder with what is in it, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """An empty folder for a moment, in the system's temporary one, without what killed processes left there.
+
+    Raises
+    ------
+    DisentangleError
+        If there can be none.
+    """
+    try:
+        places = Path(tempfile.gettempdir())
+        for left in places.glob(f"{_SCRATCH}{os.getuid()}-*"):
+            if left.lstat().st_uid == os.getuid():
+                _remove_if_free(left)
+        folder = Path(tempfile.mkdtemp(prefix=f"{_SCRATCH}{os.getuid()}-"))
+        number = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise DisentangleError(f"cannot make a temporary folder (TMPDIR names where): {error}") from error
+    try:
+        with undoing(lambda: remove(folder)):
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield folder
+    finally:
+        os.close(number)
+
+
+@contextmanager
+def making(folder: Path, record: str) -> Iterator[Path]:
+    """An empty folder to be filled, which takes the place of `folder` when it is whole.
+
+    One process at a time may make it.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it is a link, what that points to is replaced.
+    record : str
+        The file that is written last.
+
+    Yields
+    ------
+    Path
+        Beside `folder`, so that neither a failure nor a kill leaves a half-written one in its place.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    folder = Path(os.path.realpath(folder))
+    temporary, old = _beside(folder)
+    settle(folder, record)
+    with undoing(lambda: settle(folder, record), lambda: temporary.mkdir(parents=True)):
+        yield temporary
+        _sync_tree(temporary)
+        if folder.exists():
+            folder.rename(old)
+        temporary.rename(folder)
+        sync(folder.parent)
+
+
+def _beside(folder: Path) -> tuple[Path, Path]:
+    """Where a folder is made, and where its forerunner is while they change places."""
+    return folder.with_name(f"{TEMPORARY}{folder.name}"), folder.with_name(f"{_OLD}{folder.name}")
+
+
+def settle(folder: Path, record: str) -> None:
+    """Finish the replacing of a folder that something has interrupted, or undo it."""
+    temporary, old = _beside(folder)
+    if (temporary / record).exists() and not folder.exists():
+        temporary.rename(folder)
+    remove(temporary)
+    if os.path.lexists(old):
+        remove(old) if folder.exists() else old.rename(folder)
+
+
+def publish(made: Path, folder: Path) -> None:
+    """Give a folder that is whole its name, under which there is none.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written, or there is one by now.
+    """
+    _sync_tree(made)
+    made.rename(folder)
+    sync(folder.parent)
+
+
+@contextmanager
+def workspace(folder: Path, record: str) -> Iterator[None]:
+    """Hold a results folder for one run at a time, and clear what a killed run left half-written.
+
+    Raises
+    ------
+    DisentangleError
+        If the folder cannot be made or another run holds it.
+    """
+    with _locked(folder, ".lock"):
+        for left in list(folder.rglob(f"{TEMPORARY}*")):
+            if left.is_dir():
+                settle(left.with_name(left.name.removeprefix(_OLD).removeprefix(TEMPORARY)), record)
+            else:
+                _remove_if_free(left)
+        yield
+
+
+@contextmanager
+def claim(folder: Path) -> Iterator[Path]:
+    """Hold the name of a folder that is to be made whole or not at all, beside others that are left alone.
+
+    Yields
+    ------
+    Path
+        Where to make it, for `publish`: an own name beside `folder`, not there yet, cleared whatever happens.
+
+    Raises
+    ------
+    DisentangleError
+        As `workspace`.
+    """
+    temporary = _beside(folder)[0]
+    lock = folder.with_name(f".{folder.name}.lock")
+    is_new = not folder.parent.exists()
+
+    def clear() -> None:
+        remove(temporary)
+        lock.unlink(missing_ok=True)
+        with suppress(OSError):
+            if is_new and not any(folder.parent.iterdir()):
+                folder.parent.rmdir()
+
+    with _locked(lock.parent, lock.name), undoing(clear):
+        remove(temporary)
+        yield temporary
+
+
+def _open_lock(path: Path) -> TextIO:
+    """A file that nobody else holds; one that was removed meanwhile protects nothing, so it is made anew."""
+    while True:
+        lock = path.open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                return lock
+        except BaseException:
+            lock.close()
+            raise
+        lock.close()
+
+
+@contextmanager
+def _locked(folder: Path, name: str) -> Iterator[None]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = _open_lock(folder / name)
+    except BlockingIOError as error:
+        raise DisentangleError(
+            f"another run is at work in {folder} ({name} is held): wait for it or stop it"
+        ) from error
+    except OSError as error:
+        raise DisentangleError(f"cannot write to {folder}: {error.strerror}") from error
+    with lock:
+        yield
