@@ -63,6 +63,10 @@ def run(command: Callable[[], T]) -> T:
 def _stop(number: int) -> NoReturn:
     for other in _SIGNALS:
         signal.signal(other, signal.SIG_IGN)
+    stderr = -1
+    with suppress(OSError):  # the command, which still runs, has nothing to say any more
+        stderr = os.dup(2)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     _beginning.acquire()
     # Twice: the command still runs, and may have written between two steps of the first time.
     for undo in [*reversed(_undos.values())] * 2:
@@ -70,9 +74,9 @@ def _stop(number: int) -> NoReturn:
             undo()
     sentence = b"stopped; what is finished is kept, run the same command again\n"
     with suppress(OSError):  # nobody may read it, or be able to
-        show_cursor = b"\r\x1b[2K\x1b[?25h" if os.isatty(2) else b""
-        if select.select([], [2], [], 0)[1]:
-            os.write(2, show_cursor + sentence)
+        show_cursor = b"\r\x1b[2K\x1b[?25h" if stderr >= 0 and os.isatty(stderr) else b""
+        if stderr >= 0 and select.select([], [stderr], [], 0)[1]:
+            os.write(stderr, show_cursor + sentence)
     os._exit(128 + number)
 
 

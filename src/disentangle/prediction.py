@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import logging
 import sys
@@ -25,6 +26,7 @@ from .predictor import PREDICTOR_FILE, Predictor
 from .readers import read_texts
 from .saved import Saved
 from .tfidf import VECTORIZER_FILE, Vectorizer
+from .xlinear import FEW
 
 logger = logging.getLogger(__name__)
 
@@ -219,13 +221,16 @@ def run_predict(
     if out is not None and out == source:
         raise DisentangleError(f"--out must be another file than --input, got {out} twice")
     evaluation = choose(base, variant)
-    predictor = Predictor.load(evaluation)
+    predictor = Predictor.read(evaluation)
     if k > (most := min(voice.predict.top_k for voice in predictor.voices)):
         raise DisentangleError(f"k must be at most the models' top_k ({most}), got {k}")
     _say_what_changed(predictor.saved, data_folder)
     names = components.label_names(predictor.saved.folder, predictor.n_labels)
     with progress.stage("predict"), writer(out, predictor.n_labels, names) as write:
-        n = predict(predictor, features(source, predictor.saved), k, threads, budget, write)
+        blocks = features(source, predictor.saved)
+        first = list(itertools.islice(blocks, 2))
+        predictor.load_models(for_few=len(first) < 2 and first[0].shape[0] <= FEW)
+        n = predict(predictor, itertools.chain(first, blocks), k, threads, budget, write)
     if out is not None:
         record = {
             "job": "predict",

@@ -17,7 +17,7 @@ from . import xlinear
 from .errors import DisentangleError
 from .memory import UNLIMITED, Budget
 from .metrics import candidates_of
-from .overlap import Overlap, load_overlap
+from .overlap import OVERLAP_FILE, Overlap, load_overlap
 from .params import CHOICES, PredictParams
 from .pseudo import best_labels
 from .saved import Saved
@@ -79,6 +79,19 @@ class Predictor:
         Raises
         ------
         DisentangleError
+            As `read` and `load_models`.
+        """
+        predictor = cls.read(folder)
+        predictor.load_models()
+        return predictor
+
+    @classmethod
+    def read(cls, folder: Path) -> Predictor:
+        """Read what `save` wrote; the models are yet to be loaded, and must be the same then.
+
+        Raises
+        ------
+        DisentangleError
             If a file is missing or damaged, or a model that it names is not there or another by now.
         """
         saved, _ = Saved.at(folder)
@@ -91,18 +104,30 @@ class Predictor:
             raise
         except (ValueError, TypeError, KeyError) as error:
             raise saved.damaged(PREDICTOR_FILE, error) from error
-        predictor = cls(voices, saved)
-        if (
-            len({(voice.overlap.n_labels, xlinear.n_features(model)) for voice, model in predictor._pairs()})
-            > 1
-        ):
-            raise saved.damaged(
-                PREDICTOR_FILE, "expected models of the same features and labels, found others"
-            )
-        return predictor
+        return cls(voices, saved)
 
-    def _pairs(self) -> Iterator[tuple[Voice, Any]]:
-        return zip(self.voices, self._models, strict=True)
+    def load_models(self, for_few: bool = False) -> None:
+        """Load the models; predicting does it where it has not been done.
+
+        Parameters
+        ----------
+        for_few : bool
+            Whether they are for at most `xlinear.FEW` instances: sooner there, with the same results.
+
+        Raises
+        ------
+        DisentangleError
+            If one is damaged, another by now, or of other features or labels.
+        """
+        self._models = tuple(xlinear.load(voice.saved, for_few) for voice in self.voices)
+        for voice, model in zip(self.voices, self._models, strict=True):
+            overlap = voice.overlap
+            if (len(overlap.original), overlap.n_clusters) != xlinear.n_labels_and_clusters(model):
+                raise voice.saved.damaged(
+                    OVERLAP_FILE, "expected the copies and clusters of the model beside it"
+                )
+            if (overlap.n_labels, xlinear.n_features(model)) != (self.n_labels, self.n_features):
+                raise self.saved.damaged(PREDICTOR_FILE, "expected models of the same features and labels")
 
     def save(self, folder: Path) -> None:
         """Write which models it is made of, by their places relative to `folder`."""
