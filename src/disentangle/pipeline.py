@@ -12,11 +12,11 @@ from typing import Any
 
 import scipy.sparse as sp
 
-from . import catalog, components, data, figures, matrices, report, stages
+from . import catalog, components, data, figures, matrices, places, report, stages
 from .comparison import Comparison, Overlapped, Settings, Variant, load_matching
 from .ensemble import Ensemble
 from .errors import DisentangleError
-from .params import ARCHIVE, DEFAULT_PRESET, BinParams
+from .params import ARCHIVE, DEFAULT_PRESET, BinParams, Limits
 from .stages import Stage
 
 logger = logging.getLogger(__name__)
@@ -64,6 +64,10 @@ class Job:
     def source(self) -> data.Source:
         """The dataset, not loaded yet; a known one that is not there is fetched."""
         self.settings.validate()
+        data.check_name(self.data_dir, self.dataset)
+        folder = self.data_dir / self.dataset
+        for option, results in (("--model-dir", self.model_dir), ("--binned-dir", self.binned_dir)):
+            places.check_apart(option, results / self.dataset, [folder])
         if catalog.is_missing(self.data_dir, self.dataset):
             catalog.get(self.data_dir, self.dataset, self.mirror)
         source = data.source(self.data_dir, self.dataset)
@@ -147,6 +151,30 @@ def _report_base(job: Job, base: Comparison, runs: list[dict[str, Any]]) -> dict
     return job.report("base", runs[-1], sizes=base.load.ensure()["results"], runs=runs)
 
 
+def _ways_to_bin(job: Job, levels: list[int] | None, bin_sizes: list[int], plural: str) -> list[BinParams]:
+    """All combinations; without levels, the default one or the highest of a tree that has not as many.
+
+    `plural` ends the names of the options that set them.
+
+    Raises
+    ------
+    DisentangleError
+        If the tree has no such level, or would be a single cluster.
+    """
+    default = BinParams().level_from_leaf
+    ways = [BinParams(level, size) for level in levels or [default] for size in bin_sizes]
+    for params in ways:
+        params.validate(plural)
+    n_labels = data.sizes_in(job.data_dir / job.dataset)["n_labels"]
+    highest = job.settings.tree.n_levels(n_labels) - 1
+    if levels is None and highest < default:
+        logger.info("labels are binned at level %d, the highest of this tree, not at %d", highest, default)
+        return [replace(params, level_from_leaf=highest) for params in ways]
+    for params in ways:
+        Limits(0, highest).check(f"level{plural}", params.level_from_leaf)
+    return ways
+
+
 class Binned:
     """The comparison on binned labels, for one way to bin.
 
@@ -159,7 +187,6 @@ class Binned:
     """
 
     def __init__(self, job: Job, base: Comparison, params: BinParams) -> None:
-        params.validate()
         self.base = base
         self.params = params
         self.data_folder = job.data_dir / job.dataset
@@ -222,14 +249,16 @@ def _workspaces(*folders: Path) -> Iterator[None]:
         yield
 
 
-def run_binned(job: Job, grid: list[BinParams]) -> dict[str, Any]:
+def run_binned(job: Job, levels: list[int] | None, bin_sizes: list[int]) -> dict[str, Any]:
     """XR-Linear beside its overlap on binned labels: the paper's Figure 2.
 
     Parameters
     ----------
     job : Job
-    grid : list of BinParams
-        Ways to bin, each compared and drawn; several are drawn against one another as well.
+    levels : list of int or None
+        Levels above the leaves to bin at; None for the paper's, or the highest of a tree with fewer.
+    bin_sizes : list of int
+        Labels per bin. Each combination is compared and drawn; several are drawn against one another as well.
 
     Returns
     -------
@@ -243,6 +272,7 @@ def run_binned(job: Job, grid: list[BinParams]) -> dict[str, Any]:
     """
     job.one_variant("binned")
     base = job.base()
+    grid = _ways_to_bin(job, levels, bin_sizes, "s")
     ways = [Binned(job, base, params) for params in grid]
     folder = job.folder("binned")
     with _workspaces(folder, job.binned_dir / job.dataset):
@@ -254,7 +284,9 @@ def run_binned(job: Job, grid: list[BinParams]) -> dict[str, Any]:
         return job.report("binned", runs[-1], params=bins, runs=runs)
 
 
-def run_metric(job: Job, kind: str | None, params: BinParams) -> dict[str, Any]:
+def run_metric(
+    job: Job, kind: str | None, level: int | None = None, bin_size: int = BinParams.bin_size
+) -> dict[str, Any]:
     """How well the overlap's copies of a label separate its components.
 
     Parameters
@@ -263,8 +295,9 @@ def run_metric(job: Job, kind: str | None, params: BinParams) -> dict[str, Any]:
     kind : {"natural", "binned"} or None
         The dataset's own components and the base job's overlap, or binned labels and theirs; None takes
         the dataset's own where it has them.
-    params : BinParams
-        How to bin; ignored for natural components.
+    level : int or None
+        As in `run_binned`; ignored for natural components, like `bin_size`.
+    bin_size : int
 
     Returns
     -------
@@ -278,7 +311,7 @@ def run_metric(job: Job, kind: str | None, params: BinParams) -> dict[str, Any]:
     """
     variant = job.one_variant("metric")
     if variant.params.n_copies < 2:
-        raise DisentangleError("n_copies must be at least 2 to have copies to score, got 1")
+        raise DisentangleError("--n-copies must be at least 2 to have copies to score, got 1")
     base = job.base()
     folder = job.folder("metric")
     if kind is None:
@@ -291,6 +324,7 @@ def run_metric(job: Job, kind: str | None, params: BinParams) -> dict[str, Any]:
             # The whole base job, so that its report tells of the models that are scored.
             _report_base(job, base, base.runs())
             return _score(job, comparison, where, name, {})
+    (params,) = _ways_to_bin(job, None if level is None else [level], [bin_size], "")
     binned = Binned(job, base, params)
     where = binned.bins.folder
     with _workspaces(folder, job.folder("binned"), where.parent):

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import scipy.sparse as sp
 
-from . import components, npz, progress, stages
+from . import components, npz, places, progress, stages
 from .errors import DisentangleError
 from .matrices import load_sparse
 from .memory import Budget
 from .predictor import PREDICTOR_FILE, Predictor
 from .readers import read_texts
+from .terminal import printable
 from .tfidf import VECTORIZER_FILE, Vectorizer
+
+logger = logging.getLogger(__name__)
 
 INPUTS, OUTPUTS = (".npz", ".txt", ".jsonl"), (".npz", ".tsv", ".jsonl")
 # Takes the number of the first instance, and labels and scores of some, best first, -1 for none.
@@ -51,7 +56,7 @@ def load(base: Path, variant: str, is_mapped: bool) -> Predictor:
     return Predictor.load(known[variant], is_mapped)
 
 
-def features(source: Path | list[str], data_folder: Path) -> Iterator[sp.csr_matrix]:
+def features(source: Path | list[str], data_folder: Path, n_features: int) -> Iterator[sp.csr_matrix]:
     """Features of instances, in blocks.
 
     Parameters
@@ -60,20 +65,21 @@ def features(source: Path | list[str], data_folder: Path) -> Iterator[sp.csr_mat
         A matrix (.npz), texts, one a line (.txt), objects with a "text" (.jsonl); or texts themselves.
     data_folder : Path
         Of the dataset, whose vectorizer texts need.
+    n_features : int
+        As many as the model takes.
 
     Raises
     ------
     DisentangleError
-        If a file is missing, damaged or of another kind, or there is no vectorizer.
+        If a file is missing, damaged or of another kind or width, or there is no vectorizer.
     """
     blocks: Iterable[list[str]] = [source] if isinstance(source, list) else []
     if isinstance(source, Path):
-        if source.suffix not in INPUTS:
-            raise DisentangleError(f"--input must end in {', '.join(INPUTS)}, got {source}")
         if source.suffix == ".npz":
             X = load_sparse(source)
             if X.shape[0] == 0:
                 raise DisentangleError(f"{source} is empty: its shape is {X.shape}")
+            _check_width(source, X.shape[1], n_features)
             yield X
             return
         blocks = read_texts(source, is_json=source.suffix == ".jsonl")
@@ -81,6 +87,7 @@ def features(source: Path | list[str], data_folder: Path) -> Iterator[sp.csr_mat
     if not path.is_file():
         raise DisentangleError(f"texts need {path}, which an import of texts leaves; found no such file")
     vectorizer = Vectorizer.load(path)
+    _check_width(path, len(vectorizer.terms), n_features)
     is_empty = True
     for block in blocks:
         is_empty = False
@@ -89,41 +96,74 @@ def features(source: Path | list[str], data_folder: Path) -> Iterator[sp.csr_mat
         raise DisentangleError(f"{source} is empty: expected a text a line")
 
 
+def _check_width(path: Path, found: int, expected: int) -> None:
+    if found != expected:
+        raise DisentangleError(f"{path}: expected {expected} features, as the model has, got {found}")
+
+
 def predict(
     predictor: Predictor, blocks: Iterable[sp.csr_matrix], k: int, threads: int, budget: Budget, write: Write
-) -> int:
-    """Write the `k` best labels of each instance; return how many instances there were.
+) -> tuple[int, int]:
+    """Write the `k` best labels of each instance; those without features get none.
+
+    Returns
+    -------
+    tuple of int
+        How many instances there were, and how many without features.
+    """
+    n = n_empty = 0
+    for X in blocks:
+        is_empty = np.diff(X.indptr) == 0
+        start = n
+        for labels, scores in predictor.best(X, k, threads, budget):
+            rows = is_empty[n - start : n - start + len(labels)]
+            write(n, np.where(rows[:, None], -1, labels), scores)
+            n += len(labels)
+        n_empty += int(is_empty.sum())
+    return n, n_empty
+
+
+def check_out(out: Path, read: Iterable[Path]) -> None:
+    """Refuse a file that no labels can be written to, or whose writing, or its record's, would cost others.
 
     Raises
     ------
     DisentangleError
-        If the features are not as many as the model's.
+        If it is of no known kind, or as `places.check_file`.
     """
-    n = 0
-    for X in blocks:
-        if X.shape[1] != predictor.n_features:
-            raise DisentangleError(f"expected {predictor.n_features} features, got {X.shape[1]}")
-        for labels, scores in predictor.best(X, k, threads, budget):
-            write(n, labels, scores)
-            n += len(labels)
-    return n
+    if out.suffix not in OUTPUTS:
+        raise DisentangleError(f"--out must end in {', '.join(OUTPUTS)}, got {out}")
+    for path in (out, _record_of(out)):
+        places.check_file("--out" if path == out else "the record of --out", path, read)
+
+
+def _record_of(out: Path) -> Path:
+    return out.with_name(f"{out.name}.json")
 
 
 @contextmanager
 def writer(out: Path | None, n_labels: int, names: list[str]) -> Iterator[Write]:
     """What writes labels to a file, whole or not at all, or to standard output as tab-separated lines.
 
+    Parameters
+    ----------
+    out : Path or None
+        One that `check_out` accepts.
+    n_labels : int
+    names : list of str
+        Of the labels; written as they are, but for control characters on a terminal.
+
     Raises
     ------
     DisentangleError
-        If the file is of no known kind or cannot be written.
+        If it cannot be written.
     """
     if out is None:
-        yield _tsv(sys.stdout, names)
+        with _standard_output() as text:
+            is_shown = text.isatty()
+            yield _tsv(text, [printable(name) for name in names] if is_shown else names)
         return
-    if out.suffix not in OUTPUTS:
-        raise DisentangleError(f"--out must end in {', '.join(OUTPUTS)}, got {out}")
-    with stages.replacing(out) as temporary:
+    with stages.replacing(places.real(out)) as temporary:
         if out.suffix == ".npz":
             with npz.Writer(temporary) as file:
                 yield lambda _, labels, scores: file.append(_matrix(labels, scores, n_labels))
@@ -131,6 +171,22 @@ def writer(out: Path | None, n_labels: int, names: list[str]) -> Iterator[Write]
         else:
             with temporary.open("w", encoding="utf-8", newline="") as text:
                 yield (_tsv if out.suffix == ".tsv" else _json_lines)(text, names)
+
+
+@contextmanager
+def _standard_output() -> Iterator[TextIO]:
+    """Standard output, in UTF-8 where it is no terminal: what reads it need not know this place's locale."""
+    if sys.stdout is None:
+        raise DisentangleError("standard output is closed: name a file with --out")
+    if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
+        sys.stdout.reconfigure(encoding="utf-8")
+    try:
+        yield sys.stdout
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise DisentangleError(f"cannot write to standard output: {error.strerror}") from error
 
 
 def _matrix(labels: np.ndarray, scores: np.ndarray, n_labels: int) -> sp.csr_matrix:
@@ -185,18 +241,25 @@ def run_predict(
     Raises
     ------
     DisentangleError
-        As `load`, `features`, `predict` and `writer`.
+        As `check_out`, `load`, `features` and `writer`.
     """
     start = time.perf_counter()
+    if isinstance(source, Path) and source.suffix not in INPUTS:
+        raise DisentangleError(f"--input must end in {', '.join(INPUTS)}, got {source}")
+    if out is not None:
+        check_out(out, [data_folder, base, *([source] if isinstance(source, Path) else [])])
     # What is mapped is not counted before it is read: under a limit weights are loaded at once.
     predictor = load(base, variant, is_mapped=budget.limit is None)
     if k > (most := min(voice.predict.top_k for voice in predictor.voices)):
-        raise DisentangleError(f"k must be at most the models' top_k ({most}), got {k}")
-    if out is not None and out == source:
-        raise DisentangleError(f"--out must be another file than --input, got {out} twice")
+        raise DisentangleError(f"--k must be at most the models' --top-k ({most}), got {k}")
     names = components.label_names(data_folder, predictor.n_labels)
     with progress.stage("predict"), writer(out, predictor.n_labels, names) as write:
-        n = predict(predictor, features(source, data_folder), k, threads, budget, write)
+        X = features(source, data_folder, predictor.n_features)
+        n, n_empty = predict(predictor, X, k, threads, budget, write)
+    if n_empty:
+        is_text = isinstance(source, list) or source.suffix != ".npz"
+        what = ("texts", "known word") if is_text else ("instances", "features")
+        logger.warning("note: %s of %s %s have no %s: no labels for them", f"{n_empty:,}", f"{n:,}", *what)
     if out is not None:
         record = {
             "job": "predict",
@@ -204,11 +267,12 @@ def run_predict(
             "input": str(source) if isinstance(source, Path) else "--text",
             "k": k,
             "n_instances": n,
+            "n_without_features": n_empty,
             "seconds": round(time.perf_counter() - start, 3),
             "peak_rss_mib": stages.peak_rss_mib(),
             "threads": threads,
             "versions": stages.versions(),
             "machine": stages.machine(),
         }
-        stages.write_json(out.with_name(f"{out.name}.json"), record)
+        stages.write_json(places.real(_record_of(out)), record)
     return n
