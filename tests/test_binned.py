@@ -91,9 +91,9 @@ def test_without_a_base_run_the_bins_are_the_same(
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("--bin-sizes", "1"), "bin_size must be at least 2, got 1"),
-        (("--levels", "-1"), "level_from_leaf must be at least 0, got -1"),
-        (("--levels", "9"), r"level_from_leaf must be in 0..\d for this tree, got 9"),
+        (("--bin-sizes", "1"), "--bin-sizes must be at least 2, got 1"),
+        (("--levels", "-1"), "--levels must be at least 0, got -1"),
+        (("--levels", "9"), r"--levels must be at most \d, got 9"),
         (("--levels", "a,b"), "argument --levels: expected numbers separated by commas, got 'a,b'"),
     ],
 )

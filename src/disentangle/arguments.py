@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from .params import ARCHIVE
 
-_SHOWN = 200  # characters of a refusal
+_SHOWN = 1000  # characters of a refusal
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):

@@ -54,7 +54,7 @@ def add_predict(commands: argparse._SubParsersAction) -> None:
 
 def _predict(args: argparse.Namespace) -> None:
     limit_threads(args.threads)
-    at_least("k", args.k, 1)
+    at_least("--k", args.k, 1)
     from . import data, prediction, progress
     from .memory import Budget
 

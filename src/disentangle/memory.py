@@ -53,7 +53,7 @@ class Budget:
         """
         if gibibytes is None:
             return cls()
-        Limits(0.0, _MOST_GIB, is_open=True).check("max_memory", gibibytes)
+        Limits(0.0, _MOST_GIB, is_open=True).check("--max-memory", gibibytes)
         return cls(int(gibibytes * 2**30))
 
     def require(self, needed: int, what: str) -> None:

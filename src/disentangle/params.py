@@ -46,17 +46,21 @@ class Limits:
     is_open: bool = False
 
     def check(self, name: str, value: Any) -> None:
-        """Raise DisentangleError, with the option of that name, unless `value` is in the range."""
+        """Raise DisentangleError, with this name, unless `value` is in the range."""
         kind, what = (Integral, "an integer") if isinstance(self.low, int) else (Real, "a number")
-        if not isinstance(value, kind) or math.isnan(number := float(value)):
+        is_number = isinstance(value, kind) and value == value  # NaN is not
+        if not is_number:
             rule = what
-        elif number < self.low or (self.is_open and number == self.low):
+        elif value < self.low or (self.is_open and value == self.low):
             rule = f"{'above' if self.is_open else 'at least'} {self.low:.10g}"
-        elif number > self.high:
+        elif value > self.high:
             rule = f"at most {self.high:.10g}"
         else:
             return
-        raise DisentangleError(f"{option(name)} must be {rule}, got {value}")
+        found = str(value)
+        raise DisentangleError(
+            f"{name} must be {rule}, got {found if len(found) <= 40 else f'{found[:37]}...'}"
+        )
 
 
 def option(name: str) -> str:
@@ -82,7 +86,7 @@ def check_limits(params: Any) -> None:
     for one in fields(params):
         value = getattr(params, one.name)
         if "limits" in one.metadata and not (value is None and one.default is None):
-            one.metadata["limits"].check(one.name, value)
+            one.metadata["limits"].check(option(one.name), value)
 
 
 @dataclass(frozen=True)
@@ -312,8 +316,8 @@ class BinParams:
 
     def validate(self, plural: str = "") -> None:
         """`plural` ends the names of options that take several."""
-        at_least(f"level{plural}", self.level_from_leaf, 0)
-        at_least(f"bin_size{plural}", self.bin_size, 2)
+        at_least(f"--level{plural}", self.level_from_leaf, 0)
+        at_least(f"--bin-size{plural}", self.bin_size, 2)
 
     def name(self) -> str:
         """Name of the folder of what is made with these."""

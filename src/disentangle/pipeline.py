@@ -171,7 +171,7 @@ def _ways_to_bin(job: Job, levels: list[int] | None, bin_sizes: list[int], plura
         logger.info("labels are binned at level %d, the highest of this tree, not at %d", highest, default)
         return [replace(params, level_from_leaf=highest) for params in ways]
     for params in ways:
-        Limits(0, highest).check(f"level{plural}", params.level_from_leaf)
+        Limits(0, highest).check(f"--level{plural}", params.level_from_leaf)
     return ways
 
 

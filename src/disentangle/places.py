@@ -9,6 +9,9 @@ from pathlib import Path
 
 from .errors import DisentangleError
 
+# Of the 255 bytes of a file system some are for the temporary name.
+_LONGEST = 200
+
 
 def check_file(option: str, out: Path, read: Iterable[Path]) -> Path:
     """Refuse a file to write that cannot be one, or that is, lies in or shares its content with what is read.
@@ -31,6 +34,9 @@ def check_file(option: str, out: Path, read: Iterable[Path]) -> Path:
     DisentangleError
         If it is no file, its folder is not there or cannot be written, or it is among what is read.
     """
+    if len(os.fsencode(out.name)) > _LONGEST:
+        start = f"{out.name[:37]}..."
+        raise DisentangleError(f"{option} must have a name of at most {_LONGEST} bytes, got {start}")
     must = f"{option} must be a file or not there yet"
     try:
         if (found := _mode(out)) is None and out.is_symlink():
@@ -72,7 +78,7 @@ def check_apart(option: str, out: Path, read: Iterable[Path]) -> None:
     for source in read:
         if place == real(source) or (same and same == _identity(source)):
             raise DisentangleError(f"{option} must be another place than {source}, got {out}")
-        if source.is_dir():
+        if os.path.isdir(source):  # False also for a name too long for a file system
             if place.is_relative_to(real(source)):
                 raise DisentangleError(f"{option} must lie outside {source}, got {out}")
             if same and same in map(_identity, _files(source)):

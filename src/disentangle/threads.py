@@ -17,7 +17,7 @@ _MAX_THREADS = 256
 
 def check_threads(threads: int) -> None:
     """Raise DisentangleError unless there may be so many threads."""
-    Limits(1, max(_MAX_THREADS, os.cpu_count() or 1)).check("threads", threads)
+    Limits(1, max(_MAX_THREADS, os.cpu_count() or 1)).check("--threads", threads)
 
 
 def limit_threads(threads: int) -> None:
