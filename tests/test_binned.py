@@ -93,7 +93,7 @@ def test_without_a_base_run_the_bins_are_the_same(
     [
         (("--bin-sizes", "1"), "--bin-sizes must be at least 2, got 1"),
         (("--levels", "-1"), "--levels must be at least 0, got -1"),
-        (("--levels", "9"), r"--levels must be at most \d, got 9"),
+        (("--levels", "9"), r"--levels must be at most \d, the highest level of this tree, got 9"),
         (("--levels", "a,b"), "argument --levels: expected numbers separated by commas, got 'a,b'"),
     ],
 )

@@ -16,7 +16,7 @@ from . import catalog, components, data, figures, matrices, places, report, stag
 from .comparison import Comparison, Overlapped, Settings, Variant, load_matching
 from .ensemble import Ensemble
 from .errors import DisentangleError
-from .params import ARCHIVE, DEFAULT_PRESET, BinParams, Limits
+from .params import ARCHIVE, DEFAULT_PRESET, BinParams
 from .stages import Stage
 
 logger = logging.getLogger(__name__)
@@ -171,7 +171,11 @@ def _ways_to_bin(job: Job, levels: list[int] | None, bin_sizes: list[int], plura
         logger.info("labels are binned at level %d, the highest of this tree, not at %d", highest, default)
         return [replace(params, level_from_leaf=highest) for params in ways]
     for params in ways:
-        Limits(0, highest).check(f"--level{plural}", params.level_from_leaf)
+        if params.level_from_leaf > highest:
+            raise DisentangleError(
+                f"--level{plural} must be at most {highest}, the highest level of this tree, "
+                f"got {params.level_from_leaf}"
+            )
     return ways
 
 
@@ -219,6 +223,10 @@ class Binned:
             chain = tree.build_chain(dataset.X_trn, dataset.Y_trn.tocsc(), settings.tree, settings.threads)
         clusters = tree.clusters_at_level(chain, self.params.level_from_leaf)
         bins = binning.make_bins(clusters, self.params.bin_size, settings.tree.seed)
+        try:
+            settings.tree.n_levels(int(bins.max()) + 1)
+        except DisentangleError as error:
+            raise DisentangleError(f"{self.params.name()} of {len(bins)} labels has {error}") from None
         names = components.label_names(self.data_folder, len(bins))
         for part, Y in (("trn", dataset.Y_trn), ("tst", dataset.Y_tst)):
             sp.save_npz(out / f"Y.{part}.npz", binning.bin_labels(Y, bins))

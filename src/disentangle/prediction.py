@@ -178,8 +178,11 @@ def _standard_output() -> Iterator[TextIO]:
     """Standard output, in UTF-8 where it is no terminal: what reads it need not know this place's locale."""
     if sys.stdout is None:
         raise DisentangleError("standard output is closed: name a file with --out")
-    if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
-        sys.stdout.reconfigure(encoding="utf-8")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        if sys.stdout.isatty():
+            sys.stdout.reconfigure(errors="replace")
+        else:
+            sys.stdout.reconfigure(encoding="utf-8")
     try:
         yield sys.stdout
         sys.stdout.flush()
