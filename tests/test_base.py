@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from conftest import ROOT, SHARED, Command
+from conftest import ROOT, SHARED, Command, save_dataset
 from pecos.xmc.xlinear import XLinearModel
 
 from disentangle import data, features, metrics, negatives, tree, xlinear
@@ -574,6 +574,17 @@ def test_mistakes_in_a_grid(disentangle: Command, verbs: Path, grid: str, messag
     assert re.search(message, result.stderr.splitlines()[-1])
 
 
+@pytest.mark.parametrize("n", [1, 3, 50])
+def test_too_few_training_instances_for_a_sweep(disentangle: Command, tmp_path: Path, n: int):
+    # One instance alone has labels: one of the two parts is without, whatever is drawn.
+    Y = sp.csr_matrix((np.ones(3, np.float32), ([0, 0, 0], [0, 1, 2])), shape=(n, 3))
+    X = sp.csr_matrix(np.ones((n, 2), np.float32))
+    save_dataset(tmp_path / "data" / "few", X_trn=X, Y_trn=Y, X_tst=X, Y_tst=Y)
+    result = disentangle("sweep", "few", "--data-dir", "data", "--max-leaf-size", "2")
+    assert result.returncode == 2
+    assert "too few training instances to set a fifth of them apart" in result.stderr.splitlines()[-1]
+
+
 def test_changed_data_redo_everything(base: Command, verbs: Path, finished: Path, tmp_path: Path):
     model_dir, data_dir = tmp_path / "copy", tmp_path / "data"
     shutil.copytree(finished, model_dir)
@@ -757,6 +768,7 @@ def test_help_needs_no_heavy_import(disentangle: Command):
     result = disentangle("base", "--help")
     assert result.returncode == 0
     assert "--n-copies" in result.stdout
+    assert not re.search(r"default:\s+(True|False|None|\[)", result.stdout)
     code = "import sys, disentangle.cli; print([m for m in ('numpy', 'rich', 'pecos') if m in sys.modules])"
     env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     imported = subprocess.run(

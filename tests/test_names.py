@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, run_disentangle
+from conftest import ROOT
 
 from disentangle import checks, components, exporting
 from disentangle.errors import DisentangleError
@@ -243,20 +243,3 @@ def test_a_check_tells_names_that_look_alike(place: Path):
     assert components.look("Straße\u00ad X\ufe0f") == components.look("STRASSEx")
     assert components.look("a_b") != components.look("ab")
     assert components.look("\U0001fae9") != components.look("\U0001f60a")
-
-
-def test_texts_without_a_known_word_get_no_labels(place: Path):
-    tree = ("--nr-splits", "4", "--max-leaf-size", "5")
-    ended = run_disentangle(place, "base", "named", *tree)
-    assert ended.returncode == 0, ended.stderr
-    (place / "odd.txt").write_text("unheard\nword1 more1\n\n")
-    for ending in ("tsv", "jsonl", "npz"):
-        ended = run_disentangle(place, "predict", "named", "--input", "odd.txt", "--out", f"odd.{ending}")
-        assert ended.returncode == 0, ended.stderr
-        assert "2 of 3 texts have no known word: no labels for them" in ended.stderr
-    rows = list(csv.reader((place / "odd.tsv").open(newline=""), delimiter="\t"))[1:]
-    assert {row[0] for row in rows} == {"1"}
-    objects = [json.loads(line) for line in (place / "odd.jsonl").open()]
-    assert [len(one["labels"]) > 0 for one in objects] == [False, True, False]
-    ended = run_disentangle(place, "predict", "named", "--input", "odd.npz", "--out", "again.tsv")
-    assert "odd.npz: expected" in ended.stderr

@@ -127,6 +127,44 @@ def test_single_texts_go_to_standard_output(place: Path, predict: Command):
     assert predict("--text", first, "--text", second, "--k", "2").stdout == ended.stdout
 
 
+def test_instances_without_features_get_no_labels(place: Path, predict: Command, tmp_path: Path):
+    known = (place / "tst.txt").read_text().splitlines()[0]
+    (tmp_path / "odd.txt").write_text(f"xqzv\n{known}\n\n")
+    for ending in ("tsv", "jsonl", "npz"):
+        ended = predict("--input", tmp_path / "odd.txt", "--out", tmp_path / f"odd.{ending}")
+        assert ended.returncode == 0, ended.stderr
+        assert "2 of 3 texts have no known word: no labels for them" in ended.stderr
+    rows = list(csv.DictReader((tmp_path / "odd.tsv").open(newline=""), delimiter="\t"))
+    assert {row["instance"] for row in rows} == {"1"}
+    objects = [json.loads(line) for line in (tmp_path / "odd.jsonl").open()]
+    assert [len(one["labels"]) for one in objects] == [0, 10, 0]
+    assert np.diff(sp.load_npz(tmp_path / "odd.npz").indptr).tolist() == [0, 10, 0]
+    assert json.loads((tmp_path / "odd.npz.json").read_text())["n_without_features"] == 2
+    X = sp.load_npz(features_of(place)).tocsr()[:3]
+    X.data[X.indptr[1] : X.indptr[2]] = 0
+    sp.save_npz(tmp_path / "X.npz", X)
+    ended = predict("--input", tmp_path / "X.npz", "--out", tmp_path / "X.jsonl")
+    assert "1 of 3 instances have no features: no labels for them" in ended.stderr
+    objects = [json.loads(line) for line in (tmp_path / "X.jsonl").open()]
+    assert [len(one["labels"]) for one in objects] == [10, 0, 10]
+
+
+def test_an_output_is_refused_before_anything_is_read(place: Path, predict: Command, tmp_path: Path):
+    (tmp_path / "link.tsv").symlink_to(place / "tst.txt")
+    (tmp_path / "o.tsv.json").hardlink_to(place / "tst.txt")
+    before = (place / "tst.txt").read_bytes()
+    for out, message in (
+        (tmp_path / "link.tsv", "--out must be another place than tst.txt"),
+        (tmp_path / "o.tsv", "the record of --out must be another place than tst.txt"),
+        (features_of(place), "--out must lie outside dataset/xmc-base/verbs"),
+        (base(place) / "o.tsv", "--out must lie outside model/verbs/base"),
+    ):
+        ended = predict("--input", "tst.txt", "--out", out, "--variant", "none")
+        assert ended.returncode == 2
+        assert message in ended.stderr
+    assert (place / "tst.txt").read_bytes() == before
+
+
 def test_a_limit_changes_batches_and_no_score(place: Path, monkeypatch: pytest.MonkeyPatch):
     predictor = Predictor.load(base(place) / "tuned" / "evaluation-first-weight-0.2")
     X = sp.load_npz(features_of(place)).tocsr()
