@@ -688,7 +688,7 @@ MISTAKES = [
     (("base", "verbs", "--n-trees", "0"), "--n-trees must be at least 1, got 0"),
     (
         ("base", "verbs", "--n-trees", "2", "--seed", "4294967295"),
-        "--seed must be at most 4294967295, got 4294967296",
+        "--seed with --n-trees 2 must be at most 4294967294, got 4294967295",
     ),
     (("base", "verbs", "--rounds", "0"), "--rounds must be at least 1, got 0"),
     (("base", "verbs", "--beam-size", "0"), "--beam-size must be at least 1, got 0"),

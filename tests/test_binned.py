@@ -128,7 +128,7 @@ def test_labels_too_few_for_any_tree(disentangle: Command, tmp_path: Path, job: 
 def test_bins_too_few_for_any_tree(disentangle: Command, tmp_path: Path):
     result = disentangle("binned", "few", "--data-dir", small_set(tmp_path, 4), "--max-leaf-size", "2")
     assert result.returncode == 2
-    assert "level-1-size-2 of 4 labels has too few labels for a tree" in result.stderr.splitlines()[-1]
+    assert "too few binned labels for a tree: " in result.stderr.splitlines()[-1]
     assert not list((tmp_path / "dataset-binned").rglob("*.npz"))
 
 

@@ -106,7 +106,7 @@ class Settings:
         for variant in self.variants:
             variant.params.validate()
         check_limits(self)
-        replace(self.tree, seed=self.tree.seed + self.n_trees - 1).validate()
+        Limits(0, 2**32 - self.n_trees).check(f"--seed with --n-trees {self.n_trees}", self.tree.seed)
         check_threads(self.threads)
         Budget.of(self.max_memory)
 

@@ -223,10 +223,13 @@ class Binned:
             chain = tree.build_chain(dataset.X_trn, dataset.Y_trn.tocsc(), settings.tree, settings.threads)
         clusters = tree.clusters_at_level(chain, self.params.level_from_leaf)
         bins = binning.make_bins(clusters, self.params.bin_size, settings.tree.seed)
-        try:
-            settings.tree.n_levels(int(bins.max()) + 1)
-        except DisentangleError as error:
-            raise DisentangleError(f"{self.params.name()} of {len(bins)} labels has {error}") from None
+        n_bins, most = int(bins.max()) + 1, settings.tree.max_leaf_size
+        if n_bins <= most:
+            raise DisentangleError(
+                f"too few binned labels for a tree: expected more than --max-leaf-size ({most}), got "
+                f"{n_bins} of {self.params.bin_size} labels; less of either, down to 2 each, gives more "
+                "clusters"
+            )
         names = components.label_names(self.data_folder, len(bins))
         for part, Y in (("trn", dataset.Y_trn), ("tst", dataset.Y_tst)):
             sp.save_npz(out / f"Y.{part}.npz", binning.bin_labels(Y, bins))

@@ -186,9 +186,10 @@ def _standard_output() -> Iterator[TextIO]:
     try:
         yield sys.stdout
         sys.stdout.flush()
-    except BrokenPipeError:
-        raise
     except OSError as error:
+        # A closed pipe is no error, and what has a name is of another file.
+        if isinstance(error, BrokenPipeError) or error.filename is not None:
+            raise
         raise DisentangleError(f"cannot write to standard output: {error.strerror}") from error
 
 
@@ -258,7 +259,7 @@ def run_predict(
     names = components.label_names(data_folder, predictor.n_labels)
     with progress.stage("predict"), writer(out, predictor.n_labels, names) as write:
         X = features(source, data_folder, predictor.n_features)
-        n, n_empty = predict(predictor, X, k, threads, budget, write)
+        n, n_empty = predict(predictor, X, min(k, predictor.n_labels), threads, budget, write)
     if n_empty:
         is_text = isinstance(source, list) or source.suffix != ".npz"
         what = ("texts", "known word") if is_text else ("instances", "features")
