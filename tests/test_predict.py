@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import pty
 import re
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from conftest import EMBEDDED, Command, run_disentangle
+from conftest import EMBEDDED, ROOT, Command, run_disentangle
 
 from disentangle import metrics, xlinear
 from disentangle.errors import DisentangleError
@@ -125,6 +129,19 @@ def test_single_texts_go_to_standard_output(place: Path, predict: Command):
     # The second call finds the weights mapped, and says the same.
     assert (base(place) / "paper" / "overlap" / "mapped" / "param.json").is_file()
     assert predict("--text", first, "--text", second, "--k", "2").stdout == ended.stdout
+
+
+def test_lines_go_to_a_file_though_a_terminal_shows_the_progress(place: Path, tmp_path: Path):
+    ours, theirs = pty.openpty()
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "TERM": "xterm"}
+    command = [sys.executable, "-m", "disentangle", "predict", "verbs", "--text", "move", "--k", "2"]
+    try:
+        with (tmp_path / "labels.tsv").open("w") as out:
+            subprocess.run(command, cwd=place, env=env, stdout=out, stderr=theirs, check=True)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert (tmp_path / "labels.tsv").read_text().startswith("instance\tlabel\tname\tscore\n0\t")
 
 
 def test_instances_without_features_get_no_labels(place: Path, predict: Command, tmp_path: Path):
