@@ -30,7 +30,7 @@ def make(folder: Path, n_lines: int) -> None:
     """Write both parts in each format."""
     texts = [line.text for line in readers.read_lines(EMBEDDED / "X.trn.txt")]
     Y = matrices.load_labels(EMBEDDED / "Y.trn.npz")
-    names = ["_".join(name.split()) for name in components.label_names(EMBEDDED, Y.shape[1])]
+    names = [readers.one_word(name) for name in components.label_names(EMBEDDED, Y.shape[1])]
     generator = np.random.default_rng(0)
     for part, n in (("trn", n_lines), ("tst", N_TEST)):
         drawn = generator.integers(len(texts), size=(n, TEXTS_PER_INSTANCE))

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from conftest import ROOT, SHARED, Command
+from conftest import ROOT, SHARED, Command, save_dataset
 from pecos.xmc.xlinear import XLinearModel
 
 from disentangle import data, features, metrics, negatives, tree, xlinear
@@ -566,15 +566,26 @@ def test_a_sweep_compares_on_training_data(disentangle: Command, verbs: Path, tm
     [
         ("luck=1", "argument --grid: expected PART=VALUE,VALUE, PART one of n_copies, .* got 'luck=1'"),
         ("budget", "got 'budget'"),
-        ("budget=much", "error: budget must be a float, got 'much'"),
-        ("budget=0.5", "error: budget must be a number of at least 1, got 0.5"),
-        ("gain=luck", "error: gain must be one of counts, scores, got 'luck'"),
+        ("budget=much", "error: --grid budget: expected a number, got 'much'"),
+        ("budget=0.5", "error: --budget must be at least 1, got 0.5"),
+        ("gain=luck", "error: --gain must be one of counts, scores, got 'luck'"),
     ],
 )
 def test_mistakes_in_a_grid(disentangle: Command, verbs: Path, grid: str, message: str):
     result = disentangle("sweep", "verbs", "--data-dir", verbs, "--grid", grid)
     assert result.returncode == 2
     assert re.search(message, result.stderr.splitlines()[-1])
+
+
+@pytest.mark.parametrize("n", [1, 3, 50])
+def test_too_few_training_instances_for_a_sweep(disentangle: Command, tmp_path: Path, n: int):
+    # One instance alone has labels: one of the two parts is without, whatever is drawn.
+    Y = sp.csr_matrix((np.ones(3, np.float32), ([0, 0, 0], [0, 1, 2])), shape=(n, 3))
+    X = sp.csr_matrix(np.ones((n, 2), np.float32))
+    save_dataset(tmp_path / "data" / "few", X_trn=X, Y_trn=Y, X_tst=X, Y_tst=Y)
+    result = disentangle("sweep", "few", "--data-dir", "data", "--max-leaf-size", "2")
+    assert result.returncode == 2
+    assert "too few training instances to set a fifth of them apart" in result.stderr.splitlines()[-1]
 
 
 def test_changed_data_redo_everything(base: Command, verbs: Path, finished: Path, tmp_path: Path):
@@ -658,41 +669,44 @@ MISTAKES = [
     (("base", "vebrs"), "no dataset 'vebrs' in .*: it holds verbs"),
     (("base", "../verbs"), "must be the name of a folder in"),
     (("base", "verbs", "--data-dir", "nowhere"), "no dataset folder at nowhere"),
-    (("base", "verbs", "--n-copies", "0"), "n_copies must be at least 1, got 0"),
-    (("base", "verbs", "--leaf-size", "1"), "leaf_size must be at least 2, got 1"),
-    (("base", "verbs", "--negatives", "1.1"), "negatives must be in 0..1, got 1.1"),
-    (("base", "verbs", "--spared", "-1"), "spared must be at least 0, got -1"),
-    (("base", "verbs", "--first-weight", "nan"), "first_weight must be in 0..1, got nan"),
-    (("base", "verbs", "--first-beam", "0"), "first_beam must be at least 1, got 0"),
-    (("base", "verbs", "--eps", "0"), "eps must be a positive number, got 0.0"),
-    (("base", "verbs", "--hinge", "7"), "hinge must be in 1..6, got 7"),
-    (("base", "verbs", "--overlap-splits", "1"), "overlap_splits must be at least 2, got 1"),
-    (("base", "verbs", "--first-features", "0"), "first_features must be at least 1, got 0"),
-    (("base", "verbs", "--features", "-1"), "features must be at least 1, got -1"),
-    (("base", "verbs", "--max-df", "nan"), "max_df must be above 0 and at most 1, got nan"),
-    (("base", "verbs", "--max-df", "0"), "max_df must be above 0 and at most 1, got 0.0"),
-    (("base", "verbs", "--first-eps", "0"), "first_eps must be a positive number, got 0.0"),
-    (("base", "verbs", "--matcher-eps", "inf"), "matcher_eps must be a positive number, got inf"),
-    (("base", "verbs", "--threshold", "-1"), "threshold must be a number of at least 0, got -1.0"),
-    (("base", "verbs", "--threshold", "nan"), "threshold must be a number of at least 0, got nan"),
-    (("base", "verbs", "--predict-beam", "0"), "predict_beam must be at least 1, got 0"),
-    (("base", "verbs", "--coverage", "nan"), "coverage must be in 0..1, got nan"),
-    (("base", "verbs", "--n-trees", "0"), "n_trees must be at least 1, got 0"),
+    (("base", "verbs", "--n-copies", "0"), "--n-copies must be at least 1, got 0"),
+    (("base", "verbs", "--leaf-size", "1"), "--leaf-size must be at least 2, got 1"),
+    (("base", "verbs", "--negatives", "1.1"), "--negatives must be at most 1, got 1.1"),
+    (("base", "verbs", "--spared", "-1"), "--spared must be at least 0, got -1"),
+    (("base", "verbs", "--first-weight", "nan"), "--first-weight must be a number, got nan"),
+    (("base", "verbs", "--first-beam", "0"), "--first-beam must be at least 1, got 0"),
+    (("base", "verbs", "--eps", "0"), "--eps must be above 0, got 0.0"),
+    (("base", "verbs", "--hinge", "7"), "--hinge must be at most 6, got 7"),
+    (("base", "verbs", "--overlap-splits", "1"), "--overlap-splits must be at least 2, got 1"),
+    (("base", "verbs", "--first-features", "0"), "--first-features must be at least 1, got 0"),
+    (("base", "verbs", "--features", "-1"), "--features must be at least 1, got -1"),
+    (("base", "verbs", "--max-df", "nan"), "--max-df must be a number, got nan"),
+    (("base", "verbs", "--max-df", "0"), "--max-df must be above 0, got 0.0"),
+    (("base", "verbs", "--first-eps", "0"), "--first-eps must be above 0, got 0.0"),
+    (("base", "verbs", "--matcher-eps", "inf"), "--matcher-eps must be at most 1000000000, got inf"),
+    (("base", "verbs", "--threshold", "-1"), "--threshold must be at least 0, got -1.0"),
+    (("base", "verbs", "--threshold", "nan"), "--threshold must be a number, got nan"),
+    (("base", "verbs", "--predict-beam", "0"), "--predict-beam must be at least 1, got 0"),
+    (("base", "verbs", "--coverage", "nan"), "--coverage must be a number, got nan"),
+    (("base", "verbs", "--n-trees", "0"), "--n-trees must be at least 1, got 0"),
     (
         ("base", "verbs", "--n-trees", "2", "--seed", "4294967295"),
-        "seed must be in 0..4294967295, got 4294967296",
+        "--seed with --n-trees 2 must be at most 4294967294, got 4294967295",
     ),
-    (("base", "verbs", "--rounds", "0"), "rounds must be at least 1, got 0"),
-    (("base", "verbs", "--beam-size", "0"), "beam_size must be at least 1, got 0"),
-    (("base", "verbs", "--top-k", "9"), "top_k must be at least 10, got 9"),
-    (("base", "verbs", "--threads", "0"), "threads must be at least 1, got 0"),
-    (("base", "verbs", "--nr-splits", "1"), "nr_splits must be at least 2, got 1"),
-    (("base", "verbs", "--max-leaf-size", "1"), "max_leaf_size must be at least 2, got 1"),
-    (("base", "verbs", "--beam-size", "4294967297"), "beam_size must be at most 2147483647, got 4294967297"),
+    (("base", "verbs", "--rounds", "0"), "--rounds must be at least 1, got 0"),
+    (("base", "verbs", "--beam-size", "0"), "--beam-size must be at least 1, got 0"),
+    (("base", "verbs", "--top-k", "9"), "--top-k must be at least 10, got 9"),
+    (("base", "verbs", "--threads", "0"), "--threads must be at least 1, got 0"),
+    (("base", "verbs", "--nr-splits", "1"), "--nr-splits must be at least 2, got 1"),
+    (("base", "verbs", "--max-leaf-size", "1"), "--max-leaf-size must be at least 2, got 1"),
+    (
+        ("base", "verbs", "--beam-size", "4294967297"),
+        "--beam-size must be at most 1073741824, got 4294967297",
+    ),
     (("base", "x" * 300), "no dataset 'xxx"),
-    (("base", "verbs", "--seed", "-1"), "seed must be in 0..4294967295, got -1"),
+    (("base", "verbs", "--seed", "-1"), "--seed must be at least 0, got -1"),
     (("base", "verbs", "--max-leaf-size", "99999"), "too few labels for a tree: expected more than"),
-    (("base", "verbs", "--n-copies", "two"), "argument --n-copies: invalid int value: 'two'"),
+    (("base", "verbs", "--n-copies", "two"), "argument --n-copies: expected an integer, got 'two'"),
     (
         ("base", "verbs", "--preset", "best"),
         "argument --preset: expected some of paper, tuned, lean, got 'best'",
@@ -712,6 +726,9 @@ def test_mistakes_are_one_sentence_and_status_2(
     result = disentangle(*args, *data)
     assert result.returncode == 2
     assert re.search(message, result.stderr.splitlines()[-1]), result.stderr
+    if "the following" in message or "argument" in message:
+        assert result.stderr.startswith("error: ")
+        assert result.stderr.count("\n") == 1
     assert "Traceback" not in result.stderr
     assert not list(tmp_path.rglob("*.npz"))
 
@@ -754,6 +771,7 @@ def test_help_needs_no_heavy_import(disentangle: Command):
     result = disentangle("base", "--help")
     assert result.returncode == 0
     assert "--n-copies" in result.stdout
+    assert not re.search(r"default:\s+(True|False|None|\[)", result.stdout)
     code = "import sys, disentangle.cli; print([m for m in ('numpy', 'rich', 'pecos') if m in sys.modules])"
     env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     imported = subprocess.run(

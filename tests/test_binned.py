@@ -10,7 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from conftest import SHARED, Command, run_disentangle
+from conftest import SHARED, Command, run_disentangle, save_dataset
+
+from disentangle.matrices import one_per_row
+from disentangle.params import TreeParams
+from disentangle.tree import build_chain
 
 SMALL_TREE = ("--nr-splits", "8", "--max-leaf-size", "10")
 
@@ -88,12 +92,61 @@ def test_without_a_base_run_the_bins_are_the_same(
     assert "..." not in again.stderr
 
 
+def small_set(folder: Path, n_labels: int) -> Path:
+    """A dataset of so many labels, each of five instances that share a feature."""
+    labels = np.arange(5 * n_labels) % n_labels
+    Y = one_per_row(labels, n_labels)
+    X = sp.hstack([Y, sp.random(len(labels), 9, 0.3, "csr", np.float32, random_state=0)], format="csr")
+    save_dataset(folder / "data" / "few", X_trn=X, Y_trn=Y, X_tst=X, Y_tst=Y)
+    return folder / "data"
+
+
+@pytest.mark.parametrize(("n_labels", "level"), [(24, 2), (8, 1)])
+def test_without_a_level_a_low_tree_is_binned_at_its_highest(
+    disentangle: Command, tmp_path: Path, n_labels: int, level: int
+):
+    small = ("few", "--data-dir", small_set(tmp_path, n_labels), "--nr-splits", "4", "--max-leaf-size", "2")
+    for job in ("binned", "metric"):
+        result = disentangle(job, *small)
+        # So few instances cannot be scored, but they were binned.
+        assert (result.returncode == 0) or "can be scored" in result.stderr, result.stderr
+        told = f"binned at level {level}, the highest of this tree" in result.stderr
+        assert told == (level < 2)
+    assert [path.name for path in (tmp_path / "dataset-binned" / "few").glob("level-*")] == [
+        f"level-{level}-size-2"
+    ]
+
+
+@pytest.mark.parametrize("job", ["base", "binned", "metric", "sweep"])
+@pytest.mark.parametrize("n_labels", [1, 2])
+def test_labels_too_few_for_any_tree(disentangle: Command, tmp_path: Path, job: str, n_labels: int):
+    result = disentangle(job, "few", "--data-dir", small_set(tmp_path, n_labels), "--max-leaf-size", "2")
+    assert result.returncode == 2
+    assert f"expected at least 3, got {n_labels}; no option helps" in result.stderr.splitlines()[-1]
+
+
+def test_bins_too_few_for_any_tree(disentangle: Command, tmp_path: Path):
+    result = disentangle("binned", "few", "--data-dir", small_set(tmp_path, 4), "--max-leaf-size", "2")
+    assert result.returncode == 2
+    assert "too few binned labels for a tree: " in result.stderr.splitlines()[-1]
+    assert not list((tmp_path / "dataset-binned").rglob("*.npz"))
+
+
+@pytest.mark.parametrize(("nr_splits", "max_leaf_size"), [(2, 2), (3, 2), (4, 5), (32, 2), (4, 30)])
+@pytest.mark.parametrize("n_labels", [3, 31, 40, 65, 129])
+def test_levels_are_counted_as_the_tree_has_them(n_labels: int, nr_splits: int, max_leaf_size: int):
+    params = TreeParams(nr_splits, max_leaf_size)
+    Y = one_per_row(np.arange(n_labels), n_labels)
+    if n_labels > max_leaf_size:
+        assert len(build_chain(Y, Y.tocsc(), params, 1)) == params.n_levels(n_labels)
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("--bin-sizes", "1"), "bin_size must be at least 2, got 1"),
-        (("--levels", "-1"), "level_from_leaf must be at least 0, got -1"),
-        (("--levels", "9"), r"level_from_leaf must be in 0..\d for this tree, got 9"),
+        (("--bin-sizes", "1"), "--bin-sizes must be at least 2, got 1"),
+        (("--levels", "-1"), "--levels must be at least 0, got -1"),
+        (("--levels", "9"), r"--levels must be at most \d, the highest level of this tree, got 9"),
         (("--levels", "a,b"), "argument --levels: expected numbers separated by commas, got 'a,b'"),
     ],
 )

@@ -234,7 +234,7 @@ def test_a_shape_that_claims_billions_costs_nothing(folder: Path, disentangle: C
 
 def test_wrong_options(folder: Path, disentangle: Command):
     result = disentangle("data", "info", "tiny", "--threads", "0")
-    assert (result.returncode, result.stderr) == (2, "error: threads must be at least 1, got 0\n")
+    assert (result.returncode, result.stderr) == (2, "error: --threads must be at least 1, got 0\n")
     result = disentangle("data", "export", "tiny", "--format", "svmlight", "--out", ".")
     assert result.returncode == 2
     assert "--out must name a folder to make, got '.'" in result.stderr
@@ -263,4 +263,5 @@ def test_the_embedded_set_passes():
         "instances without features in X.tst",
         "labels without training instances",
         "test instances that have the features of a training instance",
+        "label names that differ from another one in blanks, case or invisible characters alone",
     ]

@@ -277,7 +277,7 @@ MALFORMED = [
     case(
         "svmlight: too few names",
         b"3 0:1\n",
-        r"trn0.npy must have ids of labels below 2, as .*items.txt tells, got 3",
+        r"items.txt must have 4 lines, one a name, got 2",
         tst=b"0 0:1\n",
         items=b"a\nb\n",
     ),
@@ -350,15 +350,13 @@ MALFORMED = [
     case(
         "jsonl: a label of two lines",
         b'{"text": "red", "labels": ["a\\nb"]}\n',
-        "expected label names of one line",
+        "expected label names that make a line each",
     ),
-    case(
-        "jsonl: a label of blanks", b'{"text": "red", "labels": [" "]}\n', "expected label names of one line"
-    ),
+    case("jsonl: an empty label", b'{"text": "red", "labels": [""]}\n', "label names that make a line each"),
     case(
         "jsonl: half a character",
         b'{"text": "red", "labels": ["\\ud800"]}\n',
-        "expected label names of one line",
+        "expected label names that make a line each",
     ),
     case("jsonl: very deep", b"[" * 100_000 + b"\n", "line 1: expected an object"),
     case(
@@ -428,15 +426,15 @@ def test_a_line_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"min_df": 0}, "min_df must be at least 1, got 0"),
-        ({"max_df": 0.0}, "max_df must be above 0 and at most 1, got 0.0"),
-        ({"max_df": float("nan")}, "max_df must be above 0"),
-        ({"max_features": 0}, "max_features must be at least 1, got 0"),
-        ({"ngram_range": (2, 1)}, "ngram_range must be two rising numbers in 1..10, got 2, 1"),
-        ({"token_pattern": "("}, "token_pattern must be a regular expression"),
-        ({"token_pattern": "a{99999999999999999999}"}, "token_pattern must be a regular expression"),
-        ({"token_pattern": "(?:" * 5000 + ")" * 5000}, "token_pattern must be a regular expression"),
-        ({"token_pattern": "(a)(b)"}, "token_pattern must have at most one group, got 2"),
+        ({"min_df": 0}, "--min-df must be at least 1, got 0"),
+        ({"max_df": 0.0}, "--max-df must be above 0, got 0.0"),
+        ({"max_df": float("nan")}, "--max-df must be a number, got nan"),
+        ({"max_features": 0}, "--max-features must be at least 1, got 0"),
+        ({"ngram_range": (2, 1)}, "--ngram-range must be two rising numbers in 1..10, got 2, 1"),
+        ({"token_pattern": "("}, "--token-pattern must be a regular expression"),
+        ({"token_pattern": "a{99999999999999999999}"}, "--token-pattern must be a regular expression"),
+        ({"token_pattern": "(?:" * 5000 + ")" * 5000}, "--token-pattern must be a regular expression"),
+        ({"token_pattern": "(a)(b)"}, "--token-pattern must have at most one group, got 2"),
     ],
 )
 def test_wrong_settings(tmp_path: Path, wrong: dict[str, Any], message: str):

@@ -49,7 +49,7 @@ def test_a_limit_that_leaves_nothing_is_refused(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("wrong", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_limit_is_a_positive_number(wrong: float):
-    with pytest.raises(DisentangleError, match="max_memory must be a positive number of GiB"):
+    with pytest.raises(DisentangleError, match="--max-memory must be "):
         Budget.of(wrong)
 
 

@@ -84,8 +84,8 @@ def test_binned_labels_are_the_default_of_others(disentangle: Command, verbs: Pa
     [
         (("--components", "natural"), "has no components of its own: expected a folder components in it"),
         (("--components", "senses"), "argument --components: invalid choice: 'senses'"),
-        (("--bin-size", "0"), "bin_size must be at least 2, got 0"),
-        (("--n-copies", "1"), "n_copies must be at least 2 to have copies to score, got 1"),
+        (("--bin-size", "0"), "--bin-size must be at least 2, got 0"),
+        (("--n-copies", "1"), "--n-copies must be at least 2 to have copies to score, got 1"),
     ],
 )
 def test_mistakes_are_one_sentence(disentangle: Command, verbs: Path, args: tuple[str, ...], message: str):
@@ -97,7 +97,10 @@ def test_mistakes_are_one_sentence(disentangle: Command, verbs: Path, args: tupl
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"act\n", "output-items.txt must have .* lines, one a name, got 1"), (b"\xff\n", "as UTF-8 text")],
+    [
+        (b"act\n", "output-items.txt must have .* lines, one a name, got 1"),
+        (b"\xff\n", "output-items.txt, line 1: expected UTF-8 text"),
+    ],
 )
 def test_wrong_names_are_refused(
     disentangle: Command, with_components: Path, tmp_path: Path, content: bytes, message: str

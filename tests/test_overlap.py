@@ -336,15 +336,19 @@ def test_limits_are_kept(problem: tuple, params: OverlapParams):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"gain": "luck"}, "gain must be one of counts, scores, got 'luck'"),
-        ({"positives": "none"}, "positives must be one of all, matched"),
-        ({"merge": "sum"}, "merge must be one of mean, max, noisy-or"),
-        ({"coverage": 1.1}, "coverage must be in 0..1, got 1.1"),
-        ({"coverage": float("nan")}, "coverage must be in 0..1"),
-        ({"first_weight": -0.1}, "first_weight must be in 0..1, got -0.1"),
-        ({"first_beam": 0}, "first_beam must be at least 1, got 0"),
-        ({"capacity": 0.9}, "capacity must be a number of at least 1, got 0.9"),
-        ({"budget": float("inf")}, "budget must be a number of at least 1, got inf"),
+        ({"gain": "luck"}, "--gain must be one of counts, scores, got 'luck'"),
+        ({"positives": "none"}, "--positives must be one of all, matched"),
+        ({"merge": "sum"}, "--merge must be one of mean, max, noisy-or"),
+        ({"coverage": 1.1}, "--coverage must be at most 1, got 1.1"),
+        ({"coverage": float("nan")}, "--coverage must be a number, got nan"),
+        ({"coverage": None}, "--coverage must be a number, got None"),
+        ({"first_weight": -0.1}, "--first-weight must be at least 0, got -0.1"),
+        ({"first_beam": 0}, "--first-beam must be at least 1, got 0"),
+        ({"first_beam": 2.5}, "--first-beam must be an integer, got 2.5"),
+        ({"n_copies": 10**400}, r"--n-copies must be at most 1073741824, got 10{36}\.\.\.$"),
+        ({"eps": -0.0}, "--eps must be above 0, got -0.0"),
+        ({"capacity": 0.9}, "--capacity must be at least 1, got 0.9"),
+        ({"budget": float("inf")}, "--budget must be at most 1000000000, got inf"),
     ],
 )
 def test_wrong_settings(wrong: dict, message: str):

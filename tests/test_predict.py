@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import pty
 import re
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from conftest import EMBEDDED, Command, reseal, run_disentangle
+from conftest import EMBEDDED, ROOT, Command, reseal, run_disentangle
 
 from disentangle import metrics, xlinear
 from disentangle.errors import DisentangleError
@@ -126,6 +130,57 @@ def test_single_texts_go_to_standard_output(place: Path, predict: Command):
     assert predict("--text", first, "--text", second, "--k", "2").stdout == ended.stdout
 
 
+def test_lines_go_to_a_file_though_a_terminal_shows_the_progress(place: Path, tmp_path: Path):
+    ours, theirs = pty.openpty()
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "TERM": "xterm"}
+    command = [sys.executable, "-m", "disentangle", "predict", "verbs", "--text", "move", "--k", "2"]
+    try:
+        with (tmp_path / "labels.tsv").open("w") as out:
+            subprocess.run(command, cwd=place, env=env, stdout=out, stderr=theirs, check=True)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert (tmp_path / "labels.tsv").read_text().startswith("instance\tlabel\tname\tscore\n0\t")
+
+
+def test_instances_without_features_get_no_labels(place: Path, predict: Command, tmp_path: Path):
+    known = (place / "tst.txt").read_text().splitlines()[0]
+    (tmp_path / "odd.txt").write_text(f"xqzv\n{known}\n\n")
+    for ending in ("tsv", "jsonl", "npz"):
+        ended = predict("--input", tmp_path / "odd.txt", "--out", tmp_path / f"odd.{ending}")
+        assert ended.returncode == 0, ended.stderr
+        assert "2 of 3 texts have no known word: no labels for them" in ended.stderr
+    rows = list(csv.DictReader((tmp_path / "odd.tsv").open(newline=""), delimiter="\t"))
+    assert {row["instance"] for row in rows} == {"1"}
+    objects = [json.loads(line) for line in (tmp_path / "odd.jsonl").open()]
+    assert [len(one["labels"]) for one in objects] == [0, 10, 0]
+    assert np.diff(sp.load_npz(tmp_path / "odd.npz").indptr).tolist() == [0, 10, 0]
+    assert json.loads((tmp_path / "odd.npz.json").read_text())["n_without_features"] == 2
+    X = sp.load_npz(features_of(place)).tocsr()[:3]
+    X.data[X.indptr[1] : X.indptr[2]] = 0
+    sp.save_npz(tmp_path / "X.npz", X)
+    ended = predict("--input", tmp_path / "X.npz", "--out", tmp_path / "X.jsonl")
+    assert "1 of 3 instances have no features: no labels for them" in ended.stderr
+    objects = [json.loads(line) for line in (tmp_path / "X.jsonl").open()]
+    assert [len(one["labels"]) for one in objects] == [10, 0, 10]
+
+
+def test_an_output_is_refused_before_anything_is_read(place: Path, predict: Command, tmp_path: Path):
+    (tmp_path / "link.tsv").symlink_to(place / "tst.txt")
+    (tmp_path / "o.tsv.json").hardlink_to(place / "tst.txt")
+    before = (place / "tst.txt").read_bytes()
+    for out, message in (
+        (tmp_path / "link.tsv", "--out must be another place than tst.txt"),
+        (tmp_path / "o.tsv", "the record of --out must be another place than tst.txt"),
+        (features_of(place), "--out must lie outside dataset/xmc-base/verbs"),
+        (base(place) / "o.tsv", "--out must lie outside model/verbs/base"),
+    ):
+        ended = predict("--input", "tst.txt", "--out", out, "--variant", "none")
+        assert ended.returncode == 2
+        assert message in ended.stderr
+    assert (place / "tst.txt").read_bytes() == before
+
+
 def test_a_limit_changes_batches_and_no_score(place: Path, monkeypatch: pytest.MonkeyPatch):
     predictor = Predictor.load(base(place) / "tuned" / "evaluation-first-weight-0.2")
     X = sp.load_npz(features_of(place)).tocsr()
@@ -152,17 +207,23 @@ def test_a_limit_changes_batches_and_no_score(place: Path, monkeypatch: pytest.M
         (("--input", "trn.csv"), "--input must end in .npz, .txt, .jsonl, got trn.csv"),
         (("--input", "empty.txt"), "empty.txt is empty: expected a text a line"),
         (("--input", "bad.jsonl", "--out", "o.tsv"), 'bad.jsonl, line 2: expected an object with a "text"'),
-        (("--input", "dataset/xmc-base/verbs/Y.tst.npz"), r"expected \d+ features, got \d+"),
+        (
+            ("--input", "dataset/xmc-base/verbs/Y.tst.npz"),
+            r"Y.tst.npz: expected \d+ features, as the",
+        ),
         (("--input", "tst.txt", "--out", "o.csv"), "--out must end in .npz, .tsv, .jsonl, got o.csv"),
         (("--input", "tst.txt", "--out", "no/o.tsv"), "cannot write no/o.tsv: No such file"),
-        (("--text", "a", "--k", "0"), "k must be at least 1, got 0"),
-        (("--text", "a", "--k", "161"), r"k must be at most the models' top_k \(160\), got 161"),
+        (("--text", "a", "--k", "0"), "--k must be at least 1, got 0"),
+        (("--text", "a", "--k", "161"), r"--k must be at most the models' --top-k \(160\), got 161"),
         (("--input", "none.npz"), "missing file none.npz"),
         (("--input", "rows.npz"), r"rows.npz is empty: its shape is \(0, 5\)"),
-        (("--input", "tst.jsonl", "--out", "tst.jsonl"), "--out must be another file than --input"),
-        (("--text", "a", "--threads", "0"), "threads must be at least 1, got 0"),
+        (
+            ("--input", "tst.jsonl", "--out", "tst.jsonl"),
+            "--out must be another place than tst.jsonl",
+        ),
+        (("--text", "a", "--threads", "0"), "--threads must be at least 1, got 0"),
         (("--text", "a", "--model-dir", "none"), "no model 'paper' in none/verbs/base: no base job"),
-        (("--text", "a", "--max-memory", "nan"), "max_memory must be a positive number of GiB"),
+        (("--text", "a", "--max-memory", "nan"), "--max-memory must be a number, got nan"),
         ((), "one of the arguments --input --text is required"),
     ],
 )
@@ -192,7 +253,7 @@ def test_mistakes(place: Path, predict: Command, args: tuple[str, ...], message:
             "gone/stage.json must be the record of what a job left there, found none",
         ),
         (
-            '{"voices": [{"model": "x", "predict": {"top_k": 20.5}, "merge": "mean", "weight": 1, "key": ""}]}',
+            '{"voices": [{"model": "x", "predict": {"top_k": 2.5}, "merge": "mean", "weight": 1, "key": ""}]}',
             "predictor.json is damaged: .* instead of whole numbers",
         ),
         (

@@ -317,6 +317,6 @@ def test_weights_below_the_threshold_are_dropped_and_the_others_stay(dataset: Da
 def test_too_few_labels_for_a_tree(dataset: Dataset):
     n_labels = dataset.Y_trn.shape[1]
     with pytest.raises(
-        DisentangleError, match=rf"expected more than max_leaf_size \({n_labels}\), got {n_labels}"
+        DisentangleError, match=rf"expected more than --max-leaf-size \({n_labels}\), got {n_labels}"
     ):
         tree.build_chain(dataset.X_trn, dataset.Y_trn.tocsc(), TreeParams(max_leaf_size=n_labels), threads=1)

@@ -99,11 +99,28 @@ def _names(folder: Path, Y_trn: sp.csr_matrix) -> Iterator[str]:
     n_instances, n_labels = Y_trn.shape
     try:
         if components.has_names(folder):
-            components.label_names(folder, n_labels)
+            yield from _alike(components.label_names(folder, n_labels))
         if components.has_components(folder):
             components.load_components(folder, n_instances, n_labels)
     except DisentangleError as error:
         yield f"{error}; the metric needs it, training does not"
+
+
+def _alike(names: list[str]) -> Iterator[str]:
+    """Names that differ, but in nothing that a reader is sure to see."""
+    first: dict[str, int] = {}
+    pairs = [
+        (other, i)
+        for i, name in enumerate(names)
+        if names[other := first.setdefault(components.look(name), i)] != name
+    ]
+    if pairs:
+        one, other = pairs[0]
+        yield (
+            f"label names that differ from another one in blanks, case or invisible characters alone: "
+            f"{len(pairs):,}, such as {names[one]!a} and {names[other]!a} of labels {one} and {other}; "
+            "they are kept apart"
+        )
 
 
 def _origin(folder: Path) -> Iterator[str]:

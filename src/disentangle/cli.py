@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import itertools
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -14,13 +15,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from . import interrupt
-from .cli_data import add_data, add_max_memory, add_mirror, add_place, add_threads
+from .arguments import (
+    READERS,
+    Parser,
+    add_max_memory,
+    add_mirror,
+    add_place,
+    add_threads,
+    dataset_name,
+    integer,
+    place,
+)
+from .cli_data import add_data
 from .cli_predict import add_predict
 from .errors import DisentangleError
 from .params import (
     CHOICES,
     DEFAULT_DATASET,
     DEFAULT_PRESET,
+    MAX_REPEATS,
     PRESETS,
     SCORING,
     BinParams,
@@ -29,6 +42,8 @@ from .params import (
     Propensity,
     TreeParams,
 )
+from .places import check_apart
+from .terminal import printable
 from .threads import limit_threads
 
 if TYPE_CHECKING:
@@ -38,13 +53,15 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run one command; exit status 2 for what the user can fix, 128 + the signal's number when stopped."""
+    _plug_closed_streams()
     args = _parser().parse_args()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Names of labels may not be writable in the terminal's encoding; that must not cost the table.
         sys.stdout.reconfigure(errors="replace")
     try:
         status = interrupt.run(lambda: args.handler(args))
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         sys.exit(status)
     except DisentangleError as error:
         _leave(f"error: {error}")
@@ -60,19 +77,28 @@ def main() -> None:
         # Whoever read the table has seen enough; the results are on disk.
         os._exit(0)
     except OSError as error:
-        where = f" {error.filename}" if error.filename else ""
-        _leave(f"error: cannot read or write{where}: {error.strerror or error}")
+        # Whatever has a file reads and writes it where its name is known.
+        _leave(f"error: cannot write {error.filename or 'standard output'}: {error.strerror or error}")
+
+
+def _plug_closed_streams() -> None:
+    """Keep files from taking the numbers of standard streams that are closed, to which libraries write."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
 
 
 def _leave(sentence: str) -> NoReturn:
     with suppress(OSError):  # nobody may be there to read it
-        print(sentence, file=sys.stderr, flush=True)
+        print(printable(sentence), file=sys.stderr, flush=True)
     # A PECOS call may still run in its thread: an ordinary exit could wait for it or crash.
     os._exit(2)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m disentangle",
         description="Label disentanglement in extreme multi-label classification.",
     )
@@ -86,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     base.add_argument(
         "--n-trees",
-        type=int,
+        type=integer,
         default=1,
         help="compare ensembles, too: averaged scores of so many trees, whose seeds rise by one",
     )
@@ -103,14 +129,17 @@ def _parser() -> argparse.ArgumentParser:
         "Group labels at random into composite labels, compare XR-Linear and its overlap on them, draw it.",
     )
     bins = BinParams()
+    level = f"(default: {bins.level_from_leaf}, or the highest of a tree that has not as many)"
     binned.add_argument(
         "--levels",
         type=_int_list,
-        default=[bins.level_from_leaf],
-        help="levels above the leaves to bin at: 2 or 0,1,2",
+        help=f"levels above the leaves to bin at: 2 or 0,1,2 {level}",
     )
     binned.add_argument(
-        "--bin-sizes", type=_int_list, default=[bins.bin_size], help="labels per bin: 2 or 2,4,8"
+        "--bin-sizes",
+        type=_int_list,
+        default=[bins.bin_size],
+        help=f"labels per bin: 2 or 2,4,8 (default: {bins.bin_size})",
     )
     metric = _add_job(
         commands,
@@ -125,10 +154,8 @@ def _parser() -> argparse.ArgumentParser:
         default=argparse.SUPPRESS,
         help="the dataset's own, or those of binned labels (default: natural where the dataset has them)",
     )
-    metric.add_argument(
-        "--level", type=int, default=bins.level_from_leaf, help="level above the leaves to bin at"
-    )
-    metric.add_argument("--bin-size", type=int, default=bins.bin_size, help="labels per bin")
+    metric.add_argument("--level", type=integer, help=f"level above the leaves to bin at {level}")
+    metric.add_argument("--bin-size", type=integer, default=bins.bin_size, help="labels per bin")
     sweep = _add_job(
         commands,
         "sweep",
@@ -177,11 +204,16 @@ def _add_job(
         name,
         help=summary,
         description=f"{description} {reuse}",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.set_defaults(handler=handler)
     add = parser.add_argument
-    add("dataset", nargs="?", default=DEFAULT_DATASET, help="name of a folder in the data folder")
+    add(
+        "dataset",
+        nargs="?",
+        type=dataset_name,
+        default=DEFAULT_DATASET,
+        help="name of a folder in the data folder",
+    )
     for option, variable, default, words in (
         ("--data-dir", "XMC_DATA", "dataset/xmc-base", "folder of the datasets"),
         ("--model-dir", "XMC_MODEL", "model", "folder of the results"),
@@ -212,7 +244,7 @@ def _add_job(
         add(
             f"--{option}",
             dest=setting,
-            type=type(value),
+            type=READERS[type(value)],
             default=argparse.SUPPRESS,
             metavar=setting.upper(),
             help=f"{words} (default: {value}, or the dataset's own)",
@@ -224,7 +256,7 @@ def _add_job(
     return parser
 
 
-_PARTS: tuple[tuple[str, Callable[[str], Any], str], ...] = (
+_PARTS: tuple[tuple[str, type, str], ...] = (
     ("n_copies", int, "most clusters per label, the first included"),
     ("gain", str, "what an instance of the label that matches a cluster gains it: 1, or its score"),
     (
@@ -270,7 +302,7 @@ def _add_overlap(parser: argparse.ArgumentParser) -> None:
     for setting, kind, words in _PARTS:
         group.add_argument(
             f"--{setting.replace('_', '-')}",
-            type=kind,
+            type=READERS[kind],
             choices=CHOICES.get(setting),
             default=argparse.SUPPRESS,
             help=words,
@@ -290,9 +322,7 @@ def _job(args: argparse.Namespace, combinations: tuple[dict[str, Any], ...] = ({
     from . import catalog, pipeline, progress
     from .comparison import Settings
 
-    # A trailing slash is what a shell's completion leaves behind a folder's name.
-    dataset = args.dataset.rstrip("/")
-    layers = (catalog.settings_of(dataset), vars(args))
+    layers = (catalog.settings_of(args.dataset), vars(args))
     settings = Settings(
         threads=args.threads,
         variants=tuple(
@@ -307,7 +337,7 @@ def _job(args: argparse.Namespace, combinations: tuple[dict[str, Any], ...] = ({
         xr_linear=not getattr(args, "without_xr_linear", False),
     )
     progress.set_up_logging()
-    return pipeline.Job(dataset, args.data_dir, args.model_dir, args.binned_dir, settings, args.mirror)
+    return pipeline.Job(args.dataset, args.data_dir, args.model_dir, args.binned_dir, settings, args.mirror)
 
 
 def _variant(preset: str, layers: tuple[dict[str, Any], ...]) -> Variant:
@@ -352,6 +382,11 @@ def _sweep(args: argparse.Namespace) -> None:
     """Each combination of the grid is a variant: what it changes is given as if by its own options."""
     from . import pipeline, report
 
+    n = math.prod(len(values) for _, values in args.grid) * len(args.preset)
+    if n > MAX_REPEATS:
+        raise DisentangleError(
+            f"--grid must make at most {MAX_REPEATS} combinations with the presets, got {n}"
+        )
     layers = []
     for values in itertools.product(*(values for _, values in args.grid)):
         given = dict(zip((name for name, _ in args.grid), values, strict=True))
@@ -362,17 +397,16 @@ def _sweep(args: argparse.Namespace) -> None:
 def _parse_part(name: str, value: str) -> Any:
     kind = next(kind for setting, kind, _ in _PARTS if setting == name)
     try:
-        return kind(value)
-    except ValueError:
-        raise DisentangleError(f"{name} must be a {kind.__name__}, got {value!r}") from None
+        return READERS[kind](value)
+    except argparse.ArgumentTypeError as error:
+        raise DisentangleError(f"--grid {name}: {error}") from None
 
 
 def _binned(args: argparse.Namespace) -> None:
     job = _job(args)
     from . import pipeline, report
 
-    grid = [BinParams(level, size) for level in args.levels for size in args.bin_sizes]
-    report.print_binned(pipeline.run_binned(job, grid))
+    report.print_binned(pipeline.run_binned(job, args.levels, args.bin_sizes))
 
 
 def _metric(args: argparse.Namespace) -> None:
@@ -380,7 +414,7 @@ def _metric(args: argparse.Namespace) -> None:
     from . import pipeline, report
 
     kind = getattr(args, "components", None)
-    report.print_metric(pipeline.run_metric(job, kind, BinParams(args.level, args.bin_size)))
+    report.print_metric(pipeline.run_metric(job, kind, args.level, args.bin_size))
 
 
 def _add_build_wordnet(commands: argparse._SubParsersAction) -> None:
@@ -388,12 +422,11 @@ def _add_build_wordnet(commands: argparse._SubParsersAction) -> None:
         "build-wordnet",
         help="rebuild the embedded dataset from WordNet's files",
         description="Rebuild the dataset wordnet-hypernyms, byte for byte, from the files of WordNet 3.0.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--wordnet", type=Path, required=True, help="folder of data.noun and data.verb")
+    parser.add_argument("--wordnet", type=place, required=True, help="folder of data.noun and data.verb")
     parser.add_argument(
         "--out",
-        type=Path,
+        type=place,
         default=Path(os.environ.get("XMC_DATA", "dataset/xmc-base")) / DEFAULT_DATASET,
         help="folder to write",
     )
@@ -404,6 +437,7 @@ def _build_wordnet(args: argparse.Namespace) -> None:
     from . import progress
     from .wordnet import build_wordnet
 
+    check_apart("--out", args.out, [args.wordnet])
     progress.set_up_logging()
     with progress.stage("build-wordnet"):
         counts = build_wordnet(args.wordnet, args.out)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 from dataclasses import fields
-from pathlib import Path
 
+from .arguments import add_mirror, add_place, add_threads, dataset_name, integer, number, place
 from .errors import DisentangleError
-from .params import ARCHIVE, TfidfParams, at_least
+from .params import TfidfParams
+from .threads import limit_threads
 
 # The formats' names, so that help need not import what reads them.
 FORMATS = ("svmlight", "attentionxml", "pecos", "jsonl", "npz")
@@ -41,7 +41,7 @@ def add_data(commands: argparse._SubParsersAction) -> None:
     _add_import(actions)
     export = _add(actions, "export", _export, "write a dataset in another format", name="name of the dataset")
     export.add_argument("--format", choices=EXPORT_FORMATS, required=True)
-    export.add_argument("--out", type=Path, required=True, help="folder to make")
+    export.add_argument("--out", type=place, required=True, help="folder to make")
 
 
 def _add_import(actions: argparse._SubParsersAction) -> None:
@@ -55,10 +55,12 @@ def _add_import(actions: argparse._SubParsersAction) -> None:
     add, default = parser.add_argument, TfidfParams()
     files = "FILE for svmlight, pecos and jsonl; TEXTS LABELS for attentionxml; FEATURES LABELS for npz"
     add("--format", choices=FORMATS, required=True)
-    add("--trn", type=Path, nargs="+", required=True, metavar="FILE", help=f"training part: {files}")
-    add("--tst", type=Path, nargs="+", required=True, metavar="FILE", help="test part, likewise")
+    add("--trn", type=place, nargs="+", required=True, metavar="FILE", help=f"training part: {files}")
+    add("--tst", type=place, nargs="+", required=True, metavar="FILE", help="test part, likewise")
     add(
-        "--output-items", type=Path, help="label names, one a line, in the order of their ids; pecos needs it"
+        "--output-items",
+        type=place,
+        help="label names, one a line, in the order of their ids; pecos needs it",
     )
     group = parser.add_argument_group(
         "tf-idf, for formats of text", "settings of scikit-learn's TfidfVectorizer"
@@ -66,17 +68,17 @@ def _add_import(actions: argparse._SubParsersAction) -> None:
     add = group.add_argument
     add(
         "--ngram-range",
-        type=int,
+        type=integer,
         nargs=2,
         default=default.ngram_range,
         metavar=("MIN", "MAX"),
         help="words per term",
     )
-    add("--min-df", type=int, default=default.min_df, help="training instances a term must be in")
-    add("--max-df", type=float, default=default.max_df, help="share of the training instances it may be in")
+    add("--min-df", type=integer, default=default.min_df, help="training instances a term must be in")
+    add("--max-df", type=number, default=default.max_df, help="share of the training instances it may be in")
     add(
         "--max-features",
-        type=int,
+        type=integer,
         default=default.max_features,
         help="only that many terms, the most frequent",
     )
@@ -92,45 +94,12 @@ def _add(
         command,
         help=summary,
         description=f"{summary[0].upper()}{summary[1:]}.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.set_defaults(handler=handler)
     for argument, words in name.items():
-        # A trailing slash is what a shell's completion leaves behind a folder's name.
-        parser.add_argument(argument, type=lambda text: text.rstrip("/"), help=words)
+        parser.add_argument(argument, type=dataset_name, help=words)
     add_place(parser, "--data-dir", "XMC_DATA", "dataset/xmc-base", "folder of the datasets")
     return parser
-
-
-def add_place(parser: argparse.ArgumentParser, option: str, variable: str, default: str, words: str) -> None:
-    """Add a folder that an environment variable can name."""
-    place = os.environ.get(variable) or default
-    parser.add_argument(option, type=Path, default=place, help=f"{words} (environment: {variable})")
-
-
-def add_mirror(parser: argparse.ArgumentParser) -> None:
-    """Add where known datasets are fetched from."""
-    parser.add_argument(
-        "--mirror",
-        default=os.environ.get("XMC_MIRROR") or ARCHIVE,
-        help="URL or folder to fetch known datasets from (environment: XMC_MIRROR)",
-    )
-
-
-def add_threads(parser: argparse.ArgumentParser) -> None:
-    """Add how many threads there may be."""
-    cores = len(os.sched_getaffinity(0))
-    parser.add_argument("--threads", type=int, default=cores, help="threads; no effect on results")
-
-
-def add_max_memory(parser: argparse.ArgumentParser) -> None:
-    """Add how much memory there may be."""
-    parser.add_argument(
-        "--max-memory",
-        type=float,
-        metavar="GIB",
-        help="most memory to take while batches are matched and predicted; no effect on results",
-    )
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -170,14 +139,14 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _info(args: argparse.Namespace) -> int:
+    limit_threads(args.threads)
     from . import data, describe, estimate, report, stages
 
-    at_least("threads", args.threads, 1)
-    dataset = data.load_dataset(args.data_dir, args.name)
-    size = estimate.size_of(dataset.X_trn, dataset.Y_trn)
+    loaded = data.load_dataset(args.data_dir, args.name)
+    size = estimate.size_of(loaded.X_trn, loaded.Y_trn)
     machine = stages.machine()
     costs = estimate.estimate(size, args.threads, machine, args.model_dir)
-    report.print_info(dataset.name, describe.describe(dataset), costs, args.threads, machine)
+    report.print_info(loaded.name, describe.describe(loaded), costs, args.threads, machine)
     return 0
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from .cli_data import add_max_memory, add_place, add_threads
+from .arguments import add_max_memory, add_place, add_threads, dataset_name, integer, place
 from .params import DEFAULT_DATASET, DEFAULT_PRESET, MAX_K, at_least
 from .threads import limit_threads
 
@@ -16,31 +15,38 @@ def add_predict(commands: argparse._SubParsersAction) -> None:
         "predict",
         help="labels for new instances, from a base job's model",
         description="Predict original labels with a model that a base job has left.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.set_defaults(handler=_predict)
     add = parser.add_argument
-    add("dataset", nargs="?", default=DEFAULT_DATASET, help="name of the base job's dataset")
+    add(
+        "dataset",
+        nargs="?",
+        type=dataset_name,
+        default=DEFAULT_DATASET,
+        help="name of the base job's dataset",
+    )
     add(
         "--variant",
-        default=DEFAULT_PRESET,
-        help="which model: xr-linear, or a preset with what was changed of it; a wrong name lists them",
+        default=argparse.SUPPRESS,
+        help="which model: xr-linear, or a preset with what was changed of it; a wrong name lists them "
+        f"(default: {DEFAULT_PRESET}, or the only one that overlaps)",
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
         "--input",
-        type=Path,
+        type=place,
         metavar="FILE",
         help='features (.npz), texts, one a line (.txt), or objects with a "text" (.jsonl)',
     )
     source.add_argument("--text", action="append", help="a text itself; may be given several times")
     add(
         "--out",
-        type=Path,
+        type=place,
         metavar="FILE",
-        help="scores (.npz), objects (.jsonl) or tab-separated lines (.tsv), as they go to standard output",
+        help="scores (.npz), objects (.jsonl) or tab-separated lines (.tsv), as they go to standard "
+        "output: names with tabs or quotes are quoted as in CSV",
     )
-    add("--k", type=int, default=MAX_K, help="labels per instance")
+    add("--k", type=integer, default=MAX_K, help="labels per instance")
     add_place(parser, "--data-dir", "XMC_DATA", "dataset/xmc-base", "folder of the datasets")
     add_place(parser, "--model-dir", "XMC_MODEL", "model", "folder of the results")
     add_threads(parser)
@@ -49,19 +55,17 @@ def add_predict(commands: argparse._SubParsersAction) -> None:
 
 def _predict(args: argparse.Namespace) -> None:
     limit_threads(args.threads)
-    at_least("k", args.k, 1)
-    at_least("threads", args.threads, 1)
+    at_least("--k", args.k, 1)
     from . import data, prediction, progress
     from .memory import Budget
 
     progress.set_up_logging()
-    dataset = args.dataset.rstrip("/")
-    data.check_name(args.data_dir, dataset)
+    data.check_name(args.data_dir, args.dataset)
     prediction.run_predict(
-        args.model_dir / dataset / "base",
-        args.variant,
+        args.model_dir / args.dataset / "base",
+        getattr(args, "variant", None),
         args.text or args.input,
-        args.data_dir / dataset,
+        args.data_dir / args.dataset,
         args.out,
         args.k,
         args.threads,

@@ -21,17 +21,20 @@ from .params import (
     FREQUENT,
     LONG,
     MAX_K,
+    MAX_REPEATS,
     PRESETS,
+    Limits,
     OverlapParams,
     PredictParams,
     Propensity,
     SolverParams,
     TreeParams,
-    at_least,
+    check_limits,
 )
 from .progress import track
 from .saved import Saved
 from .stages import Stage
+from .threads import check_threads
 
 # What trains and predicts takes seconds to import, and a run that finds everything done needs none of
 # it: so each stage imports its own.
@@ -87,7 +90,7 @@ class Settings:
         Variant(DEFAULT_PRESET, DEFAULT_PRESET, DEFAULT_PRESET, PRESETS[DEFAULT_PRESET]),
     )
     tree: TreeParams = field(default_factory=TreeParams)
-    n_trees: int = 1
+    n_trees: int = field(default=1, metadata={"limits": Limits(1, MAX_REPEATS)})
     predict: PredictParams = field(default_factory=PredictParams)
     propensity: Propensity = field(default_factory=Propensity)
     max_memory: float | None = None
@@ -107,9 +110,9 @@ class Settings:
             params.validate()
         for variant in self.variants:
             variant.params.validate()
-        at_least("n_trees", self.n_trees, 1)
-        replace(self.tree, seed=self.tree.seed + self.n_trees - 1).validate()
-        at_least("threads", self.threads, 1)
+        check_limits(self)
+        Limits(0, 2**32 - self.n_trees).check(f"--seed with --n-trees {self.n_trees}", self.tree.seed)
+        check_threads(self.threads)
         Budget.of(self.max_memory)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,37 +15,97 @@ import scipy.sparse as sp
 
 from .errors import DisentangleError
 from .matrices import load_labels, one_per_row, sha256
+from .readers import read_lines
 
 LABEL_NAMES = "output-items.txt"
 _COMPONENTS = "components"
+# Separators, controls, formats (joiners, soft hyphens); marks and letters that only steer or fill.
+_UNSEEN = {"Zs", "Zl", "Zp", "Cc", "Cf"}
+_STEERING = re.compile("[\u034f\u115f\u1160\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
 
 
 def label_names(folder: Path, n_labels: int, file: str = LABEL_NAMES) -> list[str]:
-    """Names of labels, one a line of `output-items.txt`; those without one are called by their id.
+    """Names of labels as `read_names` reads them, or by their ids where there is no such file.
 
     Raises
     ------
     DisentangleError
-        If the file is there but no UTF-8 text of `n_labels` lines.
+        As `read_names`.
     """
     if not has_names(folder, file):
-        return [f"label {i}" for i in range(n_labels)]
-    path = folder / file
-    try:
-        # Not splitlines(): it also splits at characters that names may hold.
-        lines = path.read_bytes().decode("utf-8").removesuffix("\n").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DisentangleError(f"cannot read {path} as UTF-8 text: {error}") from error
-    if len(lines) != n_labels:
-        raise DisentangleError(f"{path} must have {n_labels} lines, one a name, got {len(lines)}")
-    # What a terminal would obey instead of showing it has no place in a name.
-    names = ["".join(c if c.isprintable() else " " for c in line).strip() for line in lines]
-    return [name or f"label {i}" for i, name in enumerate(names)]
+        return names_by_id(n_labels)
+    return read_names(folder / file, n_labels)
+
+
+def read_names(path: Path, n_labels: int | None = None) -> list[str]:
+    """Names, a line each: UTF-8, lines ending in LF or CRLF, a byte order mark dropped.
+
+    A name is its whole line. A label with an empty line is called by its id, and blank lines at the end of
+    the file are no names, unless it takes them to make `n_labels`.
+
+    Parameters
+    ----------
+    path : Path
+    n_labels : int, optional
+        How many names there must be.
+
+    Raises
+    ------
+    DisentangleError
+        As `readers.read_lines`, and if there are too few or too many names, none where their number is not
+        known, or one with a carriage return, which would be two lines elsewhere.
+    """
+    names = []
+    n = 0  # names up to the last line that is not blank
+    for line in read_lines(path):
+        if "\r" in line.text:
+            raise line.wrong("a name without a carriage return")
+        if not is_blank(line.text):
+            n = line.number
+        names.append(line.text or _by_id(line.number - 1))
+    if n_labels is None:
+        if not n:
+            raise DisentangleError(f"{path} is empty: expected names, one a line")
+        n_labels = n
+    elif n > n_labels or len(names) < n_labels:
+        raise DisentangleError(f"{path} must have {n_labels} lines, one a name, got {max(n, len(names))}")
+    return names[:n_labels]
+
+
+def count_names(path: Path) -> tuple[int, int]:
+    """How many labels a file of names may be for: without the blank lines at its end, and with them.
+
+    Raises
+    ------
+    DisentangleError
+        As `readers.read_lines`, and if the file is empty.
+    """
+    fewest = most = 0
+    for line in read_lines(path):
+        most = line.number
+        fewest = fewest if is_blank(line.text) else most
+    if not most:
+        raise DisentangleError(f"{path} is empty: expected names, one a line")
+    return fewest, most
+
+
+def is_blank(line: str) -> bool:
+    """Whether nothing is in a line but blanks and tabs; other white space may be all of a name."""
+    return not line.strip(" \t")
+
+
+def names_by_id(n_labels: int) -> list[str]:
+    """What labels without names are called."""
+    return [_by_id(label) for label in range(n_labels)]
+
+
+def _by_id(label: int) -> str:
+    return f"label {label}"
 
 
 def has_names(folder: Path, file: str = LABEL_NAMES) -> bool:
-    """Whether a dataset says how its labels are called."""
-    return (folder / file).exists()
+    """Whether a dataset says how its labels are called, be it by a link to nothing."""
+    return os.path.lexists(folder / file)
 
 
 def first_repeated(names: Sequence[str]) -> tuple[int, int] | None:
@@ -54,15 +117,24 @@ def first_repeated(names: Sequence[str]) -> tuple[int, int] | None:
     return None
 
 
-def write_lines(path: Path, lines: list[str]) -> None:
-    """Write names, one a line."""
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+def look(name: str) -> str:
+    """What is left of a name without blanks, case and characters that show nothing; equal for names alike."""
+    composed = _STEERING.sub("", unicodedata.normalize("NFC", name).casefold())
+    return "".join(c for c in composed if unicodedata.category(c) not in _UNSEEN)
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write names or texts, one a line, such that `readers.read_lines` gives them back."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        for i, line in enumerate(lines):
+            # A mark that is part of the first line stays when the reader drops one.
+            mark = "\ufeff" if i == 0 and line.startswith("\ufeff") else ""
+            file.write(f"{mark}{line}\n")
 
 
 def digest_names(folder: Path) -> str | None:
     """Sha256 of the label names, None where there are none."""
-    path = folder / LABEL_NAMES
-    return sha256(path) if path.exists() else None
+    return sha256(folder / LABEL_NAMES) if has_names(folder) else None
 
 
 @dataclass(frozen=True)

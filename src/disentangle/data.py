@@ -290,6 +290,11 @@ def validation(of: Source, seed: int) -> Source:
     of : Source
     seed : int
         Of the draw.
+
+    Raises
+    ------
+    DisentangleError
+        In loading, if either of the two parts has no labels or no features.
     """
 
     def load() -> Dataset:
@@ -299,6 +304,12 @@ def validation(of: Source, seed: int) -> Source:
         trn, tst = np.sort(order[n // 5 :]), np.sort(order[: n // 5])
         tst = tst[np.diff(whole.Y_trn.indptr)[tst] > 0]
         X, Y = whole.X_trn, whole.Y_trn
+        for rows, part in ((trn, "the rest"), (tst, "a fifth")):
+            if not (X[rows].nnz and Y[rows].nnz):
+                raise DisentangleError(
+                    f"too few training instances to set a fifth of them apart with --seed {seed}: {part} of "
+                    f"{n} must have features and labels, found none"
+                )
         return Dataset(whole.name, X[trn], Y[trn], X[tst], Y[tst])
 
     inputs = {key: value for key, value in of.inputs.items() if key.endswith("trn")}

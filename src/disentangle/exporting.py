@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,9 @@ import scipy.sparse as sp
 from sklearn.datasets import dump_svmlight_file
 
 from . import atomic, components, data
+from .components import write_lines
 from .errors import DisentangleError
+from .places import check_apart
 from .readers import FORMATS, read_lines
 
 
@@ -26,7 +28,7 @@ class Part:
     texts : Path
         The file of its texts, one a line, if it has one.
     names : list of str
-        Of the labels.
+        Of the labels, as the format writes them.
     """
 
     name: str
@@ -82,18 +84,18 @@ def export_dataset(data_dir: Path, name: str, format: str, out: Path) -> list[Pa
     if not out.name:
         raise DisentangleError(f"--out must name a folder to make, got {str(out)!r}")
     folder = data.dataset_folder(data_dir, name)
+    check_apart("--out", out, [folder])
     read = data.load_parts(folder)
     names = components.label_names(folder, read["Y_trn"].shape[1])
-    if format == "attentionxml":
-        names = ["_".join(label.split()) for label in names]  # there, blanks part them
-    if FORMATS[format].has_names and (repeated := components.first_repeated(names)):
+    written = [FORMATS[format].as_written(label) for label in names]
+    if FORMATS[format].has_names and (repeated := components.first_repeated(written)):
         first, again = repeated
         raise DisentangleError(
             f"{format} tells labels by their names, which must differ: labels {first} and {again} "
-            f"are both {names[first]!r}"
+            f"are both {written[first]!r}"
         )
     parts = [
-        Part(part, read[f"X_{part}"], read[f"Y_{part}"], folder / f"X.{part}.txt", names)
+        Part(part, read[f"X_{part}"], read[f"Y_{part}"], folder / f"X.{part}.txt", written)
         for part in ("trn", "tst")
     ]
     with atomic.claim(out) as temporary:
@@ -101,7 +103,7 @@ def export_dataset(data_dir: Path, name: str, format: str, out: Path) -> list[Pa
             raise DisentangleError(f"{out} must not exist yet, it is made anew")
         try:
             temporary.mkdir()
-            components.write_lines(temporary / components.LABEL_NAMES, names)
+            write_lines(temporary / components.LABEL_NAMES, names)
             for part in parts:
                 WRITERS[format](temporary, part)
             files = sorted(path.name for path in temporary.iterdir())
@@ -109,11 +111,6 @@ def export_dataset(data_dir: Path, name: str, format: str, out: Path) -> list[Pa
         except OSError as error:
             raise DisentangleError(f"cannot write {error.filename or out}: {error.strerror}") from error
     return [out / file for file in files]
-
-
-def _write(path: Path, lines: Iterable[str]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        file.writelines(f"{line}\n" for line in lines)
 
 
 def write_svmlight(folder: Path, part: Part) -> None:
@@ -125,22 +122,22 @@ def write_svmlight(folder: Path, part: Part) -> None:
 
 def write_attentionxml(folder: Path, part: Part) -> None:
     """`PART_texts.txt` and `PART_labels.txt` of `readers.read_text_and_labels`."""
-    _write(folder / f"{part.name}_texts.txt", part.read_texts())
+    write_lines(folder / f"{part.name}_texts.txt", part.read_texts())
     labels = (" ".join(part.names[i] for i in row) for row in part.read_labels())
-    _write(folder / f"{part.name}_labels.txt", labels)
+    write_lines(folder / f"{part.name}_labels.txt", labels)
 
 
 def write_pecos(folder: Path, part: Part) -> None:
     """`PART.txt` of `readers.read_pecos`."""
     rows = zip(part.read_labels(), part.read_texts(), strict=True)
-    _write(folder / f"{part.name}.txt", (f"{','.join(map(str, row))}\t{text}" for row, text in rows))
+    write_lines(folder / f"{part.name}.txt", (f"{','.join(map(str, row))}\t{text}" for row, text in rows))
 
 
 def write_jsonl(folder: Path, part: Part) -> None:
     """`PART.jsonl` of `readers.read_jsonl`."""
     rows = zip(part.read_labels(), part.read_texts(), strict=True)
     objects = ({"text": text, "labels": [part.names[i] for i in row]} for row, text in rows)
-    _write(folder / f"{part.name}.jsonl", (json.dumps(one, ensure_ascii=False) for one in objects))
+    write_lines(folder / f"{part.name}.jsonl", (json.dumps(one, ensure_ascii=False) for one in objects))
 
 
 WRITERS: dict[str, Callable[[Path, Part], None]] = {

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -13,10 +14,11 @@ from typing import Any
 import scipy.sparse as sp
 
 from . import atomic, data, matrices, npz, progress, stages, tfidf
-from .components import LABEL_NAMES, first_repeated, write_lines
+from .components import LABEL_NAMES, count_names, first_repeated, read_names, write_lines
 from .errors import DisentangleError
 from .params import TfidfParams
-from .readers import FORMATS, Block, binary_rows, read_names
+from .places import check_apart
+from .readers import FORMATS, Block, binary_rows
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +49,11 @@ class Import:
     output_items: Path | None = None
     tfidf: TfidfParams = field(default_factory=TfidfParams)
 
+    def inputs(self) -> dict[str, tuple[Path, ...]]:
+        """All files, by the option that names them."""
+        items = () if self.output_items is None else (self.output_items,)
+        return {"trn": self.trn, "tst": self.tst, "output-items": items}
+
     def validate(self) -> None:
         expected = FORMATS[self.format].files
         for part in PARTS:
@@ -57,7 +64,7 @@ class Import:
                 )
         if FORMATS[self.format].needs_names and self.output_items is None:
             raise DisentangleError(f"{self.format} needs --output-items, the file of label names")
-        for path in (*self.trn, *self.tst, *filter(None, [self.output_items])):
+        for path in itertools.chain(*self.inputs().values()):
             # Each is read several times, which a pipe does not allow.
             if not path.is_file():
                 found = "something else" if path.exists() else "nothing"
@@ -90,14 +97,17 @@ def import_dataset(job: Import, data_dir: Path) -> dict[str, Any]:
     """
     data.check_name(data_dir, job.name)
     job.validate()
+    folder = data_dir / job.name
+    for name, paths in job.inputs().items():
+        for path in paths:
+            check_apart(f"--{name}", path, [folder])
     files = {part: [matrices.sha256(path) for path in getattr(job, part)] for part in PARTS}
     inputs = {"format": job.format, "files": files, "output_items": None}
     if job.output_items is not None:
         inputs["output_items"] = matrices.sha256(job.output_items)
     if FORMATS[job.format].has_text:
         inputs["tfidf"] = asdict(job.tfidf)
-    folder = data_dir / job.name
-    modules = ("importing", "readers", "tfidf", "npz", "data", "matrices")
+    modules = ("importing", "components", "readers", "tfidf", "npz", "data", "matrices")
     stage = stages.Stage("import", folder, inputs, modules, partial(_build, job=job))
     if (record := stage.record()) is None:
         with atomic.claim(folder):
@@ -112,8 +122,10 @@ def import_dataset(job: Import, data_dir: Path) -> dict[str, Any]:
 
 def _build(out: Path, job: Import) -> dict[str, Any]:
     form = FORMATS[job.format]
-    names = None if job.output_items is None else read_names(job.output_items)
-    read = partial(form.read, n_labels=len(names or [])) if form.needs_names else form.read
+    names = read_names(job.output_items) if job.output_items and form.has_names else None
+    read = form.read
+    if job.output_items and form.needs_names:
+        read = partial(read, n_labels=count_names(job.output_items)[1])
     blocks = {part: partial(read, *getattr(job, part)) for part in PARTS}
     vectorizer = None
     if form.has_text:
@@ -126,7 +138,7 @@ def _build(out: Path, job: Import) -> dict[str, Any]:
             names = sorted(found)
     if names is not None:
         write_lines(out / LABEL_NAMES, names)
-    columns = _columns(names or (), job.output_items) if form.has_names else {}
+    columns = _columns(names or [], job) if form.has_names else {}
     (out / data.FEATURES).mkdir()
     with ExitStack() as stack:
         paths = data.paths_of(out)
@@ -136,6 +148,8 @@ def _build(out: Path, job: Import) -> dict[str, Any]:
             sizes.tell("n_features", len(vectorizer.terms), job.trn[0])
         if names is not None:
             sizes.tell("n_labels", len(names), job.output_items or job.trn[0])
+        elif job.output_items is not None:
+            sizes.least["n_labels"] = count_names(job.output_items)[0]
         for part in PARTS:
             for block in progress.counted(blocks[part](), f"{part} instances written"):
                 # The second file, if there is one, is that of the labels.
@@ -145,7 +159,10 @@ def _build(out: Path, job: Import) -> dict[str, Any]:
                 X = block.content if vectorizer is None else vectorizer.transform(block.content)
                 writers[f"X_{part}"].append(X)
                 writers[f"Y_{part}"].append(_label_rows(block.labels, columns, job.output_items, source[-1]))
-        return _finish(writers, sizes, job)
+        results = _finish(writers, sizes, job)
+    if job.output_items is not None and not form.has_names:
+        write_lines(out / LABEL_NAMES, read_names(job.output_items, results["n_labels"]))
+    return results
 
 
 def _texts(blocks: Iterator[Block], found: set[str]) -> Iterator[str]:
@@ -156,15 +173,16 @@ def _texts(blocks: Iterator[Block], found: set[str]) -> Iterator[str]:
         yield from block.content
 
 
-def _columns(names: Sequence[str], source: Path | None) -> dict[str, int]:
-    """Column of each label name."""
-    if repeated := first_repeated(names):
+def _columns(names: list[str], job: Import) -> dict[str, int]:
+    """Column of each label name, as the format writes it."""
+    written = [FORMATS[job.format].as_written(name) for name in names]
+    if repeated := first_repeated(written):
         first, again = repeated
         raise DisentangleError(
-            f"{source}, line {again + 1}: expected each name once, found {names[again]!r}, which line "
-            f"{first + 1} has, too"
+            f"{job.output_items}, line {again + 1}: expected each name once, found {written[again]!r}, which "
+            f"line {first + 1} has, too" + ("" if names == written else f", as {job.format} writes it")
         )
-    return {name: i for i, name in enumerate(names)}
+    return {name: i for i, name in enumerate(written)}
 
 
 def _label_rows(labels: Any, columns: dict[str, int], names: Path | None, source: Path) -> sp.csr_matrix:
@@ -185,6 +203,7 @@ class _Sizes:
 
     def __init__(self) -> None:
         self.said: dict[str, tuple[int, Path]] = {}
+        self.least: dict[str, int] = {}
 
     def tell(self, name: str, size: int | None, source: Path) -> None:
         """Take up what a file says; files must agree."""
@@ -198,7 +217,7 @@ class _Sizes:
     def resolve(self, name: str, seen: list[tuple[Path, int]]) -> int:
         """The size that was said, or what is seen of it, file by file, where none was."""
         if name not in self.said:
-            return max(n for _, n in seen)
+            return max(self.least.get(name, 0), *(n for _, n in seen))
         size, where = self.said[name]
         for path, n in seen:
             if n > size:

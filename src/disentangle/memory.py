@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from .errors import DisentangleError
+from .params import Limits
 
 # Of a batch: PECOS is a tenth slower on much larger ones, whose results are fresh memory each time.
 _MOST_ROWS = 2048
 # Below that a prediction would crawl.
 _LEAST_BATCH = 1 << 24
+_MOST_GIB = 1e6
 
 
 def resident() -> int:
@@ -47,12 +49,11 @@ class Budget:
         Raises
         ------
         DisentangleError
-            If it is no positive number.
+            If it is no positive number, or larger than any machine.
         """
         if gibibytes is None:
             return cls()
-        if not 0 < gibibytes < float("inf"):
-            raise DisentangleError(f"max_memory must be a positive number of GiB, got {gibibytes:g}")
+        Limits(0.0, _MOST_GIB, is_open=True).check("--max-memory", gibibytes)
         return cls(int(gibibytes * 2**30))
 
     def require(self, needed: int, what: str) -> None:

@@ -47,8 +47,9 @@ def mine(
     if not len(drawn):
         return None
     M = match(for_prediction(matcher), X[drawn], beam_size, threads)
+    most = min(beam_size, M.shape[1])
     # Not `metrics.rank`: with that module in the stage, a new metric would have models trained again.
-    negatives = spread(rank_rows(*flat(M), beam_size)[:, spared:], drawn, (X.shape[0], M.shape[1]))
+    negatives = spread(rank_rows(*flat(M), most)[:, spared:], drawn, (X.shape[0], M.shape[1]))
     return negatives if negatives.nnz else None
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
+from numbers import Integral, Real
+from typing import Any
 
 from .errors import DisentangleError
 
@@ -16,16 +19,74 @@ ARCHIVE = "https://archive.org/download/pecos-dataset/xmc-base"
 MAX_K = 10
 
 
-# PECOS takes C integers; a larger one would come out as another number there.
-_MAX_INT = 2**31 - 1
+# PECOS takes C integers, and some are added up: a larger one would come out as another number there.
+_MAX_COUNT = 2**30
+# Far beyond what makes a difference, and near enough that nothing computed with it is infinite.
+_MAX_NUMBER = 1e9
+# With one label per leaf PECOS cannot balance a tree over a label count that is no power of two.
+_LEAST_LEAF = 2
+# Each costs a folder and a model at least; more are a slip of the finger.
+MAX_REPEATS = 1000
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The range of a number.
+
+    Attributes
+    ----------
+    low, high : int or float
+        Integers ask for an integer.
+    is_open : bool
+        Whether `low` itself is too low.
+    """
+
+    low: float
+    high: float = _MAX_COUNT
+    is_open: bool = False
+
+    def check(self, name: str, value: Any) -> None:
+        """Raise DisentangleError, with this name, unless `value` is in the range."""
+        kind, what = (Integral, "an integer") if isinstance(self.low, int) else (Real, "a number")
+        is_number = isinstance(value, kind) and value == value  # NaN is not
+        if not is_number:
+            rule = what
+        elif value < self.low or (self.is_open and value == self.low):
+            rule = f"{'above' if self.is_open else 'at least'} {self.low:.10g}"
+        elif value > self.high:
+            rule = f"at most {self.high:.10g}"
+        else:
+            return
+        found = str(value)
+        raise DisentangleError(
+            f"{name} must be {rule}, got {found if len(found) <= 40 else f'{found[:37]}...'}"
+        )
+
+
+def option(name: str) -> str:
+    """A parameter by the name that is typed for it: messages call it so, whoever has set it."""
+    return "--" + _OPTIONS.get(name, name).replace("_", "-")
+
+
+_OPTIONS = {"A": "propensity-a", "B": "propensity-b"}
 
 
 def at_least(name: str, value: int, minimum: int) -> None:
     """Raise DisentangleError unless an integer is in its range."""
-    if value < minimum:
-        raise DisentangleError(f"{name} must be at least {minimum}, got {value}")
-    if value > _MAX_INT:
-        raise DisentangleError(f"{name} must be at most {_MAX_INT}, got {value}")
+    Limits(minimum).check(name, value)
+
+
+def _limited(default: Any, low: float, high: float = _MAX_COUNT, is_open: bool = False) -> Any:
+    """A field of a dataclass with its default and the range that `check_limits` looks up."""
+    return field(default=default, metadata={"limits": Limits(low, high, is_open)})
+
+
+def check_limits(params: Any) -> None:
+    """Raise DisentangleError unless the numbers of a dataclass are in the ranges that its fields declare."""
+    for one in fields(params):
+        value = getattr(params, one.name)
+        if "limits" in one.metadata and not (value is None and one.default is None):
+            one.metadata["limits"].check(option(one.name), value)
 
 
 @dataclass(frozen=True)
@@ -42,16 +103,39 @@ class TreeParams:
         Seed of k-means, 0 to 2**32 - 1.
     """
 
-    nr_splits: int = 32
-    max_leaf_size: int = 100
-    seed: int = 0
+    nr_splits: int = _limited(32, 2)
+    max_leaf_size: int = _limited(100, _LEAST_LEAF)
+    seed: int = _limited(0, 0, 2**32 - 1)
 
     def validate(self) -> None:
-        at_least("nr_splits", self.nr_splits, 2)
-        # With one label per leaf PECOS cannot balance a tree over a label count that is no power of two.
-        at_least("max_leaf_size", self.max_leaf_size, 2)
-        if not 0 <= self.seed < 2**32:
-            raise DisentangleError(f"seed must be in 0..{2**32 - 1}, got {self.seed}")
+        check_limits(self)
+
+    def n_levels(self, n_labels: int) -> int:
+        """Levels of the tree over so many labels, from the leaf clusters up to the root.
+
+        Raises
+        ------
+        DisentangleError
+            If there are so few labels that the tree would be one single cluster.
+        """
+        if n_labels <= _LEAST_LEAF:
+            raise DisentangleError(
+                f"too few labels for a tree: expected at least {_LEAST_LEAF + 1}, got {n_labels}; "
+                "no option helps, the dataset needs more"
+            )
+        if n_labels <= self.max_leaf_size:
+            raise DisentangleError(
+                f"too few labels for a tree: expected more than --max-leaf-size ({self.max_leaf_size}), "
+                f"got {n_labels}; a smaller one, down to {_LEAST_LEAF}, gives more clusters"
+            )
+        # PECOS halves clusters until they are small enough, and puts them under `nr_splits` times fewer
+        # nodes until these fit under the root.
+        n_nodes = 2 ** math.ceil(math.log2(n_labels / self.max_leaf_size))
+        n_levels = 2
+        while n_nodes > self.nr_splits:
+            n_nodes = -(-n_nodes // self.nr_splits)
+            n_levels += 1
+        return n_levels
 
 
 @dataclass(frozen=True)
@@ -66,12 +150,11 @@ class PredictParams:
         Labels (copies counted) that a model returns per instance, before copies are merged.
     """
 
-    beam_size: int = 10
-    top_k: int = 160
+    beam_size: int = _limited(10, 1)
+    top_k: int = _limited(160, MAX_K)
 
     def validate(self) -> None:
-        at_least("beam_size", self.beam_size, 1)
-        at_least("top_k", self.top_k, MAX_K)
+        check_limits(self)
 
 
 # PECOS's default tolerance of its solver, and least absolute value of a weight that it keeps.
@@ -172,61 +255,36 @@ class OverlapParams:
         How often match, assign and retrain are run, each round on the last round's model.
     """
 
-    n_copies: int = 2
+    n_copies: int = _limited(2, 1)
     gain: str = "counts"
-    coverage: float = 0.0
-    capacity: float | None = None
-    budget: float | None = None
+    coverage: float = _limited(0.0, 0.0, 1.0)
+    capacity: float | None = _limited(None, 1.0, _MAX_NUMBER)
+    budget: float | None = _limited(None, 1.0, _MAX_NUMBER)
     positives: str = "all"
-    leaf_size: int | None = None
+    leaf_size: int | None = _limited(None, 2)
     split: str = "flat"
-    negatives: float = 0.0
-    spared: int = 0
-    overlap_splits: int | None = None
-    first_features: int | None = None
-    features: int | None = None
-    max_df: float = 1.0
-    first_eps: float = EPS
-    eps: float = EPS
-    matcher_eps: float | None = None
-    threshold: float = THRESHOLD
-    hinge: int = HINGE
-    predict_beam: int | None = None
+    negatives: float = _limited(0.0, 0.0, 1.0)
+    spared: int = _limited(0, 0)
+    overlap_splits: int | None = _limited(None, 2)
+    first_features: int | None = _limited(None, 1)
+    features: int | None = _limited(None, 1)
+    max_df: float = _limited(1.0, 0.0, 1.0, is_open=True)
+    first_eps: float = _limited(EPS, 0.0, _MAX_NUMBER, is_open=True)
+    eps: float = _limited(EPS, 0.0, _MAX_NUMBER, is_open=True)
+    matcher_eps: float | None = _limited(None, 0.0, _MAX_NUMBER, is_open=True)
+    threshold: float = _limited(THRESHOLD, 0.0, _MAX_NUMBER)
+    hinge: int = _limited(HINGE, 1, MAX_HINGE)
+    predict_beam: int | None = _limited(None, 1)
     merge: str = "mean"
-    first_weight: float = 0.0
-    first_beam: int | None = None
-    rounds: int = 1
+    first_weight: float = _limited(0.0, 0.0, 1.0)
+    first_beam: int | None = _limited(None, 1)
+    rounds: int = _limited(1, 1, MAX_REPEATS)
 
     def validate(self) -> None:
-        at_least("n_copies", self.n_copies, 1)
-        at_least("rounds", self.rounds, 1)
-        at_least("spared", self.spared, 0)
+        check_limits(self)
         for name, choices in CHOICES.items():
             if (value := getattr(self, name)) not in choices:
-                raise DisentangleError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
-        for name in ("coverage", "negatives", "first_weight"):
-            if not 0 <= (share := getattr(self, name)) <= 1:
-                raise DisentangleError(f"{name} must be in 0..1, got {share}")
-        if not 0 < self.max_df <= 1:
-            raise DisentangleError(f"max_df must be above 0 and at most 1, got {self.max_df}")
-        for name in ("overlap_splits", "leaf_size"):
-            if (number := getattr(self, name)) is not None:
-                at_least(name, number, 2)
-        if not 1 <= self.hinge <= MAX_HINGE:
-            raise DisentangleError(f"hinge must be in 1..{MAX_HINGE}, got {self.hinge}")
-        for name in ("first_features", "features", "predict_beam", "first_beam"):
-            if (number := getattr(self, name)) is not None:
-                at_least(name, number, 1)
-        for name in ("first_eps", "eps", "matcher_eps"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < float("inf"):
-                raise DisentangleError(f"{name} must be a positive number, got {value}")
-        if not 0 <= self.threshold < float("inf"):
-            raise DisentangleError(f"threshold must be a number of at least 0, got {self.threshold}")
-        for name in ("capacity", "budget"):
-            value = getattr(self, name)
-            if value is not None and not 1 <= value < float("inf"):
-                raise DisentangleError(f"{name} must be a number of at least 1, got {value}")
+                raise DisentangleError(f"{option(name)} must be one of {', '.join(choices)}, got {value!r}")
 
 
 CHOICES = {
@@ -256,9 +314,10 @@ class BinParams:
     level_from_leaf: int = 2
     bin_size: int = 2
 
-    def validate(self) -> None:
-        at_least("level_from_leaf", self.level_from_leaf, 0)
-        at_least("bin_size", self.bin_size, 2)
+    def validate(self, plural: str = "") -> None:
+        """`plural` ends the names of options that take several."""
+        at_least(f"--level{plural}", self.level_from_leaf, 0)
+        at_least(f"--bin-size{plural}", self.bin_size, 2)
 
     def name(self) -> str:
         """Name of the folder of what is made with these."""
@@ -294,13 +353,12 @@ PRESETS = {
 class Propensity:
     """Constants of the label propensities in PSP@k (Jain, Prabhu and Varma, KDD 2016, section 4.3)."""
 
-    A: float = 0.55
-    B: float = 1.5
+    # In these ranges the rarest label's weight still fits float32.
+    A: float = _limited(0.55, 0.0, 10.0, is_open=True)
+    B: float = _limited(1.5, 1e-3, 1e3)
 
     def validate(self) -> None:
-        for name, value in (("propensity_a", self.A), ("propensity_b", self.B)):
-            if not 0 < value < float("inf"):
-                raise DisentangleError(f"{name} must be a positive number, got {value}")
+        check_limits(self)
 
 
 @dataclass(frozen=True)
@@ -325,9 +383,9 @@ class TfidfParams:
     """
 
     ngram_range: tuple[int, int] = (1, 1)
-    min_df: int = 2
-    max_df: float = 1.0
-    max_features: int | None = None
+    min_df: int = _limited(2, 1)
+    max_df: float = _limited(1.0, 0.0, 1.0, is_open=True)
+    max_features: int | None = _limited(None, 1)
     sublinear_tf: bool = False
     lowercase: bool = True
     token_pattern: str = r"(?u)\b\w\w+\b"
@@ -335,17 +393,13 @@ class TfidfParams:
     def validate(self) -> None:
         fewest, most = self.ngram_range
         if not 1 <= fewest <= most <= 10:
-            raise DisentangleError(f"ngram_range must be two rising numbers in 1..10, got {fewest}, {most}")
-        at_least("min_df", self.min_df, 1)
-        if not 0 < self.max_df <= 1:
-            raise DisentangleError(f"max_df must be above 0 and at most 1, got {self.max_df}")
-        if self.max_features is not None:
-            at_least("max_features", self.max_features, 1)
+            raise DisentangleError(f"--ngram-range must be two rising numbers in 1..10, got {fewest}, {most}")
+        check_limits(self)
         try:
             groups = re.compile(self.token_pattern).groups
         except (re.error, OverflowError, RecursionError) as error:
             raise DisentangleError(
-                f"token_pattern must be a regular expression, got {self.token_pattern!r}: {error}"
+                f"--token-pattern must be a regular expression, got {self.token_pattern!r}: {error}"
             ) from error
         if groups > 1:
-            raise DisentangleError(f"token_pattern must have at most one group, got {groups}")
+            raise DisentangleError(f"--token-pattern must have at most one group, got {groups}")

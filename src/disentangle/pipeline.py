@@ -13,7 +13,7 @@ from typing import Any
 
 import scipy.sparse as sp
 
-from . import atomic, catalog, components, data, figures, matrices, report, stages
+from . import atomic, catalog, components, data, figures, matrices, places, report, stages
 from .comparison import Comparison, Overlapped, Settings, Variant, load_matching
 from .ensemble import Ensemble
 from .errors import DisentangleError
@@ -77,6 +77,10 @@ class Job:
     def source(self) -> data.Source:
         """The dataset, not loaded yet; a known one that is not there is fetched."""
         self.settings.validate()
+        data.check_name(self.data_dir, self.dataset)
+        folder = self.data_dir / self.dataset
+        for option, results in (("--model-dir", self.model_dir), ("--binned-dir", self.binned_dir)):
+            places.check_apart(option, results / self.dataset, [folder])
         if catalog.is_missing(self.data_dir, self.dataset):
             catalog.get(self.data_dir, self.dataset, self.mirror)
         source = data.source(self.data_dir, self.dataset)
@@ -187,6 +191,34 @@ def _report_base(job: Job, base: Comparison, runs: list[dict[str, Any]]) -> dict
     return written | {"runs": runs}
 
 
+def _ways_to_bin(job: Job, levels: list[int] | None, bin_sizes: list[int], plural: str) -> list[BinParams]:
+    """All combinations; without levels, the default one or the highest of a tree that has not as many.
+
+    `plural` ends the names of the options that set them.
+
+    Raises
+    ------
+    DisentangleError
+        If the tree has no such level, or would be a single cluster.
+    """
+    default = BinParams().level_from_leaf
+    ways = [BinParams(level, size) for level in levels or [default] for size in bin_sizes]
+    for params in ways:
+        params.validate(plural)
+    n_labels = data.sizes_in(job.data_dir / job.dataset)["n_labels"]
+    highest = job.settings.tree.n_levels(n_labels) - 1
+    if levels is None and highest < default:
+        logger.info("labels are binned at level %d, the highest of this tree, not at %d", highest, default)
+        return [replace(params, level_from_leaf=highest) for params in ways]
+    for params in ways:
+        if params.level_from_leaf > highest:
+            raise DisentangleError(
+                f"--level{plural} must be at most {highest}, the highest level of this tree, "
+                f"got {params.level_from_leaf}"
+            )
+    return ways
+
+
 class Binned:
     """The comparison on binned labels, for one way to bin.
 
@@ -199,7 +231,6 @@ class Binned:
     """
 
     def __init__(self, job: Job, base: Comparison, params: BinParams) -> None:
-        params.validate()
         self.base = base
         self.params = params
         self.name = job.place_beside(params.name())
@@ -233,6 +264,13 @@ class Binned:
             chain = tree.build_chain(dataset.X_trn, dataset.Y_trn.tocsc(), settings.tree, settings.threads)
         clusters = tree.clusters_at_level(chain, self.params.level_from_leaf)
         bins = binning.make_bins(clusters, self.params.bin_size, settings.tree.seed)
+        n_bins, most = int(bins.max()) + 1, settings.tree.max_leaf_size
+        if n_bins <= most:
+            raise DisentangleError(
+                f"too few binned labels for a tree: expected more than --max-leaf-size ({most}), got "
+                f"{n_bins} of {self.params.bin_size} labels; less of either, down to 2 each, gives more "
+                "clusters"
+            )
         names = components.label_names(self.data_folder, len(bins))
         for part, Y in (("trn", dataset.Y_trn), ("tst", dataset.Y_tst)):
             sp.save_npz(out / f"Y.{part}.npz", binning.bin_labels(Y, bins))
@@ -263,14 +301,16 @@ def _workspaces(*folders: Path) -> Iterator[None]:
         yield
 
 
-def run_binned(job: Job, grid: list[BinParams]) -> dict[str, Any]:
+def run_binned(job: Job, levels: list[int] | None, bin_sizes: list[int]) -> dict[str, Any]:
     """XR-Linear beside its overlap on binned labels: the paper's Figure 2.
 
     Parameters
     ----------
     job : Job
-    grid : list of BinParams
-        Ways to bin, each compared and drawn; several are drawn against one another as well.
+    levels : list of int or None
+        Levels above the leaves to bin at; None for the paper's, or the highest of a tree with fewer.
+    bin_sizes : list of int
+        Labels per bin. Each combination is compared and drawn; several are drawn against one another as well.
 
     Returns
     -------
@@ -284,6 +324,7 @@ def run_binned(job: Job, grid: list[BinParams]) -> dict[str, Any]:
     """
     variant = job.one_variant("binned")
     base = job.base()
+    grid = _ways_to_bin(job, levels, bin_sizes, "s")
     ways = [Binned(job, base, params) for params in grid]
     folder = job.folder("binned")
     with _workspaces(folder, job.binned_dir / job.dataset):
@@ -298,7 +339,9 @@ def run_binned(job: Job, grid: list[BinParams]) -> dict[str, Any]:
         return written
 
 
-def run_metric(job: Job, kind: str | None, params: BinParams) -> dict[str, Any]:
+def run_metric(
+    job: Job, kind: str | None, level: int | None = None, bin_size: int = BinParams.bin_size
+) -> dict[str, Any]:
     """How well the overlap's copies of a label separate its components.
 
     Parameters
@@ -307,8 +350,9 @@ def run_metric(job: Job, kind: str | None, params: BinParams) -> dict[str, Any]:
     kind : {"natural", "binned"} or None
         The dataset's own components and the base job's overlap, or binned labels and theirs; None takes
         the dataset's own where it has them.
-    params : BinParams
-        How to bin; ignored for natural components.
+    level : int or None
+        As in `run_binned`; ignored for natural components, like `bin_size`.
+    bin_size : int
 
     Returns
     -------
@@ -322,7 +366,7 @@ def run_metric(job: Job, kind: str | None, params: BinParams) -> dict[str, Any]:
     """
     variant = job.one_variant("metric")
     if variant.params.n_copies < 2:
-        raise DisentangleError("n_copies must be at least 2 to have copies to score, got 1")
+        raise DisentangleError("--n-copies must be at least 2 to have copies to score, got 1")
     base = job.base()
     folder = job.folder("metric")
     if kind is None:
@@ -335,6 +379,7 @@ def run_metric(job: Job, kind: str | None, params: BinParams) -> dict[str, Any]:
             # The whole base job, so that its report tells of the models that are scored.
             _report_base(job, base, base.runs())
             return _score(job, comparison, where, name, {})
+    (params,) = _ways_to_bin(job, None if level is None else [level], [bin_size], "")
     binned = Binned(job, base, params)
     where = binned.bins.folder
     with _workspaces(folder, job.folder("binned"), where.parent):

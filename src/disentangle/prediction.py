@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import json
 import logging
@@ -11,12 +12,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import scipy.sparse as sp
 
-from . import atomic, components, npz, progress, stages
+from . import atomic, components, npz, places, progress, stages
 from .data import CARRIED
 from .errors import DisentangleError
 from .matrices import load_sparse, sha256
@@ -25,6 +26,7 @@ from .params import DEFAULT_PRESET
 from .predictor import PREDICTOR_FILE, Predictor
 from .readers import read_texts
 from .saved import Saved
+from .terminal import printable
 from .tfidf import VECTORIZER_FILE, Vectorizer
 from .xlinear import FEW
 
@@ -76,7 +78,7 @@ def choose(base: Path, variant: str | None) -> Path:
     return known[variant]
 
 
-def features(source: Path | list[str], saved: Saved) -> Iterator[sp.csr_matrix]:
+def features(source: Path | list[str], saved: Saved, n_features: int) -> Iterator[sp.csr_matrix]:
     """Features of instances, in blocks.
 
     Parameters
@@ -85,20 +87,21 @@ def features(source: Path | list[str], saved: Saved) -> Iterator[sp.csr_matrix]:
         A matrix (.npz), texts, one a line (.txt), objects with a "text" (.jsonl); or texts themselves.
     saved : Saved
         The evaluation, whose vectorizer texts need.
+    n_features : int
+        As many as the model takes.
 
     Raises
     ------
     DisentangleError
-        If a file is missing, damaged or of another kind, or there is no vectorizer.
+        If a file is missing, damaged or of another kind or width, or there is no vectorizer.
     """
     blocks: Iterable[list[str]] = [source] if isinstance(source, list) else []
     if isinstance(source, Path):
-        if source.suffix not in INPUTS:
-            raise DisentangleError(f"--input must end in {', '.join(INPUTS)}, got {source}")
         if source.suffix == ".npz":
             X = load_sparse(source)
             if X.shape[0] == 0:
                 raise DisentangleError(f"{source} is empty: its shape is {X.shape}")
+            _check_width(source, X.shape[1], n_features)
             yield X
             return
         blocks = read_texts(source, is_json=source.suffix == ".jsonl")
@@ -109,6 +112,7 @@ def features(source: Path | list[str], saved: Saved) -> Iterator[sp.csr_matrix]:
         )
     with saved.pinned(VECTORIZER_FILE) as path:
         vectorizer = Vectorizer.load(path)
+    _check_width(saved.folder / VECTORIZER_FILE, len(vectorizer.terms), n_features)
     is_empty = True
     for block in blocks:
         is_empty = False
@@ -117,41 +121,74 @@ def features(source: Path | list[str], saved: Saved) -> Iterator[sp.csr_matrix]:
         raise DisentangleError(f"{source} is empty: expected a text a line")
 
 
+def _check_width(path: Path, found: int, expected: int) -> None:
+    if found != expected:
+        raise DisentangleError(f"{path}: expected {expected} features, as the model has, got {found}")
+
+
 def predict(
     predictor: Predictor, blocks: Iterable[sp.csr_matrix], k: int, threads: int, budget: Budget, write: Write
-) -> int:
-    """Write the `k` best labels of each instance; return how many instances there were.
+) -> tuple[int, int]:
+    """Write the `k` best labels of each instance; those without features get none.
+
+    Returns
+    -------
+    tuple of int
+        How many instances there were, and how many without features.
+    """
+    n = n_empty = 0
+    for X in blocks:
+        is_empty = np.diff(X.indptr) == 0
+        start = n
+        for labels, scores in predictor.best(X, k, threads, budget):
+            rows = is_empty[n - start : n - start + len(labels)]
+            write(n, np.where(rows[:, None], -1, labels), scores)
+            n += len(labels)
+        n_empty += int(is_empty.sum())
+    return n, n_empty
+
+
+def check_out(out: Path, read: Iterable[Path]) -> None:
+    """Refuse a file that no labels can be written to, or whose writing, or its record's, would cost others.
 
     Raises
     ------
     DisentangleError
-        If the features are not as many as the model's.
+        If it is of no known kind, or as `places.check_file`.
     """
-    n = 0
-    for X in blocks:
-        if X.shape[1] != predictor.n_features:
-            raise DisentangleError(f"expected {predictor.n_features} features, got {X.shape[1]}")
-        for labels, scores in predictor.best(X, k, threads, budget):
-            write(n, labels, scores)
-            n += len(labels)
-    return n
+    if out.suffix not in OUTPUTS:
+        raise DisentangleError(f"--out must end in {', '.join(OUTPUTS)}, got {out}")
+    for path in (out, _record_of(out)):
+        places.check_file("--out" if path == out else "the record of --out", path, read)
+
+
+def _record_of(out: Path) -> Path:
+    return out.with_name(f"{out.name}.json")
 
 
 @contextmanager
 def writer(out: Path | None, n_labels: int, names: list[str]) -> Iterator[Write]:
     """What writes labels to a file, whole or not at all, or to standard output as tab-separated lines.
 
+    Parameters
+    ----------
+    out : Path or None
+        One that `check_out` accepts.
+    n_labels : int
+    names : list of str
+        Of the labels; written as they are, but for control characters on a terminal.
+
     Raises
     ------
     DisentangleError
-        If the file is of no known kind or cannot be written.
+        If it cannot be written.
     """
     if out is None:
-        yield _tsv(sys.stdout, names)
+        with _standard_output() as text:
+            is_shown = text.isatty()
+            yield _tsv(text, [printable(name) for name in names] if is_shown else names)
         return
-    if out.suffix not in OUTPUTS:
-        raise DisentangleError(f"--out must end in {', '.join(OUTPUTS)}, got {out}")
-    with atomic.replacing(out) as temporary:
+    with atomic.replacing(places.real(out)) as temporary:
         if out.suffix == ".npz":
             with npz.Writer(temporary) as file:
                 yield lambda _, labels, scores: file.append(_matrix(labels, scores, n_labels))
@@ -159,6 +196,26 @@ def writer(out: Path | None, n_labels: int, names: list[str]) -> Iterator[Write]
         else:
             with temporary.open("w", encoding="utf-8", newline="") as text:
                 yield (_tsv if out.suffix == ".tsv" else _json_lines)(text, names)
+
+
+@contextmanager
+def _standard_output() -> Iterator[TextIO]:
+    """Standard output, in UTF-8 where it is no terminal: what reads it need not know this place's locale."""
+    if sys.stdout is None:
+        raise DisentangleError("standard output is closed: name a file with --out")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        if sys.stdout.isatty():
+            sys.stdout.reconfigure(errors="replace")
+        else:
+            sys.stdout.reconfigure(encoding="utf-8")
+    try:
+        yield sys.stdout
+        sys.stdout.flush()
+    except OSError as error:
+        # A closed pipe is no error, and what has a name is of another file.
+        if isinstance(error, BrokenPipeError) or error.filename is not None:
+            raise
+        raise DisentangleError(f"cannot write to standard output: {error.strerror}") from error
 
 
 def _matrix(labels: np.ndarray, scores: np.ndarray, n_labels: int) -> sp.csr_matrix:
@@ -215,22 +272,29 @@ def run_predict(
     Raises
     ------
     DisentangleError
-        As `choose`, `Predictor.load`, `features`, `predict` and `writer`.
+        As `check_out`, `choose`, `Predictor.read`, `features` and `writer`.
     """
     start = time.perf_counter()
-    if out is not None and out == source:
-        raise DisentangleError(f"--out must be another file than --input, got {out} twice")
+    if isinstance(source, Path) and source.suffix not in INPUTS:
+        raise DisentangleError(f"--input must end in {', '.join(INPUTS)}, got {source}")
+    if out is not None:
+        check_out(out, [data_folder, base, *([source] if isinstance(source, Path) else [])])
     evaluation = choose(base, variant)
     predictor = Predictor.read(evaluation)
     if k > (most := min(voice.predict.top_k for voice in predictor.voices)):
-        raise DisentangleError(f"k must be at most the models' top_k ({most}), got {k}")
+        raise DisentangleError(f"--k must be at most the models' --top-k ({most}), got {k}")
     _say_what_changed(predictor.saved, data_folder)
-    names = components.label_names(predictor.saved.folder, predictor.n_labels)
+    names = _names(predictor.saved, predictor.n_labels)
     with progress.stage("predict"), writer(out, predictor.n_labels, names) as write:
-        blocks = features(source, predictor.saved)
+        blocks = features(source, predictor.saved, predictor.n_features)
         first = list(itertools.islice(blocks, 2))
-        predictor.load_models(for_few=len(first) < 2 and first[0].shape[0] <= FEW)
-        n = predict(predictor, itertools.chain(first, blocks), k, threads, budget, write)
+        predictor.load_models(for_few=len(first) == 1 and first[0].shape[0] <= FEW)
+        X = itertools.chain(first, blocks)
+        n, n_empty = predict(predictor, X, min(k, predictor.n_labels), threads, budget, write)
+    if n_empty:
+        is_text = isinstance(source, list) or source.suffix != ".npz"
+        what = ("texts", "known word") if is_text else ("instances", "features")
+        logger.warning("note: %s of %s %s have no %s: no labels for them", f"{n_empty:,}", f"{n:,}", *what)
     if out is not None:
         record = {
             "job": "predict",
@@ -239,14 +303,23 @@ def run_predict(
             "input": str(source) if isinstance(source, Path) else "--text",
             "k": k,
             "n_instances": n,
+            "n_without_features": n_empty,
             "seconds": round(time.perf_counter() - start, 3),
             "peak_rss_mib": stages.peak_rss_mib(),
             "threads": threads,
             "versions": stages.versions(),
             "machine": stages.machine(),
         }
-        atomic.write_json(out.with_name(f"{out.name}.json"), record)
+        atomic.write_json(places.real(_record_of(out)), record)
     return n
+
+
+def _names(saved: Saved, n_labels: int) -> list[str]:
+    """Names of labels as they were when the model was evaluated."""
+    if components.LABEL_NAMES not in saved:
+        return components.names_by_id(n_labels)
+    with saved.pinned(components.LABEL_NAMES) as path:
+        return components.read_names(path, n_labels)
 
 
 def _say_what_changed(saved: Saved, data_folder: Path) -> None:

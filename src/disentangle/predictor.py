@@ -149,7 +149,7 @@ class Predictor:
 
     @property
     def n_features(self) -> int:
-        return xlinear.n_features(self._models[0])
+        return xlinear.n_features_of(self.voices[0].saved)
 
     @cached_property
     def _models(self) -> tuple[Any, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -54,6 +55,8 @@ _live = Progress(
     console=_console,
     transient=True,
     disable=not _console.is_terminal,
+    # What goes to a file or a pipe must not be shown here instead.
+    redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
 )
 
 T = TypeVar("T")

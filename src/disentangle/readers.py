@@ -28,6 +28,8 @@ _IDS = re.compile(f"{_ID}(?:,{_ID})*")
 # Each text must match in one way only: several would multiply from feature to feature when a line fails.
 _NUMBER = r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
 _SVMLIGHT = re.compile(rf"(?:({_IDS.pattern})(?=[ \t]|$))?[ \t]*((?:{_ID}:{_NUMBER}(?:[ \t]+|$))*)")
+# ASCII's white space, as C's isspace has it. One by one, so that names differ in `_` as they did before.
+_PARTING = re.compile("[ \t\v\f\r]")
 _HEADER = re.compile(rf"({_ID})[ \t]+({_ID})[ \t]+({_ID})[ \t]*")
 
 
@@ -97,14 +99,6 @@ def read_lines(path: Path) -> Iterator[Line]:
                     ) from error
     except OSError as error:
         raise DisentangleError(f"cannot read {path}: {error.strerror}") from error
-
-
-def read_names(path: Path) -> list[str]:
-    """Label names, one a line."""
-    names = [line.text for line in read_lines(path)]
-    if not names:
-        raise DisentangleError(f"{path} is empty: expected label names, one a line")
-    return names
 
 
 def _blocks(lines: Iterator[Line]) -> Iterator[list[Line]]:
@@ -224,13 +218,21 @@ def binary_rows(rows: list[list[int]], n_columns: int) -> sp.csr_matrix:
 def read_text_and_labels(texts: Path, labels: Path) -> Iterator[Block]:
     """AttentionXML's raw text: a file of texts and one of label names between blanks, a line an instance.
 
+    Blanks are ASCII's, tab and form feed among them; a no-break space is part of a name.
+
     Raises
     ------
     DisentangleError
         As `read_lines`, and if the files differ in length.
     """
     for pairs in _pairs(texts, labels):
-        yield Block([labels.split() for _, labels in pairs], [text for text, _ in pairs])
+        split = [[name for name in _PARTING.split(labels) if name] for _, labels in pairs]
+        yield Block(split, [text for text, _ in pairs])
+
+
+def one_word(name: str) -> str:
+    """A label name as it stands in AttentionXML's files: `_` for whatever would part it."""
+    return _PARTING.sub("_", name)
 
 
 def _pairs(texts: Path, labels: Path) -> Iterator[list[tuple[str, str]]]:
@@ -308,10 +310,10 @@ def _parse_json(line: Line) -> tuple[list[str], str]:
     labels = value.get("labels")
     if not isinstance(labels, list) or any(type(label) not in (str, int) for label in labels):
         raise line.wrong(expected)
-    names = [str(label).strip() for label in labels]
+    names = [str(label) for label in labels]
     # They become lines of a UTF-8 file; a lone half of a surrogate pair cannot.
     if not all(names) or re.search("[\n\r\ud800-\udfff]", " ".join(names)):
-        raise line.wrong("label names of one line", str(names))
+        raise line.wrong("label names that make a line each", str(names))
     return names, value["text"]
 
 
@@ -345,6 +347,8 @@ class Format:
         Whether instances are text, else features; whether labels are names, else ids.
     needs_names : bool
         Whether `read` asks for the number of labels, which a file of their names tells.
+    as_written : callable
+        Takes a label's name and returns it as the files have it.
     """
 
     read: Callable[..., Iterator[Block]]
@@ -352,11 +356,14 @@ class Format:
     has_text: bool
     has_names: bool
     needs_names: bool = False
+    as_written: Callable[[str], str] = str
 
 
 FORMATS = {
     "svmlight": Format(read_svmlight, ("FILE",), has_text=False, has_names=False),
-    "attentionxml": Format(read_text_and_labels, ("TEXTS", "LABELS"), has_text=True, has_names=True),
+    "attentionxml": Format(
+        read_text_and_labels, ("TEXTS", "LABELS"), has_text=True, has_names=True, as_written=one_word
+    ),
     "pecos": Format(read_pecos, ("FILE",), has_text=True, has_names=False, needs_names=True),
     "jsonl": Format(read_jsonl, ("FILE",), has_text=True, has_names=True),
     "npz": Format(read_matrices, ("FEATURES", "LABELS"), has_text=False, has_names=False),

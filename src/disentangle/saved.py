@@ -205,7 +205,7 @@ class Saved:
         ----------
         name : str
         is_sorted : bool
-            Whether the indices must be sorted and unique in their row or column; in range they are in any case.
+            Whether indices must be sorted and unique in their row or column; in range they must be.
 
         Returns
         -------

@@ -118,8 +118,8 @@ def fit(texts: Iterable[str], params: TfidfParams) -> Vectorizer:
         kept = sorted(sorted(kept, key=lambda term: -occurrences[term])[: params.max_features])
     if not kept:
         raise DisentangleError(
-            f"a term must be in at least {params.min_df} training texts (min_df) and at most {most:g} "
-            f"(max_df), found none in {n}"
+            f"a term must be in at least {params.min_df} training texts (--min-df) and at most {most:g} "
+            f"(--max-df), found none in {n}"
         )
     return Vectorizer(params, n, kept, [frequencies[term] for term in kept])
 

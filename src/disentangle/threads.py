@@ -7,12 +7,28 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from .params import Limits
+
 T = TypeVar("T")
 R = TypeVar("R")
+# Beyond the cores they only wait for one another, and OpenMP ends the process when it gets none.
+_MAX_THREADS = 256
+
+
+def check_threads(threads: int) -> None:
+    """Raise DisentangleError unless there may be so many threads."""
+    Limits(1, max(_MAX_THREADS, os.cpu_count() or 1)).check("--threads", threads)
 
 
 def limit_threads(threads: int) -> None:
-    """Tell BLAS and numba, which read it when they are imported; PECOS is told call by call."""
+    """Tell BLAS and numba, which read it when they are imported; PECOS is told call by call.
+
+    Raises
+    ------
+    DisentangleError
+        If there may not be so many.
+    """
+    check_threads(threads)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = str(threads)
     # On a machine shared with other work, threads that spin while they wait hold each other up.

@@ -44,12 +44,7 @@ def build_chain(X: sp.csr_matrix, Y: sp.csc_matrix, params: TreeParams, threads:
     DisentangleError
         If there are so few labels that the tree would be one single cluster.
     """
-    n_labels = Y.shape[1]
-    if n_labels <= params.max_leaf_size:
-        raise DisentangleError(
-            f"too few labels for a tree: expected more than max_leaf_size ({params.max_leaf_size}), "
-            f"got {n_labels}; a smaller --max-leaf-size gives more clusters"
-        )
+    params.n_levels(Y.shape[1])
     return interruptible(lambda: _cluster(_label_features(X, Y, threads), params, threads))
 
 
@@ -225,7 +220,7 @@ def clusters_at_level(chain: ClusterChain, level_from_leaf: int) -> np.ndarray:
     """
     if not 0 <= level_from_leaf < len(chain):
         raise DisentangleError(
-            f"level_from_leaf must be in 0..{len(chain) - 1} for this tree, got {level_from_leaf}"
+            f"the level must be in 0..{len(chain) - 1} for this tree, got {level_from_leaf}"
         )
     clusters = leaf_clusters(chain)
     for level in range(1, level_from_leaf + 1):

@@ -315,8 +315,8 @@ def load(saved: Saved, for_few: bool = False) -> XLinearModel:
     ----------
     saved : Saved
     for_few : bool
-        Whether it is for at most `FEW` instances; has no effect on the result. On tibkat-all (tuned, 377 MiB) weights
-        in chunks take 7 to 10 s to make, as they are 1 s, and an instance 1 ms instead of 10.
+        Whether it is for at most `FEW` instances; has no effect on the result. On tibkat-all (tuned, 377 MiB)
+        weights in chunks take 7 to 10 s to make, as they are 1 s, and an instance 1 ms instead of 10.
 
     Raises
     ------
@@ -347,6 +347,21 @@ def for_prediction(model: XLinearModel) -> XLinearModel:
 def n_features(model: XLinearModel) -> int:
     """Columns of the features that a model for prediction predicts from."""
     return int(model.model.nr_features) - 1  # the bias
+
+
+def n_features_of(saved: Saved) -> int:
+    """The same of a saved model, without loading it.
+
+    Raises
+    ------
+    DisentangleError
+        If it is damaged.
+    """
+    name = f"{_LEVEL.format(0)}/W.npz"
+    shape = saved.arrays(name, "shape")["shape"]
+    if shape.shape != (2,) or shape.dtype.kind != "i":
+        raise saved.damaged(name, "expected the shape of a matrix")
+    return int(shape[0]) - 1
 
 
 def n_labels_and_clusters(model: XLinearModel) -> tuple[int, int]:
