@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from server import CONTENT, CUT, DATE, NEW_CONTENT, Answer, Server
 
-from disentangle import download, progress
+from disentangle import download, progress, space, transport
 from disentangle.download import fetch
 from disentangle.errors import DisentangleError
 
@@ -387,7 +387,7 @@ def test_nobody_listens(server: Server, path: Path):
 
 
 def test_a_server_that_says_nothing(server: Server, path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(download, "TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(transport, "TIMEOUT_SECONDS", 0.05)
     monkeypatch.setattr(download, "ATTEMPTS", 2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"

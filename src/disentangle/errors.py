@@ -1,5 +1,19 @@
 """The one exception for whatever the user can fix."""
 
+from __future__ import annotations
+
 
 class DisentangleError(ValueError):
-    """A condition the user can fix; its message is one sentence: what, where, expected, found."""
+    """A condition the user can fix; its message is one sentence: what, where, expected, found.
+
+    The message is printable whatever it quotes: a server, an archive or a matrix may hold a terminal's
+    escape codes.
+    """
+
+    def __init__(self, message: object) -> None:
+        super().__init__(printable(str(message)))
+
+
+def printable(text: str) -> str:
+    """The text with every control or other invisible character escaped as in `repr`."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
