@@ -254,9 +254,7 @@ def test_a_job_fetches_what_it_lacks(archive: bytes, server: Server, tmp_path: P
 def test_a_server_that_is_not_there(disentangle: Command, server: Server):
     result = disentangle("data", "get", NAME, "--mirror", "ftp://example.org")
     assert result.returncode == 2
-    assert result.stderr == (
-        "error: a download must have an http or https URL, got 'ftp://example.org/wiki10-31k.tar.gz'\n"
-    )
+    assert result.stderr == ("error: a download must have an http or https URL, got 'ftp://example.org'\n")
 
 
 def test_settings_are_read_by_name_and_given_ones_go_first(verbs: Path, tmp_path: Path):

@@ -13,6 +13,7 @@ from typing import NoReturn
 from rich.filesize import decimal
 
 from . import progress, space, stages, transport, urls
+from .archive import MAX_SIZE
 from .errors import DisentangleError
 from .transport import Answer, Interrupted
 
@@ -25,8 +26,6 @@ BACKOFF_SECONDS = 1.0
 MAX_WAIT_SECONDS = 60.0
 # A connection that breaks costs a block at most.
 BLOCK_SIZE = 1 << 16
-# Four times the largest benchmark archive: whatever is larger is something else, or has no end.
-MAX_SIZE = 40_000_000_000
 
 _OK, _PARTIAL, _NO_SUCH_RANGE, _TOO_MANY_REQUESTS = 200, 206, 416, 429
 # Sent back to the server, and kept meanwhile in a file that anybody may have changed: a strong ETag, or a

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+_EXCERPT = 200  # characters
+
 
 class DisentangleError(ValueError):
     """A condition the user can fix; its message is one sentence: what, where, expected, found.
@@ -17,3 +19,8 @@ class DisentangleError(ValueError):
 def printable(text: str) -> str:
     """The text with every control or other invisible character escaped as in `repr`."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def excerpt(text: str) -> str:
+    """The printable start of a text that somebody else wrote, and may have written at any length."""
+    return printable(text if len(text) <= _EXCERPT else f"{text[:_EXCERPT]}...")

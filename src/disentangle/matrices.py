@@ -19,6 +19,9 @@ from .errors import DisentangleError
 # Indices are int32 in PECOS and in the kernels.
 _MAX_SIZE = 2**31 - 1
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+# Deflate, which numpy packs by, shrinks to a thousandth at best.
+_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_MAX_RATIO = 1100
 
 
 def sha256(path: Path) -> str:
@@ -136,7 +139,13 @@ def _size_of_arrays(path: Path) -> int:
         for member in archive.infolist():
             with archive.open(member) as file:
                 shape, _, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
-            size += max(member.file_size, math.prod(shape) * dtype.itemsize)
+            claimed = math.prod(shape) * dtype.itemsize
+            packed = min(member.compress_size, path.stat().st_size)
+            if claimed > member.file_size and not dtype.hasobject:
+                raise ValueError(f"{member.filename} claims {claimed:,} bytes and has {member.file_size:,}")
+            if member.compress_type in _PACKED and member.file_size > _MAX_RATIO * packed:
+                raise ValueError(f"{member.filename} claims {member.file_size:,} bytes in {packed:,}")
+            size += max(member.file_size, claimed)
     return size
 
 
@@ -155,7 +164,7 @@ def _check_memory(path: Path, size: int) -> None:
     if size > free:
         raise DisentangleError(
             f"{path} needs {size / 2**30:,.1f} GiB of memory once unpacked, {free / 2**30:,.1f} GiB are free"
-        )
+        ) from MemoryError()
 
 
 def locate(indptr: np.ndarray, wrong: np.ndarray) -> tuple[int, int]:

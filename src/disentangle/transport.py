@@ -18,7 +18,7 @@ from rich.filesize import decimal
 from urllib3.exceptions import HTTPError
 
 from . import urls
-from .errors import DisentangleError, printable
+from .errors import DisentangleError, excerpt
 
 # For the connection and for each byte to come.
 TIMEOUT_SECONDS = 60.0
@@ -30,7 +30,6 @@ MAX_OVERHEAD = 1 << 20
 # As many as requests follows.
 MAX_REDIRECTS = 30
 _REDIRECTS = (301, 302, 303, 307, 308)
-_MAX_REASON = 200
 CUT = "the connection was closed early"
 # Tests have one of their own.
 clock: Callable[[], float] = time.monotonic
@@ -220,5 +219,5 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, IncompleteRead):
         return CUT
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    text = printable(re.sub(r"\S*://.*|(?<=with url: ).*", "...", text, flags=re.DOTALL))
-    return text if len(text) <= _MAX_REASON else f"{text[:_MAX_REASON]}..."
+    # An excerpt first: the search takes a time that grows with the square of the length.
+    return re.sub(r"\S*://.*|(?<=with url: ).*", "...", excerpt(text))

@@ -7,7 +7,7 @@ import re
 from contextlib import suppress
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
-from .errors import DisentangleError
+from .errors import DisentangleError, excerpt
 
 _USER = re.compile(r"^([^/]*//)[^/?#]*@")
 _SCHEMES = ("http", "https")
@@ -106,8 +106,8 @@ def redirected(url: str, location: str) -> str:
     target = quote(location.encode("latin-1", "replace"), safe="!#$%&'()*+,/:;=?@[]~")
     with suppress(ValueError):  # what cannot be joined is not valid either
         target = urljoin(bare(url), target)
-    if not _is_valid(target):
-        raise DisentangleError(f"the server redirects to {shown(target)!r}, expected an http or https URL")
-    if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
-        raise DisentangleError(f"the server redirects to {shown(target)!r}, expected an https URL")
+    expected = ("https",) if urlsplit(url).scheme == "https" else _SCHEMES
+    if not _is_valid(target) or urlsplit(target).scheme not in expected:
+        found = excerpt(shown(target))
+        raise DisentangleError(f"the server redirects to {found!r}, expected an {' or '.join(expected)} URL")
     return target
