@@ -14,7 +14,7 @@ from typing import IO, BinaryIO, NoReturn, cast
 from rich.filesize import decimal
 
 from . import space
-from .errors import DisentangleError
+from .errors import DisentangleError, excerpt
 
 # Four times the largest benchmark archive: whatever is larger is something else, or has no end.
 MAX_SIZE = 40_000_000_000
@@ -198,4 +198,4 @@ def _refuse(archive: Path, member: tarfile.TarInfo, expected: str) -> NoReturn:
 
 def _damaged(archive: Path, reason: object) -> NoReturn:
     text = str(reason) or type(reason).__name__
-    raise DisentangleError(f"{archive} is damaged or no .tar.gz archive: {text.splitlines()[0]}")
+    raise DisentangleError(f"{archive} is damaged or no .tar.gz archive: {excerpt(text.splitlines()[0])}")

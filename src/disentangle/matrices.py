@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from .errors import DisentangleError
+from .errors import DisentangleError, excerpt
 
 # Indices are int32 in PECOS and in the kernels.
 _MAX_SIZE = 2**31 - 1
@@ -83,7 +83,7 @@ def _sentences(path: Path, what: str) -> Iterator[None]:
         raise
     except Exception as error:  # zipfile, zlib, numpy and scipy each have their own
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DisentangleError(f"{path} is damaged or no {what}: {reason}") from error
+        raise DisentangleError(f"{path} is damaged or no {what}: {excerpt(reason)}") from error
 
 
 def _as_float32(values: Any) -> Any:
