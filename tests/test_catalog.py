@@ -157,7 +157,7 @@ def no_matrix(folder: Path) -> None:
 
 def a_folder(file: str) -> Callable[[Path], None]:
     def change(folder: Path) -> None:
-        (folder / file).unlink()
+        (folder / file).unlink(missing_ok=True)
         (folder / file).mkdir()
         (folder / file / "file").touch()
 
@@ -207,6 +207,14 @@ def claiming(n_values: int) -> Callable[[Path], None]:
     return change
 
 
+def long_header(folder: Path) -> None:
+    """The compressed header of an array has a hundred times the size that is read of it."""
+    path = folder / "Y.trn.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        header = b"\x93NUMPY\x02\x00" + (7_000_000).to_bytes(4, "little") + b" " * 7_000_000
+        archive.writestr("shape.npy", header)
+
+
 def escape_codes(folder: Path) -> None:
     path = folder / "Y.trn.npz"
     with np.load(path) as arrays:
@@ -218,6 +226,8 @@ SOMETHING_ELSE = [
     (without("tfidf-attnxml/X.tst.npz"), "must hold tfidf-attnxml/X.tst.npz, found no such file"),
     (a_folder("Y.trn.npz"), "must hold Y.trn.npz, found a folder"),
     (a_folder("tfidf-attnxml/X.trn.npz"), "must hold tfidf-attnxml/X.trn.npz, found a folder"),
+    (a_folder("source.json"), "must hold source.json as a file or not at all, found a folder"),
+    (a_folder("output-items.txt"), "must hold output-items.txt as a file or not at all, found a folder"),
     (no_matrix, "Y.tst.npz is damaged or no sparse matrix"),
     (one_less, "4,000 train instances, 1,000 test instances, .* labels .a paper., got .* 999 test"),
     (one_more, "must have as many instances as X.trn.npz .4001., got 4000"),
@@ -227,6 +237,7 @@ SOMETHING_ELSE = [
         claiming(10**12),
         "Y.trn.npz is damaged or no .*: data.npy claims 4,000,000,000,000 bytes",
     ),
+    (long_header, "Y.trn.npz is damaged or no .*: EOF: reading array header, expected 7000000 bytes"),
     (escape_codes, r"Y.trn.npz is damaged or no sparse matrix .*x1b\[2J"),
 ]
 
@@ -357,7 +368,9 @@ def test_a_damaged_archive_is_removed_so_that_the_next_call_fetches_anew(
     archive: bytes, server: Server, tmp_path: Path, content: bytes
 ):
     server.content = content
-    with pytest.raises(DisentangleError, match=r"is damaged or no \.tar\.gz archive"):
+    with pytest.raises(
+        DisentangleError, match=rf"^{mirror(server)}/{NAME}.tar.gz is damaged or no \.tar\.gz "
+    ):
         catalog.get(tmp_path / "data", NAME, mirror(server))
     server.content, server.etag = archive, '"mended"'
     catalog.get(tmp_path / "data", NAME, mirror(server))

@@ -134,6 +134,11 @@ def test_an_answer_that_is_none(
     assert "\x1b" not in "".join(capfd.readouterr())
 
 
+def test_what_is_no_http_is_quoted(server: Server):
+    server.answers = [Answer(raw=b"220 \x1b[2J ftp\r\n")]
+    assert trouble(server.url) == r"expected an answer in HTTP, found '220 \\x1b[2J ftp'"
+
+
 def test_lengths_that_disagree(server: Server):
     server.answers = [Answer(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 5, 6\r\n\r\n")]
     assert trouble(server.url, DisentangleError).startswith(f"cannot download {server.url}: ")

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from . import data, matrices, stages, urls
+from . import components, data, matrices, stages, urls
 from .errors import DisentangleError
 from .params import ARCHIVE
 
@@ -134,11 +134,14 @@ def _install(folder: Path, temporary: Path, mirror: str, any_size: bool) -> None
         unpack(archive, temporary, folder.name)
         sizes = data.sizes_in(temporary)
         _compare(sizes, entry, source, any_size)
-        data.load_parts(temporary)  # what fails a job later fails here, where the archive can be forgotten
+        # What fails a job later fails here, where the archive can be forgotten.
+        _check_files(temporary)
+        data.load_parts(temporary)
     except DisentangleError as error:
         if _is_archives_fault(error):
             _forget(archive, mirror)
-            raise DisentangleError(str(error).replace(str(temporary), source)) from error
+            text = str(error).replace(str(temporary), source).replace(str(archive), source)
+            raise DisentangleError(text) from error
         raise DisentangleError(str(error).replace(str(temporary), str(folder))) from error
     except OSError as error:
         raise DisentangleError(f"cannot write {error.filename or folder}: {error.strerror}") from error
@@ -157,6 +160,13 @@ def _is_archives_fault(error: DisentangleError) -> bool:
     if isinstance(cause, OSError):
         return cause.errno in _ARCHIVES_FAULT
     return not isinstance(cause, MemoryError)
+
+
+def _check_files(folder: Path) -> None:
+    """Refuse folders in place of the files that a dataset may have besides its matrices."""
+    for file in (SOURCE_FILE, components.LABEL_NAMES):
+        if (folder / file).is_dir():
+            raise DisentangleError(f"{folder} must hold {file} as a file or not at all, found a folder")
 
 
 def _fetch(folder: Path, file: str, mirror: str) -> tuple[Path, str]:

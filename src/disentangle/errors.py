@@ -23,5 +23,5 @@ def printable(text: str) -> str:
 
 def excerpt(text: str) -> str:
     """The printable start of a text that somebody else wrote, and may have written at any length."""
-    text = printable(text[: _EXCERPT + 1])
+    text = printable(text.strip()[: _EXCERPT + 1])
     return text if len(text) <= _EXCERPT else f"{text[:_EXCERPT]}..."

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from http.client import HTTPException, HTTPResponse, IncompleteRead
+from http.client import BadStatusLine, HTTPException, HTTPResponse, IncompleteRead, RemoteDisconnected
 from typing import Any
 
 import requests
@@ -218,6 +218,8 @@ def _reason(error: BaseException) -> str:
         error = inner
     if isinstance(error, IncompleteRead):
         return CUT
+    if isinstance(error, BadStatusLine) and not isinstance(error, RemoteDisconnected):
+        return f"expected an answer in HTTP, found '{excerpt(str(error))}'"
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     # An excerpt first: the search takes a time that grows with the square of the length.
     return re.sub(r"\S*://.*|(?<=with url: ).*", "...", excerpt(text))
