@@ -136,7 +136,7 @@ def test_an_answer_that_is_none(
 
 def test_what_is_no_http_is_quoted(server: Server):
     server.answers = [Answer(raw=b"220 \x1b[2J ftp\r\n")]
-    assert trouble(server.url) == r"expected an answer in HTTP, found '220 \\x1b[2J ftp'"
+    assert trouble(server.url) == r"expected an answer in HTTP, found '220 \x1b[2J ftp'"
 
 
 def test_lengths_that_disagree(server: Server):
