@@ -26,6 +26,8 @@ class Answer:
     ignore_condition: bool = False
     chunked: bool = False
     hang_up: bool = False  # without any answer
+    raw: bytes = b""  # sent in place of an answer
+    repeat: bytes = b""  # sent after that for as long as the client reads
     then: Callable[[], None] = lambda: None  # done before the content is sent
 
 
@@ -40,12 +42,21 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         server = self.server
         server.seen.append(dict(self.headers.items()))
+        server.paths.append(self.path)
         # The client may ask again before this thread is done.
         self.request_number = len(server.sent)
         server.sent.append(0)
         answer = server.answers.pop(0) if server.answers else Answer()
-        if not answer.hang_up:
+        if answer.raw:
+            self.break_rules(answer)
+        elif not answer.hang_up:
             self.answer(answer)
+
+    def break_rules(self, answer: Answer) -> None:
+        with suppress(OSError):
+            self.wfile.write(answer.raw)
+            while answer.repeat:
+                self.wfile.write(answer.repeat * 1000)
 
     def answer(self, answer: Answer) -> None:
         server = self.server
@@ -91,6 +102,7 @@ class Server(ThreadingHTTPServer):
         self.date: str | None = None
         self.answers: list[Answer] = []
         self.seen: list[dict[str, str]] = []
+        self.paths: list[str] = []
         self.sent: list[int] = []
 
     def change(self, size: int = len(NEW_CONTENT)) -> None:

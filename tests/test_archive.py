@@ -13,12 +13,13 @@ import tarfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from disentangle import archive
+from disentangle import archive, space
 from disentangle.archive import unpack
 from disentangle.errors import DisentangleError
 
@@ -318,6 +319,20 @@ def test_a_file_that_cannot_be_written(bench: Bench):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert str(caught.value) == f"cannot write {bench.out / 'a'}: {os.strerror(errno.EFBIG)}"
+
+
+def test_a_name_that_the_disk_does_not_take(bench: Bench):
+    message = bench.message(gzip.compress(pack([member(f"set/{'é' * 200}")])))
+    assert message.endswith(f"expected a name that {bench.out} takes")
+
+
+def test_a_reserve_stays_free(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    usage = SimpleNamespace(free=space.RESERVE + 1000)
+    monkeypatch.setattr(space.shutil, "disk_usage", lambda _: usage)
+    content = random.Random(1).randbytes(1001)
+    message = bench.message(gzip.compress(pack([member("set/a", content[1:]), member("set/b", content)])))
+    assert message.startswith(f"not enough space in {bench.out}: 'set/b' needs 1.0 kB, 128.0 MB is free")
+    assert bench.content() == {"a": content[1:]}
 
 
 def unpacks_or_complains(bench: Bench, content: bytes) -> None:

@@ -11,6 +11,7 @@ import pty
 import socket
 import subprocess
 import sys
+from base64 import b64encode
 from collections import namedtuple
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from pathlib import Path
 import pytest
 from server import CONTENT, CUT, DATE, NEW_CONTENT, Answer, Server
 
-from disentangle import download, progress
+from disentangle import download, progress, space, transport
 from disentangle.download import fetch
 from disentangle.errors import DisentangleError
 
@@ -41,7 +42,8 @@ def message(url: str, path: Path) -> str:
     with pytest.raises(DisentangleError) as caught:
         fetch(url, path)
     text = str(caught.value)
-    assert "\n" not in text
+    assert text.isprintable()
+    assert len(text) < 600
     assert not path.exists()
     return text
 
@@ -136,6 +138,27 @@ def test_without_etag_and_date_nothing_is_resumed(server: Server, path: Path):
     assert set(server.ranges()) == {None}
 
 
+@pytest.mark.parametrize(
+    "validator", ["日本", "a\nb", '"', "", '"x" "y"', " x", f'"{"x" * 5000}"', "Wed\r\nHost: other"]
+)
+def test_a_validator_that_cannot_be_sent_is_not_used(server: Server, path: Path, validator: str):
+    interrupt(server, path)
+    record = path.with_name("set.bin.part.json")
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"validator": validator}))
+    fetch(server.url, path)
+    assert path.read_bytes() == CONTENT
+    assert server.ranges() == [None]
+
+
+@pytest.mark.parametrize("etag", [f'"{"x" * 5000}"', '"\x1b[2J"', '"é"', '"', '"a"b"', "first"])
+def test_an_etag_that_is_none_is_not_sent_back(server: Server, path: Path, etag: str):
+    server.etag, server.date = etag, DATE
+    server.answers = [Answer(cut=CUT)]
+    fetch(server.url, path)
+    assert path.read_bytes() == CONTENT
+    assert server.seen[1]["If-Range"] == DATE
+
+
 @pytest.mark.parametrize("within_a_call", [True, False])
 @pytest.mark.parametrize("size", [len(CONTENT), CUT + 1, CUT, CUT - 1])
 def test_a_file_that_changes_is_fetched_anew(server: Server, path: Path, within_a_call: bool, size: int):
@@ -156,6 +179,7 @@ WRONG_RANGES = [
     f"bytes {CUT}-{len(CONTENT)}/{len(CONTENT)}",  # behind the end
     f"bytes {CUT}-{len(CONTENT) - 2}/{len(CONTENT)}",  # not as long as the content
     f"lines {CUT}-{len(CONTENT) - 1}/{len(CONTENT)}",
+    f"bytes {CUT}-{CUT - 1}/{len(CONTENT)}",  # backwards
     f"bytes */{len(CONTENT)}",
     "bytes",
     "",
@@ -374,6 +398,66 @@ def test_other_addresses_are_refused(path: Path, url: str):
     assert message(url, path) == f"a download must have an http or https URL, got {url!r}"
 
 
+SECRET = "s3cret"
+
+
+def test_credentials_and_tokens_work_and_stay_secret(
+    server: Server, path: Path, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.INFO)
+    url = server.url.replace("//", f"//me:{SECRET}%20%C3%BC@") + f"?token={SECRET}#{SECRET}"
+    server.answers = [Answer(cut=CUT), Answer(status=500), *[Answer(hang_up=True)] * (download.ATTEMPTS - 1)]
+    text = message(url, path)
+    record = path.with_name("set.bin.part.json").read_text()
+    fetch(url, path)
+    assert path.read_bytes() == CONTENT
+    expected = f"Basic {b64encode(f'me:{SECRET} ü'.encode()).decode()}"
+    assert {request["Authorization"] for request in server.seen} == {expected}
+    assert set(server.paths) == {f"/set.bin?token={SECRET}"}
+    assert server.ranges()[-1] == f"bytes={CUT}-"
+    assert caplog.messages[0] == f"set.bin: 300.0 kB from {server.url}?..."
+    assert text.startswith(f"cannot download {server.url}?...: ")
+    for shown in (text, record, *caplog.messages):
+        assert SECRET not in shown
+        assert "me:" not in shown
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"ftp://me:{SECRET}@host/x?{SECRET}",
+        f"http://me:{SECRET}/word@host/",
+        f"http://me:{SECRET}?@host/",
+        f"http://me:{SECRET}#@host/",
+        f"http://[::1?{SECRET}",
+        f"http://h:x/?mail=a@b&token={SECRET}",
+        f"http:/me:{SECRET}@host/",
+        f"http://me:{SECRET}@host/\n",
+        f"http://.host/?{SECRET}",
+        f"http://me:{SECRET}@.host/?{SECRET}",
+        f"http://me:{SECRET}@{'h' * 70}/?{SECRET}",
+        f"http://me:{SECRET}@ho st/?{SECRET}",
+        f"http://me:{SECRET}@127.0.0.1:1/?{SECRET}",
+    ],
+)
+def test_bad_addresses_keep_their_secrets(
+    path: Path, url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(download, "BACKOFF_SECONDS", 0)
+    assert SECRET not in message(url, path)
+    assert SECRET not in caplog.text
+
+
+def test_a_part_is_of_one_query(server: Server, path: Path):
+    server.answers = [Answer(cut=CUT), *[Answer(status=500)] * download.ATTEMPTS]
+    message(f"{server.url}?version=1", path)
+    server.answers.clear()
+    server.seen.clear()
+    fetch(f"{server.url}?version=2", path)
+    assert server.ranges() == [None]
+
+
 def test_a_host_that_cannot_be(path: Path):
     assert message("http://.host/", path).startswith("cannot download http://.host/: ")
 
@@ -387,7 +471,7 @@ def test_nobody_listens(server: Server, path: Path):
 
 
 def test_a_server_that_says_nothing(server: Server, path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(download, "TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(transport, "TIMEOUT_SECONDS", 0.05)
     monkeypatch.setattr(download, "ATTEMPTS", 2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
@@ -402,9 +486,36 @@ def test_a_server_that_hangs_up(server: Server, path: Path, caplog: pytest.LogCa
     assert "closed connection without response; trying again in 0 s" in caplog.messages[0]
 
 
-def test_a_size_beyond_any_disk(server: Server, path: Path):
+def test_more_than_an_archive_may_have_is_not_fetched(server: Server, path: Path):
     server.answers = [Answer(headers={"Content-Length": "9" * 18})]
-    assert message(server.url, path).startswith(f"not enough space in {path.parent}: set.bin needs 1,000")
+    assert message(server.url, path) == (
+        f"cannot download {server.url}: expected at most 40.0 GB, the server announces 1,000.0 PB"
+    )
+    assert names(path) == []
+
+
+def test_more_than_an_archive_may_have_is_not_fetched_unannounced(
+    server: Server, path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(download, "MAX_SIZE", CUT)
+    server.answers = [Answer(chunked=True)]
+    assert message(server.url, path) == (
+        f"cannot download {server.url}: expected at most 200.0 kB, the server sends more"
+    )
+    assert names(path) == []
+
+
+Usage = namedtuple("Usage", "total used free")
+
+
+def leave(monkeypatch: pytest.MonkeyPatch, path: Path, n_bytes: int) -> None:
+    """Let the disk have so much left beside the reserve; what is written to the part counts."""
+
+    def usage(folder: Path) -> Usage:
+        written = part(path).stat().st_size if part(path).exists() else 0
+        return Usage(0, 0, space.RESERVE + n_bytes - written)
+
+    monkeypatch.setattr(space.shutil, "disk_usage", usage)
 
 
 @pytest.mark.parametrize("size", ["many", "-5", "9" * 5000, ""])
@@ -415,18 +526,45 @@ def test_a_size_that_is_no_number_is_unknown(server: Server, path: Path, size: s
 
 
 def test_space_is_checked_for_what_is_missing(server: Server, path: Path, monkeypatch: pytest.MonkeyPatch):
-    usage = namedtuple("usage", "total used free")
-    missing = len(CONTENT) - CUT
-    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: usage(0, 0, missing))
+    leave(monkeypatch, path, CUT)
     assert message(server.url, path) == (
-        f"not enough space in {path.parent}: set.bin needs 300.0 kB, 100.0 kB is free"
+        f"not enough space in {path.parent}: set.bin needs 300.0 kB, 128.2 MB is free, "
+        "of which 128.0 MB must stay so; the same command tries again"
     )
-    assert part(path).read_bytes() == b""
-    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: usage(0, 0, len(CONTENT)))
+    assert names(path) == []
+    leave(monkeypatch, path, len(CONTENT))
     interrupt(server, path)
-    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: usage(0, 0, missing))
     fetch(server.url, path)
     assert path.read_bytes() == CONTENT
+    assert server.ranges() == [f"bytes={CUT}-"]
+
+
+@pytest.mark.parametrize("etag", ['"first"', None])
+def test_a_reserve_stays_free_of_what_comes_unannounced(
+    server: Server, path: Path, monkeypatch: pytest.MonkeyPatch, etag: str | None
+):
+    server.etag = etag
+    server.answers = [Answer(chunked=True)]
+    with monkeypatch.context() as patch:
+        leave(patch, path, CUT)
+        text = message(server.url, path)
+    assert text.startswith(
+        f"not enough space in {path.parent}: set.bin needs more than the 196.6 kB that came"
+    )
+    assert (names(path) == []) == (etag is None)
+    assert text.endswith("the same command tries again" if etag is None else f"kept in {part(path)}")
+    fetch(server.url, path)
+    assert path.read_bytes() == CONTENT
+    assert server.ranges() == [None, None if etag is None else f"bytes={3 * download.BLOCK_SIZE}-"]
+
+
+def test_others_may_fill_the_disk_meanwhile(server: Server, path: Path, monkeypatch: pytest.MonkeyPatch):
+    @contextmanager
+    def crowded(name: str, total: int | None, done: int) -> Iterator[Callable[[int], None]]:
+        yield lambda n_bytes: leave(monkeypatch, path, 0)
+
+    monkeypatch.setattr(progress, "transfer", crowded)
+    assert "set.bin needs 234.5 kB" in message(server.url, path)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

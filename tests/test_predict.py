@@ -253,7 +253,7 @@ def test_mistakes(place: Path, predict: Command, args: tuple[str, ...], message:
             "gone/stage.json must be the record of what a job left there, found none",
         ),
         (
-            '{"voices": [{"model": "x", "predict": {"top_k": 2.5}, "merge": "mean", "weight": 1, "key": ""}]}',
+            '{"voices": [{"model": "x", "predict": {"top_k": 2.5}, "merge": "max", "weight": 1, "key": ""}]}',
             "predictor.json is damaged: .* instead of whole numbers",
         ),
         (

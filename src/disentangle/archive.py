@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 import tarfile
@@ -10,8 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, NoReturn, cast
 
-from .errors import DisentangleError
+from rich.filesize import decimal
 
+from . import space
+from .errors import DisentangleError, excerpt
+
+# Four times the largest benchmark archive: whatever is larger is something else, or has no end.
+MAX_SIZE = 40_000_000_000
 # A dataset is four matrices and a few texts; sparse matrices and text shrink to a third or a tenth.
 MAX_MEMBERS = 1000
 MAX_RATIO = 20
@@ -165,6 +171,7 @@ def _extract(archive: Path, stream: _Stream, member: tarfile.TarInfo, target: Pa
             target.mkdir(parents=True, exist_ok=True)
             return
         target.parent.mkdir(parents=True, exist_ok=True)
+        space.check(target.parent, member.size, f"{_shown(member)} needs {decimal(member.size)}")
         with target.open("xb") as file:
             left = member.size
             while left > 0:
@@ -175,6 +182,8 @@ def _extract(archive: Path, stream: _Stream, member: tarfile.TarInfo, target: Pa
     except (FileExistsError, NotADirectoryError):
         _refuse(archive, member, "every file once, and none where a folder is")
     except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL):
+            _refuse(archive, member, f"a name that {target.parent} takes")
         raise DisentangleError(f"cannot write {target}: {error.strerror}") from error
 
 
@@ -189,4 +198,4 @@ def _refuse(archive: Path, member: tarfile.TarInfo, expected: str) -> NoReturn:
 
 def _damaged(archive: Path, reason: object) -> NoReturn:
     text = str(reason) or type(reason).__name__
-    raise DisentangleError(f"{archive} is damaged or no .tar.gz archive: {text.splitlines()[0]}")
+    raise DisentangleError(f"{archive} is damaged or no .tar.gz archive: {excerpt(text.splitlines()[0])}")

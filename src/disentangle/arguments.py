@@ -79,10 +79,12 @@ def add_place(parser: argparse.ArgumentParser, option: str, variable: str, defau
 
 def add_mirror(parser: argparse.ArgumentParser) -> None:
     """Add where known datasets are fetched from."""
+    # Set before the option is there, so that help does not show the environment's, which may hold a password.
+    parser.set_defaults(mirror=os.environ.get("XMC_MIRROR") or ARCHIVE)
     parser.add_argument(
         "--mirror",
-        default=os.environ.get("XMC_MIRROR") or ARCHIVE,
-        help="URL or folder to fetch known datasets from (environment: XMC_MIRROR)",
+        default=argparse.SUPPRESS,
+        help=f"URL or folder to fetch known datasets from (environment: XMC_MIRROR; default: {ARCHIVE})",
     )
 
 

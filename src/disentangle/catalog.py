@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import stat
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from . import atomic, data, matrices
+from . import atomic, components, data, matrices, urls
 from .errors import DisentangleError
 from .params import ARCHIVE
 
 logger = logging.getLogger(__name__)
 
 SOURCE_FILE = "source.json"
+# How an operating system refuses what an archive asks for: odd names, and offsets that a damaged matrix
+# makes up. Whatever else it refuses has to do with the disk.
+_ARCHIVES_FAULT = (
+    None,
+    errno.EEXIST,
+    errno.EILSEQ,
+    errno.EINVAL,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ENOTDIR,
+    errno.EOVERFLOW,
+)
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}
 
 
 @dataclass(frozen=True)
@@ -69,7 +91,8 @@ def get(data_dir: Path, name: str, mirror: str = ARCHIVE, any_size: bool = False
     data_dir : Path
     name : str
     mirror : str
-        Where the archive lies: a URL or a folder.
+        Where the archive lies: a URL or a folder. A user name, a password and a query, such as a token,
+        are sent, but neither shown nor kept.
     any_size : bool
         Accept other numbers of instances and labels than were published.
 
@@ -82,7 +105,8 @@ def get(data_dir: Path, name: str, mirror: str = ARCHIVE, any_size: bool = False
     ------
     DisentangleError
         If the name is not known, the archive cannot be fetched, is damaged, hostile or another one than
-        before, lacks a matrix, is of another size than published, or cannot be written.
+        before, lacks a matrix, is of another size than published, holds a matrix that no job could use, or
+        cannot be written. Unless the disk or the memory is to blame, the next call fetches it anew.
     """
     if name not in entries():
         raise DisentangleError(f"no dataset {name!r} to fetch: known are {', '.join(entries())}")
@@ -110,11 +134,15 @@ def _install(folder: Path, temporary: Path, mirror: str, any_size: bool) -> None
         unpack(archive, temporary, folder.name)
         sizes = data.sizes_in(temporary)
         _compare(sizes, entry, source, any_size)
+        # What fails a job later fails here, where the archive can be forgotten.
+        _check_files(temporary)
+        data.load_parts(temporary)
     except DisentangleError as error:
-        # Another attempt with the same bytes would end alike, unless it was the disk's fault.
-        if not isinstance(error.__cause__, OSError):
+        if _is_archives_fault(error):
             _forget(archive, mirror)
-        raise DisentangleError(str(error).replace(str(temporary), source)) from error
+            text = str(error).replace(str(temporary), source).replace(str(archive), source)
+            raise DisentangleError(text) from error
+        raise DisentangleError(str(error).replace(str(temporary), str(folder))) from error
     except OSError as error:
         raise DisentangleError(f"cannot write {error.filename or folder}: {error.strerror}") from error
     origin = {"source": source, "sha256": digest, "size": archive.stat().st_size} | sizes
@@ -126,32 +154,66 @@ def _install(folder: Path, temporary: Path, mirror: str, any_size: bool) -> None
     logger.info("%s is in %s", folder.name, folder)
 
 
+def _is_archives_fault(error: DisentangleError) -> bool:
+    """Whether another attempt with the same bytes would end alike; not if disk or memory were short."""
+    cause = error.__cause__
+    if isinstance(cause, OSError):
+        return cause.errno in _ARCHIVES_FAULT
+    return not isinstance(cause, MemoryError)
+
+
+def _check_files(folder: Path) -> None:
+    """Refuse folders in place of the files that a dataset may have besides its matrices."""
+    for file in (SOURCE_FILE, components.LABEL_NAMES):
+        if (folder / file).is_dir():
+            raise DisentangleError(f"{folder} must hold {file} as a file or not at all, found a folder")
+
+
 def _fetch(folder: Path, file: str, mirror: str) -> tuple[Path, str]:
-    """The archive on disk, and where it is from."""
-    if "://" not in mirror:
+    """The archive on disk, and where it is from, without secrets."""
+    if not urls.is_url(mirror):
         archive = Path(mirror) / file
-        if not archive.is_file():
-            raise DisentangleError(
-                f"the mirror {mirror} must be a URL or a folder with {file}, found no such file"
-            )
+        _check_plain(archive, mirror)
         return archive, str(archive)
     from .download import fetch
 
-    url = f"{mirror.rstrip('/')}/{file}"
+    url = urls.join(mirror, file)
     archive = folder.with_name(f".{file}")
     # One that an interrupted call left is as good as a new one, if it is from the same place.
     origin = archive.with_name(f".{file}.url")
-    if not (archive.exists() and origin.exists() and origin.read_text(encoding="utf-8") == url):
+    here = archive.is_file() and origin.is_file()
+    if not (here and origin.read_text(encoding="utf-8", errors="replace") == urls.identity(url)):
         origin.unlink(missing_ok=True)
         fetch(url, archive)
         with atomic.replacing(origin) as temporary:
-            temporary.write_text(url, encoding="utf-8")
-    return archive, url
+            temporary.write_text(urls.identity(url), encoding="utf-8")
+    return archive, urls.shown(url)
+
+
+def _check_plain(archive: Path, mirror: str) -> None:
+    """Refuse what is no file with an end, before anything waits for it."""
+    from .archive import MAX_SIZE
+
+    try:
+        status = archive.stat()
+    except OSError as error:
+        found = "no such file" if error.errno in (errno.ENOENT, errno.ENOTDIR) else error.strerror
+    else:
+        if not stat.S_ISREG(status.st_mode):
+            found = _KINDS.get(stat.S_IFMT(status.st_mode), "something else")
+        elif not 0 < status.st_size <= MAX_SIZE:  # files that the kernel makes up have no size, or any
+            found = f"a file of {status.st_size:,} bytes"
+        else:
+            return
+    raise DisentangleError(
+        f"the mirror {mirror} must be a URL or a folder with {archive.name}, a file of up to "
+        f"{MAX_SIZE:,} bytes, found {found}"
+    )
 
 
 def _forget(archive: Path, mirror: str) -> None:
     """Remove an archive that was downloaded; a user's own stays."""
-    if "://" in mirror:
+    if urls.is_url(mirror):
         for path in (archive, archive.with_name(f"{archive.name}.url")):
             path.unlink(missing_ok=True)
 

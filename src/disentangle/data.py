@@ -192,7 +192,8 @@ def sizes_in(folder: Path) -> dict[str, int]:
     shapes = {}
     for key, path in paths_of(folder).items():
         if not path.is_file():
-            raise DisentangleError(f"{folder} must hold {path.relative_to(folder)}, found no such file")
+            found = "a folder" if path.is_dir() else "no such file"
+            raise DisentangleError(f"{folder} must hold {path.relative_to(folder)}, found {found}")
         shapes[key] = read_shape(path)
     return dict(zip(SIZES, (shapes["Y_trn"][0], shapes["Y_tst"][0], shapes["Y_trn"][1]), strict=True))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import math
 import re
 import zipfile
@@ -14,11 +15,16 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from .errors import DisentangleError
+from .errors import DisentangleError, excerpt
 
 # Indices are int32 in PECOS and in the kernels.
 _MAX_SIZE = 2**31 - 1
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+# numpy reads a header in one go, of whatever size it claims; its own have some hundred bytes.
+_MAX_HEADER = 1 << 16
+# Deflate, which numpy packs by, shrinks to a thousandth at best.
+_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_MAX_RATIO = 1100
 
 
 def sha256(path: Path) -> str:
@@ -80,7 +86,7 @@ def _sentences(path: Path, what: str) -> Iterator[None]:
         raise
     except Exception as error:  # zipfile, zlib, numpy and scipy each have their own
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DisentangleError(f"{path} is damaged or no {what}: {reason}") from error
+        raise DisentangleError(f"{path} is damaged or no {what}: {excerpt(reason)}") from error
 
 
 def _as_float32(values: Any) -> Any:
@@ -135,9 +141,21 @@ def _size_of_arrays(path: Path) -> int:
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             with archive.open(member) as file:
-                shape, _, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
-            size += max(member.file_size, math.prod(shape) * dtype.itemsize)
+                shape, dtype = _header(io.BytesIO(file.read(_MAX_HEADER)))
+            claimed = math.prod(shape) * dtype.itemsize
+            packed = min(member.compress_size, path.stat().st_size)
+            if claimed > member.file_size and not dtype.hasobject:
+                raise ValueError(f"{member.filename} claims {claimed:,} bytes and has {member.file_size:,}")
+            if member.compress_type in _PACKED and member.file_size > _MAX_RATIO * packed:
+                raise ValueError(f"{member.filename} claims {member.file_size:,} bytes in {packed:,}")
+            size += max(member.file_size, claimed)
     return size
+
+
+def _header(file: io.BytesIO) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type of the array whose file starts like this."""
+    shape, _, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
+    return shape, dtype
 
 
 def _check_size(path: Path) -> None:
@@ -155,7 +173,7 @@ def _check_memory(path: Path, size: int) -> None:
     if size > free:
         raise DisentangleError(
             f"{path} needs {size / 2**30:,.1f} GiB of memory once unpacked, {free / 2**30:,.1f} GiB are free"
-        )
+        ) from MemoryError()
 
 
 def locate(indptr: np.ndarray, wrong: np.ndarray) -> tuple[int, int]:
@@ -195,10 +213,11 @@ def read_shape(path: Path) -> tuple[int, int]:
     """
     with _sentences(path, "sparse matrix saved by scipy.sparse.save_npz"):
         with zipfile.ZipFile(path) as archive, archive.open("shape.npy") as file:
-            shape, _, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
+            start = io.BytesIO(file.read(_MAX_HEADER))
+            shape, dtype = _header(start)
             if shape != (2,) or dtype.kind not in "iu":
                 raise ValueError(f"a shape of shape {shape} and type {dtype}")
-            n_rows, n_columns = np.frombuffer(file.read(2 * dtype.itemsize), dtype).tolist()
+            n_rows, n_columns = np.frombuffer(start.read(2 * dtype.itemsize), dtype).tolist()
         if min(n_rows, n_columns) < 0:
             raise ValueError(f"a shape of {n_rows} x {n_columns}")
         return n_rows, n_columns
