@@ -18,7 +18,7 @@ import scipy.sparse as sp
 from pecos.utils.cluster_util import ClusterChain
 from pecos.xmc.xlinear import XLinearModel
 
-from disentangle._kernels import shuffled
+from disentangle.kernels.choosing import shuffled
 from disentangle.overlap import Overlap
 from disentangle.saved import Saved
 

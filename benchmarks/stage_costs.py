@@ -317,7 +317,8 @@ def main() -> None:
         # As the package's command line does it, for both ways alike.
         limit_threads(args.threads)
         # Compiles the kernels where that has not been done, before any clock starts.
-        importlib.import_module("disentangle._kernels")
+        for kernel in ("choosing", "positives", "largest", "ranking"):
+            importlib.import_module(f"disentangle.kernels.{kernel}")
         with tempfile.TemporaryDirectory() as temporary:
             print_table(measure(args, args.models or Path(temporary)))
     except DisentangleError as error:

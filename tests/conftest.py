@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from hypothesis import HealthCheck, settings
 from server import Server
 
 from disentangle import download, saved
@@ -24,6 +25,12 @@ ROOT = Path(__file__).resolve().parents[1]
 EMBEDDED = ROOT / "dataset" / "xmc-base" / "wordnet-hypernyms"
 # Development data beside the checkout; users do not have it, and what needs it skips.
 SHARED = ROOT.parent / "shared"
+
+# No example has a deadline and none is random: no outcome depends on the machine, nor on the day.
+settings.register_profile(
+    "anywhere", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("anywhere")
 
 
 def save_dataset(folder: Path, **matrices: sp.spmatrix) -> Path:

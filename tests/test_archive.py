@@ -351,7 +351,7 @@ def fuzz(tmp_path_factory: pytest.TempPathFactory) -> Fuzz:
     return lambda content: unpacks_or_complains(bench, content)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(content=st.binary(max_size=2000))
 def test_any_bytes(fuzz: Fuzz, content: bytes):
     fuzz(content)
@@ -365,7 +365,7 @@ VALID = [
 ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_any_damage(fuzz: Fuzz, data: st.DataObject):
     inside = data.draw(st.booleans(), "damage the tar, not its compressed form")

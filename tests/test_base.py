@@ -13,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -611,18 +610,20 @@ def test_another_run_gives_the_same_bytes_with_any_number_of_threads(
         assert ours.read_bytes() == (finished / ours.relative_to(tmp_path / "model")).read_bytes(), ours
 
 
-def start(tmp_path: Path, verbs: Path) -> subprocess.Popen:
-    command = [sys.executable, "-m", "disentangle", "base", "verbs", "--data-dir", str(verbs), *SMALL_TREE]
-    env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "XMC_MODEL": str(tmp_path / "model")}
-    return subprocess.Popen(
-        command,
-        env=env,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        # A shell's background jobs ignore Ctrl-C, and would hand that down.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+# The command line, which a signal stops in the middle of the first retraining: the test gives its number.
+STOPPED = """
+import os, sys, threading
+from disentangle import cli, interrupt, pseudo
+
+number = int(sys.argv.pop(1))
+
+def endless():
+    os.kill(os.getpid(), number)
+    threading.Event().wait()
+
+pseudo.expand_labels = lambda *args: interrupt.interruptible(endless)
+cli.main()
+"""
 
 
 @pytest.mark.parametrize(
@@ -631,15 +632,19 @@ def start(tmp_path: Path, verbs: Path) -> subprocess.Popen:
 def test_a_stopped_run_continues_at_the_stage_it_was_in(
     base: Command, tmp_path: Path, verbs: Path, number: int, status: int
 ):
-    process = start(tmp_path, verbs)
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.endswith("overlap ...\n"):
-            break
-    time.sleep(0.2)
-    process.send_signal(number)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == status
+    arguments = ("base", "verbs", "--data-dir", verbs, *SMALL_TREE)
+    stopped = subprocess.run(
+        [sys.executable, "-c", STOPPED, str(number), *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "XMC_MODEL": str(tmp_path / "model")},
+        capture_output=True,
+        text=True,
+        check=False,
+        # A shell's background jobs ignore Ctrl-C, and would hand that down.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    stderr = stopped.stderr
+    assert stopped.returncode == status, stderr
+    assert stages_run(stopped)[-1] == "paper/overlap"
     if number != signal.SIGKILL:
         assert stderr.splitlines()[-1] == "stopped; what is finished is kept, run the same command again"
         assert not list((tmp_path / "model").rglob(".tmp-*"))

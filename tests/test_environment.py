@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -85,7 +86,7 @@ class Sandbox:
     def run(self, *command: str, **variables: str) -> tuple[int, list[str], str]:
         """Status, lines of stdout, stderr."""
         process = self.start(*command, **variables)
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate()
         return process.returncode, output.splitlines(), errors
 
     def run_base(self, *arguments: str, **variables: str) -> tuple[int, list[str], str]:
@@ -291,14 +292,19 @@ def test_active_environment_is_used_if_it_has_the_packages(sandbox, variable):
 
 
 @pytest.mark.skipif(shutil.which("flock") is None, reason="needs flock")
-def test_two_runs_at_once_set_up_once(sandbox):
-    sleep = shutil.which("sleep")
-    runs = [sandbox.start(str(sandbox.root / "run_base.sh"), DURING_PIP=f"{sleep} 0.5") for _ in range(2)]
-    errors = sorted(run.communicate(timeout=60)[1] for run in runs)
-    assert [run.returncode for run in runs] == [0, 0]
+def test_two_runs_at_once_set_up_once(sandbox, tmp_path):
+    command, pipe = str(sandbox.root / "run_base.sh"), tmp_path / "pipe"
+    os.mkfifo(pipe)
+    # Open on both sides, so that pip waits for a line and nobody waits for the other to open it.
+    with open(os.open(pipe, os.O_RDWR), "wb", buffering=0) as held:
+        first = sandbox.start(command, DURING_PIP='read -r line <"$PIPE"', PIPE=str(pipe))
+        assert first.stderr.readline().startswith("Setting up")
+        second = sandbox.start(command)
+        assert second.stderr.readline() == f"Waiting for another run to set up {sandbox.venv} ...\n"
+        held.write(b"go on\n")
+        assert [run.communicate()[1] for run in (first, second)] == ["", ""]
+    assert [run.returncode for run in (first, second)] == [0, 0]
     assert sandbox.calls() == ["venv of python3", "pip requirements.txt"]
-    assert errors[0].startswith("Setting up")
-    assert errors[1] == f"Waiting for another run to set up {sandbox.venv} ...\n"
 
 
 def test_probe_accepts_the_python_that_runs_these_tests(sandbox):

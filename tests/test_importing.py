@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from conftest import EMBEDDED, SHARED, Command, run_disentangle
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from disentangle import cli_data, data, exporting
@@ -525,7 +525,7 @@ STREAMS = st.one_of(st.binary(max_size=60), st.lists(PIECES, max_size=12).map(b"
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 @given(streams=st.lists(STREAMS, min_size=4, max_size=4), items=st.none() | STREAMS)
 def test_whatever_a_file_holds_it_is_a_dataset_or_a_sentence(
     tmp_path_factory: pytest.TempPathFactory, format: str, streams: list[bytes], items: bytes | None
@@ -543,7 +543,7 @@ def test_whatever_a_file_holds_it_is_a_dataset_or_a_sentence(
     assert "\n" not in (sentence or "")
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300)
 @given(position=st.integers(0, 10_000), value=st.integers(0, 255), end=st.integers(1, 10_000))
 def test_a_damaged_matrix_file_is_a_matrix_or_a_sentence(
     tmp_path_factory: pytest.TempPathFactory, position: int, value: int, end: int

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -34,12 +33,17 @@ def answered() -> Iterator[None]:
 
 @pytest.mark.usefixtures("answered")
 def test_ctrl_c_is_answered_at_once_and_hinders_no_later_call():
-    end = threading.Event()
-    main = threading.main_thread().ident
-    threading.Timer(0.2, signal.pthread_kill, (main, signal.SIGINT)).start()
-    start = time.monotonic()
+    may_end, has_ended = threading.Event(), threading.Event()
+
+    def call() -> None:
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        may_end.wait()
+        has_ended.set()
+
+    # Whoever waits for this call, or has the next one wait for it, hangs here.
     with pytest.raises(KeyboardInterrupt):
-        interruptible(lambda: end.wait(60))
+        interruptible(call)
     assert interruptible(lambda: 1) == 1
-    assert time.monotonic() - start < 30, "both waited for the call to end"
-    end.set()
+    assert not has_ended.is_set()
+    may_end.set()
+    has_ended.wait()

@@ -6,7 +6,7 @@ import numpy as np
 import plain
 import pytest
 import scipy.sparse as sp
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from disentangle import metrics, overlap, pseudo
@@ -20,7 +20,6 @@ def sparse(rng: np.random.Generator, n_rows: int, n_columns: int, density: float
     return sp.csr_matrix((rng.random((n_rows, n_columns)) < density).astype(np.float32))
 
 
-@settings(deadline=None)  # the first example compiles
 @given(SEEDS, st.integers(1, 4), st.floats(0, 1))
 def test_assigning_and_expanding_equal_the_packages(seed: int, n_copies: int, density: float):
     rng = np.random.default_rng(seed)

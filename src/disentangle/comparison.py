@@ -277,7 +277,7 @@ class Comparison:
     def _first(self, first: First) -> tuple[Stage, Stage]:
         """A first matcher and where it sends training instances."""
         if first not in self._firsts:
-            of_features = () if first.features is None else ("features", "_kernels")
+            of_features = () if first.features is None else ("features", "kernels.largest")
             matcher = self._stage(
                 "train",
                 first.folder("matcher"),
@@ -313,12 +313,13 @@ class Comparison:
         """Choices of clusters among those of the tree, or model, that there was `before`."""
         params = asdict(variant.params)
         names = ("n_copies", "gain", "coverage", "capacity", "budget")
+        of_capacity = () if variant.params.capacity is None else ("kernels.auction",)
         return self._stage(
             "assign",
             f"{variant.folder}/assignment{suffix}",
             partial(self._assign, before=before, match=match, params=variant.params),
             {name: params[name] for name in names},
-            ("overlap", "tree", "_kernels"),
+            ("overlap", "tree", "kernels.choosing", *of_capacity),
             (before, match),
         )
 
@@ -327,12 +328,19 @@ class Comparison:
         of_data = ("positives", "leaf_size", "split", "negatives", "spared", "features", "max_df")
         parts = {name: params[name] for name in (*of_data, "eps", "matcher_eps", "threshold", "hinge")}
         parts |= {"frequent": FREQUENT, "long": LONG, "seed": self.settings.tree.seed}
+        # A kernel is in the stage only where it runs, so that no other change has the model made again.
+        kernels = {
+            "kernels.positives": parts["positives"] != "all",
+            "kernels.largest": parts["features"] is not None,
+            "kernels.ranking": parts["negatives"] > 0,
+        }
+        modules = ("overlap", "pseudo", "tree", "features", "negatives", "subproblems", "xlinear")
         return self._stage(
             "retrain",
             f"{variant.folder}/overlap{suffix}",
             partial(self._retrain, before=before, assign=assign, match=match, variant=variant),
             asdict(self._prediction(variant)) | parts,
-            ("overlap", "pseudo", "tree", "features", "negatives", "subproblems", "xlinear", "_kernels"),
+            (*modules, *(kernel for kernel, runs in kernels.items() if runs)),
             (before, match, assign),
         )
 
@@ -371,7 +379,7 @@ class Comparison:
             partial(self._evaluate, models=models),
             asdict(self.settings.propensity)
             | {"max_k": MAX_K, "voices": said, "carried": self.source.carried},
-            ("metrics", "overlap", "pseudo", "predictor", "xlinear", "_kernels"),
+            ("metrics", "overlap", "pseudo", "predictor", "xlinear", "kernels.ranking"),
             tuple(one.model for one in models),
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from ._kernels import largest_rows
+from .kernels.largest import largest_rows
 from .matrices import flat
 from .params import LONG
 

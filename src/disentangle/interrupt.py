@@ -7,7 +7,7 @@ import select
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from queue import SimpleQueue
 from typing import NoReturn, TypeVar
@@ -16,6 +16,7 @@ T = TypeVar("T")
 _Task = tuple[Callable[[], T], "Future[T]"]
 # Of threads that wait for a call: a new thread each time would have to build up its memory and OpenMP's team.
 _idle: list[SimpleQueue[_Task]] = []
+_WAIT_SECONDS = 1.0
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # What is to be removed if the process is stopped now, oldest first.
@@ -38,10 +39,13 @@ def run(command: Callable[[], T]) -> T:
         Whatever the command raises.
     """
     reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    # Written by C's own handler: one of Python's would wait for a byte code of the thread that waits.
+    signal.set_wakeup_fd(writer)
     for number in _SIGNALS:
         # Ignored where a shell or nohup has put the command into the background.
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, lambda number, _: os.write(writer, bytes([number])) and None)
+            signal.signal(number, lambda *_: None)
     future: Future[T] = Future()
 
     def work() -> None:
@@ -54,6 +58,7 @@ def run(command: Callable[[], T]) -> T:
     threading.Thread(target=work, daemon=True).start()
     if stopped := os.read(reader, 1)[0]:
         _stop(stopped)
+    signal.set_wakeup_fd(-1)
     for number in _SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
@@ -117,6 +122,9 @@ def interruptible(call: Callable[[], T]) -> T:
         tasks = SimpleQueue()
         threading.Thread(target=_work, args=(tasks,), daemon=True).start()
     tasks.put((call, future))
+    # One wait without end would miss a signal that comes just before it begins.
+    while not future.done():
+        wait([future], _WAIT_SECONDS)
     return future.result()
 
 

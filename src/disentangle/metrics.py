@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from ._kernels import hits_rows, rank_rows
+from .kernels.ranking import rank_rows
 from .matrices import flat
 from .params import Propensity
 
@@ -34,7 +34,10 @@ def rank(scores: sp.csr_matrix, k: int) -> np.ndarray:
 
 def _hits(Y_true: sp.csr_matrix, Y_pred: np.ndarray) -> np.ndarray:
     """Which predictions are right: bool of the shape of `Y_pred`."""
-    return hits_rows(*flat(Y_true)[:2], np.ascontiguousarray(Y_pred, dtype=np.int32))
+    (n_rows, n_labels), Y_pred = Y_true.shape, np.asarray(Y_pred)
+    true = np.repeat(np.arange(n_rows), np.diff(Y_true.indptr)) * n_labels + Y_true.indices
+    predicted = np.arange(n_rows)[:, None] * n_labels + Y_pred
+    return (Y_pred >= 0) & np.isin(predicted, true)
 
 
 def precision(Y_true: sp.csr_matrix, Y_pred: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 from pecos.xmc.xlinear import XLinearModel
 
-from ._kernels import rank_rows
+from .kernels.ranking import rank_rows
 from .matrices import flat
 from .xlinear import for_prediction, match
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from ._kernels import auction, best_clusters, shuffled
+from .kernels.choosing import best_clusters, shuffled
 from .matrices import flat, one_per_row
 from .params import OverlapParams
 from .saved import Saved
@@ -16,8 +16,6 @@ from .tree import leaf_clusters, load_chain
 
 OVERLAP_FILE = "overlap.npz"
 
-# Blocks of labels per thread: enough to even out labels with many and with few instances.
-_BLOCKS_PER_THREAD = 16
 # Clusters that a label may turn to, in order, when those of most gain are full.
 _MOST_CHOICES = 32
 # By which bids rise under a capacity, in medians of the labels' best gains: enough for 99.99 % of the most
@@ -160,9 +158,8 @@ def assign(
     m_indptr, m_indices, scores = flat(M)
     if params.gain == "counts":
         scores = np.ones_like(scores)
-    n_blocks = max(1, min(n_labels, _BLOCKS_PER_THREAD * threads))
     clusters, gains = best_clusters(
-        *flat(Y)[:2], m_indptr, m_indices, scores, weights, params.coverage, width, n_blocks
+        *flat(Y)[:2], m_indptr, m_indices, scores, weights, params.coverage, width, threads
     )
     if params.capacity is not None:
         room = max(1, int(min(params.capacity * n_copies * n_labels / n_clusters, n_labels * n_copies)))
@@ -185,6 +182,8 @@ def _keep_with_room(
     clusters: np.ndarray, gains: np.ndarray, n_clusters: int, n_copies: int, room: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The choices that gain most in all while clusters have room, of each label best first."""
+    from .kernels.auction import auction  # compiled where it is needed
+
     best = gains[:, 0]
     increment = _INCREMENT * float(np.median(best[best > 0])) if best.any() else 1.0
     labels, places = np.nonzero(auction(clusters, gains, n_clusters, n_copies, room, increment))

@@ -7,12 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import scipy.sparse as sp
 
-from ._kernels import MAX, MEAN, NOISY_OR, best_rows, matched_positives
+from .kernels.ranking import MAX, MEAN, NOISY_OR, best_rows
 from .matrices import flat
 from .overlap import Overlap
-
-# A few blocks per core even out labels.
-_BLOCKS = 64
 
 
 def expand_labels(
@@ -38,12 +35,12 @@ def expand_labels(
     expanded = Y[:, overlap.original]
     if M is None:
         return expanded
+    from .kernels.positives import matched_positives  # compiled where it is needed
+
     pseudo = np.bincount(overlap.original[overlap.n_labels :], minlength=overlap.n_labels)
     pseudo_indptr = np.concatenate([[0], np.cumsum(pseudo)]).astype(np.int64)
     indptr, indices, values = flat(expanded)
-    kept = matched_positives(
-        indptr, indices, *flat(M)[:2], overlap.clusters, overlap.original, pseudo_indptr, _BLOCKS
-    )
+    kept = matched_positives(indptr, indices, *flat(M)[:2], overlap.clusters, overlap.original, pseudo_indptr)
     is_rare = np.diff(Y.indptr)[overlap.original] < min_positives
     kept |= np.repeat(is_rare, np.diff(indptr))
     kept_indptr = np.concatenate([[0], np.cumsum(kept)])[indptr]

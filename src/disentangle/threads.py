@@ -21,7 +21,7 @@ def check_threads(threads: int) -> None:
 
 
 def limit_threads(threads: int) -> None:
-    """Tell BLAS and numba, which read it when they are imported; PECOS is told call by call.
+    """Tell BLAS, which reads it when it is imported, and `allowed`; PECOS is told call by call.
 
     Raises
     ------
@@ -33,6 +33,11 @@ def limit_threads(threads: int) -> None:
         os.environ[name] = str(threads)
     # On a machine shared with other work, threads that spin while they wait hold each other up.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def allowed() -> int:
+    """How many threads there may be: those of `limit_threads`, or the cores."""
+    return int(os.environ.get("NUMBA_NUM_THREADS") or len(os.sched_getaffinity(0)))
 
 
 def in_threads(call: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
