@@ -396,6 +396,7 @@ class Comparison:
         logger.info("%s: %s", dataset.name, data.in_words(dataset.sizes()))
         for note in dataset.notes:
             logger.warning("note: %s", note)
+        estimate.require_room(estimate.size_of(dataset.X_trn, dataset.Y_trn), self.settings.threads)
         return dataset
 
     def _load(self, out: Path) -> dict[str, Any]:

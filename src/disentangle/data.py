@@ -17,6 +17,8 @@ from .matrices import load_labels, load_sparse, read_shape, sha256, unpacked_siz
 
 # The feature folder that PECOS's scripts use for tf-idf features; only a name here.
 FEATURES = "tfidf-attnxml"
+# Ids of which so few are in use, and that are so many, are hashes or keys of another system.
+_SPARSE_IDS, _MANY_IDS = 10, 100_000
 # What a dataset is recognised by.
 SIZES = ("n_train_instances", "n_test_instances", "n_labels")
 # Python, PECOS, numba, scipy and scikit-learn once imported, in bytes.
@@ -277,8 +279,14 @@ def oddities(read: dict[str, sp.csr_matrix]) -> Iterator[str]:
         ("Y_trn", "labels", "they keep their cluster, uncopied"),
     ):
         # Counted without an array of all columns: a shape may claim billions.
-        if empty := read[key].shape[1] - len(np.unique(read[key].indices)):
-            yield f"{what} without training instances: {empty:,}; {outcome}"
+        n, n_used = read[key].shape[1], len(np.unique(read[key].indices))
+        if n > n_used:
+            yield f"{what} without training instances: {n - n_used:,}; {outcome}"
+        if n > max(_SPARSE_IDS * n_used, _MANY_IDS):
+            yield (
+                f"{what} are numbered up to {n - 1:,}, and only {n_used:,} of them are in use: each number costs "
+                "memory and time; renumber them from 0 without gaps"
+            )
 
 
 def validation(of: Source, seed: int) -> Source:

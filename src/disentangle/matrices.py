@@ -5,20 +5,29 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-import re
+import os
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import scipy.sparse as sp
 
+from . import files, memory
 from .errors import DisentangleError, excerpt
 
-# Indices are int32 in PECOS and in the kernels.
-_MAX_SIZE = 2**31 - 1
+# Indices are int32 in PECOS and the kernels, and scipy's loops never end where the last one is 2^31 - 1.
+MAX_SIZE = 2**31 - 2
+# Sums over millions of instances of the squares of such values are numbers in float32, as PECOS needs them.
+MAX_VALUE = 1e12
+_WHAT = "a sparse matrix saved by scipy.sparse.save_npz"
+# What it takes to make a float32 CSR matrix of one in another format: bytes per stored value, besides its
+# arrays. Values are cast, lists of rows and columns made and sorted; diagonals come with masks as well.
+_CONVERSION = {"csr": 8, "csc": 24, "coo": 32, "bsr": 40, "dia": 56}
+_DENSE_CONVERSION = 40
+_PER_ROW = 24
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 # numpy reads a header in one go, of whatever size it claims; its own have some hundred bytes.
 _MAX_HEADER = 1 << 16
@@ -30,12 +39,9 @@ _MAX_RATIO = 1100
 def sha256(path: Path) -> str:
     """Sha256 of a file's content."""
     sha = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                sha.update(block)
-    except OSError as error:
-        raise DisentangleError(f"cannot read {path}: {error.strerror}") from error
+    with files.opened(path) as file:
+        for block in files.blocks(file):
+            sha.update(block)
     return sha.hexdigest()
 
 
@@ -58,23 +64,26 @@ def load_sparse(path: Path) -> sp.csr_matrix:
         If the file is missing, no such matrix, damaged, not numeric, or holds NaN, infinite or
         too large values.
     """
-    if not path.is_file():
-        raise DisentangleError(f"missing file {path}: expected a matrix saved by scipy.sparse.save_npz")
-    if path.stat().st_size == 0:
-        raise DisentangleError(f"{path} is empty: expected a matrix saved by scipy.sparse.save_npz")
-    with _sentences(path, "sparse matrix saved by scipy.sparse.save_npz"):
-        _check_size(path)
-        loaded = sp.load_npz(path)
+    with _opened(path, _WHAT) as file:
+        _check_size(path, file)
+        loaded = sp.load_npz(file)
         if loaded.dtype.kind not in "fiub":
             raise ValueError(f"values of type {loaded.dtype}")
-        if max(loaded.shape) > _MAX_SIZE:
-            raise ValueError(f"shape {loaded.shape}, more than {_MAX_SIZE} on a side")
         # scipy trusts indices, even when it converts: check them before anything follows them.
         if loaded.format in ("csr", "csc", "bsr"):
             loaded.check_format(full_check=True)
-        _check_memory(path, 8 * loaded.shape[0])  # its row pointers, of which CSC and COO have none
         matrix = sp.csr_matrix(_as_float32(loaded))
     return _canonical(path, matrix)
+
+
+@contextmanager
+def _opened(path: Path, what: str) -> Iterator[BinaryIO]:
+    """A file of a matrix; whatever reading it raises is one sentence."""
+    with files.opened(path, what) as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            raise DisentangleError(f"{path} is empty: expected {what}")
+        with _sentences(path, what):
+            yield file
 
 
 @contextmanager
@@ -101,12 +110,19 @@ def _canonical(path: Path, matrix: sp.csr_matrix) -> sp.csr_matrix:
     if not np.isfinite(matrix.data).all():
         row, column, value = _first(matrix, ~np.isfinite(matrix.data))
         raise DisentangleError(f"{path} must hold finite values, got {value} in row {row}, column {column}")
+    if (wrong := np.abs(matrix.data) > MAX_VALUE).any():
+        row, column, value = _first(matrix, wrong)
+        raise DisentangleError(
+            f"{path} must hold values of up to {MAX_VALUE:g}, got {value:g} in row {row}, column {column}: "
+            "normalise them"
+        )
     return matrix
 
 
 def repairs(path: Path) -> Iterator[str]:
     """What `load_sparse` puts right in a file that it accepts, one sentence each."""
-    loaded = sp.load_npz(path)
+    with files.opened(path, _WHAT) as file:
+        loaded = sp.load_npz(file)
     if loaded.format != "csr":
         yield f"{path.name}: {loaded.format} becomes csr"
     if loaded.dtype != np.float32:
@@ -132,48 +148,73 @@ def unpacked_size(path: Path) -> int:
     DisentangleError
         If it is damaged.
     """
-    with _sentences(path, "sparse matrix saved by scipy.sparse.save_npz"):
-        return _size_of_arrays(path)
+    with _opened(path, _WHAT) as file:
+        return sum(size for _, size in _arrays(file).values())
 
 
-def _size_of_arrays(path: Path) -> int:
-    size = 0
-    with zipfile.ZipFile(path) as archive:
+def _arrays(file: BinaryIO) -> dict[str, tuple[tuple[int, ...], int]]:
+    """Shape and size in bytes of each array in an npz file, as its headers tell; nothing else is read."""
+    found: dict[str, tuple[tuple[int, ...], int]] = {}
+    of_file = os.fstat(file.fileno()).st_size
+    with zipfile.ZipFile(file) as archive:
         for member in archive.infolist():
-            with archive.open(member) as file:
-                shape, dtype = _header(io.BytesIO(file.read(_MAX_HEADER)))
-            claimed = math.prod(shape) * dtype.itemsize
-            packed = min(member.compress_size, path.stat().st_size)
-            if claimed > member.file_size and not dtype.hasobject:
-                raise ValueError(f"{member.filename} claims {claimed:,} bytes and has {member.file_size:,}")
-            if member.compress_type in _PACKED and member.file_size > _MAX_RATIO * packed:
-                raise ValueError(f"{member.filename} claims {member.file_size:,} bytes in {packed:,}")
-            size += max(member.file_size, claimed)
-    return size
+            if member.filename in found:
+                raise ValueError(f"{member.filename} is there twice")
+            with archive.open(member) as array:
+                shape, dtype = _header(io.BytesIO(array.read(_MAX_HEADER)))
+            size, claimed = member.file_size, math.prod(shape) * dtype.itemsize
+            packed = min(member.compress_size, of_file)
+            if claimed > size and not dtype.hasobject:
+                raise ValueError(f"{member.filename} claims {claimed:,} bytes and has {size:,}")
+            if member.compress_type in _PACKED and size > _MAX_RATIO * packed:
+                raise ValueError(f"{member.filename} claims {size:,} bytes in {packed:,}")
+            found[member.filename] = shape, max(size, claimed)
+    file.seek(0)
+    return found
 
 
-def _header(file: io.BytesIO) -> tuple[tuple[int, ...], np.dtype]:
+def _header(start: io.BytesIO) -> tuple[tuple[int, ...], np.dtype]:
     """Shape and type of the array whose file starts like this."""
-    shape, _, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
+    try:
+        shape, _, dtype = _HEADERS[np.lib.format.read_magic(start)](start)
+    except (MemoryError, RecursionError, KeyError):  # of Python's parser, or of a version that is not known
+        raise ValueError("the header of an array cannot be read") from None
     return shape, dtype
 
 
-def _check_size(path: Path) -> None:
-    """Refuse an npz file whose arrays do not fit into memory.
+def _check_size(path: Path, file: BinaryIO) -> None:
+    """Refuse a sparse matrix that cannot be read and made a CSR one in the memory that there is, or at all.
 
     numpy sets the memory aside before it reads, so that a few hundred bytes could ask for any amount.
     """
-    _check_memory(path, _size_of_arrays(path))
+    arrays = _arrays(file)
+    memory.require(sum(size for _, size in arrays.values()), f"{path}, once unpacked,")
+    n_rows, n_columns = _shape_in(file)
+    if max(n_rows, n_columns) > MAX_SIZE:
+        raise ValueError(f"a shape of {n_rows} x {n_columns}, more than {MAX_SIZE} on a side")
+    with zipfile.ZipFile(file) as archive, archive.open("format.npy") as array:
+        kind = str(np.lib.format.read_array(array, allow_pickle=False).item(), "ascii")
+    file.seek(0)
+    n_values = math.prod(arrays["data.npy"][0])
+    if kind == "dia":  # as many as each diagonal may have, whether it is one or not
+        n_values = max(n_values, math.prod(arrays["offsets.npy"][0]) * arrays["data.npy"][0][-1])
+    needed = (
+        sum(size for _, size in arrays.values()) + _CONVERSION.get(kind, 0) * n_values + _PER_ROW * n_rows
+    )
+    memory.require(needed, f"{path}, once unpacked and made rows of values,")
 
 
-def _check_memory(path: Path, size: int) -> None:
-    # Swap is not counted: training in it would never end.
-    found = re.search(r"MemAvailable: *(\d+)", Path("/proc/meminfo").read_text())
-    free = int(found[1]) * 1024 if found else size
-    if size > free:
-        raise DisentangleError(
-            f"{path} needs {size / 2**30:,.1f} GiB of memory once unpacked, {free / 2**30:,.1f} GiB are free"
-        ) from MemoryError()
+def _shape_in(file: BinaryIO) -> tuple[int, int]:
+    with zipfile.ZipFile(file) as archive, archive.open("shape.npy") as array:
+        start = io.BytesIO(array.read(_MAX_HEADER))
+        shape, dtype = _header(start)
+        if shape != (2,) or dtype.kind not in "iu":
+            raise ValueError(f"a shape of shape {shape} and type {dtype}")
+        n_rows, n_columns = np.frombuffer(start.read(2 * dtype.itemsize), dtype).tolist()
+    file.seek(0)
+    if min(n_rows, n_columns) < 0:
+        raise ValueError(f"a shape of {n_rows} x {n_columns}")
+    return n_rows, n_columns
 
 
 def locate(indptr: np.ndarray, wrong: np.ndarray) -> tuple[int, int]:
@@ -211,16 +252,8 @@ def read_shape(path: Path) -> tuple[int, int]:
     DisentangleError
         If the file does not say.
     """
-    with _sentences(path, "sparse matrix saved by scipy.sparse.save_npz"):
-        with zipfile.ZipFile(path) as archive, archive.open("shape.npy") as file:
-            start = io.BytesIO(file.read(_MAX_HEADER))
-            shape, dtype = _header(start)
-            if shape != (2,) or dtype.kind not in "iu":
-                raise ValueError(f"a shape of shape {shape} and type {dtype}")
-            n_rows, n_columns = np.frombuffer(start.read(2 * dtype.itemsize), dtype).tolist()
-        if min(n_rows, n_columns) < 0:
-            raise ValueError(f"a shape of {n_rows} x {n_columns}")
-        return n_rows, n_columns
+    with _opened(path, _WHAT) as file:
+        return _shape_in(file)
 
 
 def load_any(path: Path) -> sp.csr_matrix:
@@ -231,24 +264,33 @@ def load_any(path: Path) -> sp.csr_matrix:
     DisentangleError
         As `load_sparse`.
     """
-    if not path.is_file():
-        return load_sparse(path)
-    with _sentences(path, "matrix saved by scipy.sparse.save_npz or numpy.save"):
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                is_sparse = len(archive.namelist()) > 1
-            if is_sparse:
-                return load_sparse(path)
-            _check_size(path)
-        loaded = np.load(path, allow_pickle=False, mmap_mode="r")
-        array = next(iter(loaded.values())) if isinstance(loaded, np.lib.npyio.NpzFile) else loaded
-        if array.ndim != 2 or array.dtype.kind not in "fiub":
-            raise ValueError(f"an array of shape {array.shape} and type {array.dtype}")
-        if max(array.shape) > _MAX_SIZE:
-            raise ValueError(f"shape {array.shape}, more than {_MAX_SIZE} on a side")
-        _check_memory(path, 40 * array.size + 8 * array.shape[0])  # scipy lists row and column of each value
-        matrix = sp.csr_matrix(_as_float32(array))
-    return _canonical(path, matrix)
+    with _opened(path, "a matrix saved by scipy.sparse.save_npz or numpy.save") as file:
+        is_npz = zipfile.is_zipfile(file)
+        file.seek(0)
+        arrays = _arrays(file) if is_npz else {}
+        if len(arrays) <= 1:
+            return _canonical(path, _from_dense(path, file, arrays))
+    return load_sparse(path)
+
+
+def _from_dense(path: Path, file: BinaryIO, arrays: dict[str, Any]) -> sp.csr_matrix:
+    """The one array of an npz file, or that of a npy file (no arrays), as a sparse matrix."""
+    if arrays:
+        ((shape, size),) = arrays.values()
+    else:
+        shape, dtype = _header(io.BytesIO(file.read(_MAX_HEADER)))
+        size = math.prod(shape) * dtype.itemsize
+        file.seek(0)
+    if len(shape) != 2 or max(shape) > MAX_SIZE or min(shape) < 0:
+        raise ValueError(f"an array of shape {shape}")
+    # scipy lists row and column of each value.
+    needed = size + _DENSE_CONVERSION * math.prod(shape) + _PER_ROW * shape[0]
+    memory.require(needed, f"{path}, once unpacked and made sparse,")
+    loaded = np.load(file, allow_pickle=False)
+    array = next(iter(loaded.values())) if arrays else loaded
+    if array.ndim != 2 or array.dtype.kind not in "fiub":
+        raise ValueError(f"an array of shape {array.shape} and type {array.dtype}")
+    return sp.csr_matrix(_as_float32(array))
 
 
 def load_labels(path: Path, load: Callable[[Path], sp.csr_matrix] = load_sparse) -> sp.csr_matrix:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass, field, fields, replace
 from numbers import Integral, Real
 from typing import Any
 
 from .errors import DisentangleError
+from .patterns import check_pattern
 
 DEFAULT_DATASET = "wordnet-hypernyms"
 
@@ -395,11 +395,4 @@ class TfidfParams:
         if not 1 <= fewest <= most <= 10:
             raise DisentangleError(f"--ngram-range must be two rising numbers in 1..10, got {fewest}, {most}")
         check_limits(self)
-        try:
-            groups = re.compile(self.token_pattern).groups
-        except (re.error, OverflowError, RecursionError) as error:
-            raise DisentangleError(
-                f"--token-pattern must be a regular expression, got {self.token_pattern!r}: {error}"
-            ) from error
-        if groups > 1:
-            raise DisentangleError(f"--token-pattern must have at most one group, got {groups}")
+        check_pattern(self.token_pattern)

@@ -12,15 +12,24 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
+from . import files
 from .errors import DisentangleError
-from .matrices import load_any, load_labels, locate
+from .matrices import MAX_SIZE, MAX_VALUE, load_any, load_labels, locate
 
 # A block ends at either; together they bound what is held at a time.
 _BLOCK_LINES = 8192
 _BLOCK_CHARACTERS = 1 << 24
 MAX_LINE = 1 << 26
-_STARTS = {b"\x1f\x8b": "gzip", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
-MAX_ID = 2**31 - 2
+_STARTS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+# What files start with that are no text before they are unpacked; some of it would pass for UTF-8.
+_PACKED = {
+    "gzip": rb"\x1f\x8b",
+    "bzip2": rb"BZh[1-9]1AY&SY",
+    "xz": rb"\xfd7zXZ\x00",
+    "zip": rb"PK\x03\x04",
+    "zstd": rb"\x28\xb5\x2f\xfd",
+}
+MAX_ID = MAX_SIZE - 1
 
 # Ten digits hold every id that is in range.
 _ID = "[0-9]{1,10}"
@@ -79,26 +88,26 @@ def read_lines(path: Path) -> Iterator[Line]:
     DisentangleError
         If the file cannot be read, is not UTF-8, or has a line of 64 MiB.
     """
-    try:
-        with path.open("rb") as file:
-            number = 0
-            while raw := file.readline(MAX_LINE):
-                number += 1
-                if len(raw) == MAX_LINE:
-                    raise DisentangleError(f"{path}, line {number}: expected less than {MAX_LINE:,} bytes")
-                if number == 1:
-                    raw = raw.removeprefix(b"\xef\xbb\xbf")
-                raw = raw.removesuffix(b"\n").removesuffix(b"\r")
-                try:
-                    yield Line(path, number, raw.decode())
-                except UnicodeDecodeError as error:
-                    guess = "".join(f" ({what}?)" for start, what in _STARTS.items() if raw.startswith(start))
-                    raise DisentangleError(
-                        f"{path}, line {number}: expected UTF-8 text, found the byte "
-                        f"0x{raw[error.start]:02x} at position {error.start + 1}{guess}"
-                    ) from error
-    except OSError as error:
-        raise DisentangleError(f"cannot read {path}: {error.strerror}") from error
+    with files.opened(path, "a file of text") as file:
+        number = 0
+        while raw := file.readline(MAX_LINE):
+            number += 1
+            if len(raw) == MAX_LINE:
+                raise DisentangleError(f"{path}, line {number}: expected less than {MAX_LINE:,} bytes")
+            if number == 1:
+                raw = raw.removeprefix(b"\xef\xbb\xbf")
+                if packed := [kind for kind, start in _PACKED.items() if re.match(start, raw)]:
+                    raise DisentangleError(f"{path}: expected UTF-8 text, found packed bytes ({packed[0]}?)")
+            raw = raw.removesuffix(b"\n").removesuffix(b"\r")
+            try:
+                text = raw.decode()
+            except UnicodeDecodeError as error:
+                guess = "".join(f" ({what}?)" for start, what in _STARTS.items() if raw.startswith(start))
+                raise DisentangleError(
+                    f"{path}, line {number}: expected UTF-8 text, found the byte "
+                    f"0x{raw[error.start]:02x} at position {error.start + 1}{guess}"
+                ) from error
+            yield Line(path, number, text)
 
 
 def _blocks(lines: Iterator[Line]) -> Iterator[list[Line]]:
@@ -174,9 +183,10 @@ def _parse_svmlight(block: list[Line], n_features: int | None, n_labels: int | N
     if (wrong := ids > highest).any():
         row, entry = locate(indptr, wrong)
         raise block[row].wrong(f"features from 0 to {highest}", f"{ids[entry]:.0f}")
-    if (wrong := ~np.isfinite(values)).any():
+    if (wrong := ~(np.abs(values) <= MAX_VALUE)).any():
         row, entry = locate(indptr, wrong)
-        raise block[row].wrong("values that fit float32", f"{pairs[entry, 1]:g}")
+        said = features[row].split()[entry - indptr[row]].partition(":")[2]
+        raise block[row].wrong(f"values of up to {MAX_VALUE:g}", said)
     matrix = sp.csr_matrix((values, ids.astype(np.int32), indptr), shape=(len(block), int(highest) + 1))
     matrix.sort_indices()
     rows = np.repeat(np.arange(len(block)), lengths)

@@ -52,7 +52,7 @@ def code_of(modules: tuple[str, ...], functions: tuple[Callable, ...]) -> str:
     """Sha256 of modules of this package, by name, and of functions: a changed rule makes results stale."""
     sha = hashlib.sha256()
     for module in modules:
-        sha.update(Path(__file__).with_name(f"{module.replace('.', '/')}.py").read_bytes())
+        sha.update((Path(__file__).parent / f"{module.replace('.', '/')}.py").read_bytes())
     for function in functions:
         sha.update(inspect.getsource(getattr(function, "func", function)).encode())
     return sha.hexdigest()

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,14 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from . import files
 from .errors import DisentangleError
+from .matrices import MAX_SIZE
 from .params import TfidfParams
 
 VECTORIZER_FILE = "vectorizer.json"
+# Some hundred bytes a term, of which the largest vocabularies have millions.
+_MOST_BYTES = 1 << 31
 
 
 @dataclass(frozen=True)
@@ -66,29 +71,68 @@ class Vectorizer:
         DisentangleError
             If the file is missing or holds something else.
         """
+        content = files.read(path, _MOST_BYTES, "a vectorizer saved by an import of text")
         try:
-            read = json.loads(path.read_text(encoding="utf-8"))
-            params = dict(read["params"], ngram_range=tuple(read["params"]["ngram_range"]))
-            loaded = cls(TfidfParams(**params), read["n_instances"], read["terms"], read["frequencies"])
-            loaded.params.validate()
-            consistent = loaded._is_consistent()
-        except OSError as error:
-            raise DisentangleError(f"cannot read {path}: {error.strerror}") from error
-        except (ValueError, TypeError, KeyError, RecursionError):
-            consistent = False
-        if not consistent:
-            raise DisentangleError(f"{path} is damaged or no vectorizer saved by an import of text")
+            read = json.loads(content.decode(), object_pairs_hook=_unique, parse_constant=_no_number)
+            params = TfidfParams(**dict(read["params"], ngram_range=tuple(read["params"]["ngram_range"])))
+            loaded = cls(params, read["n_instances"], read["terms"], read["frequencies"])
+            if not (_has_types(params) and loaded._is_consistent()):
+                raise ValueError
+            params.validate()
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            reason = f": {error}" if isinstance(error, DisentangleError) else ""
+            raise DisentangleError(
+                f"{path} is damaged or no vectorizer saved by an import of text{reason}"
+            ) from error
         return loaded
 
     def _is_consistent(self) -> bool:
-        terms, frequencies = self.terms, self.frequencies
+        terms, frequencies, n_instances = self.terms, self.frequencies, self.n_instances
         return (
-            isinstance(self.n_instances, int)
-            and len(terms) == len(frequencies) > 0
-            and all(isinstance(term, str) for term in terms)
-            and all(isinstance(n, int) and 1 <= n <= self.n_instances for n in frequencies)
-            and terms == sorted(set(terms))
+            type(n_instances) is int
+            and 0 < n_instances <= MAX_SIZE
+            and isinstance(terms, list)
+            and isinstance(frequencies, list)
+            and 0 < len(terms) == len(frequencies) <= MAX_SIZE
+            and all(map(_is_text, terms))
+            and all(type(n) is int and 1 <= n <= n_instances for n in frequencies)
+            and all(a < b for a, b in pairwise(terms))
         )
+
+
+# Of the types that Python's JSON has for the parameters of an import.
+_TYPES: dict[str, tuple[type, ...]] = {
+    "ngram_range": (tuple,),
+    "min_df": (int,),
+    "max_df": (int, float),
+    "max_features": (int, type(None)),
+    "sublinear_tf": (bool,),
+    "lowercase": (bool,),
+    "token_pattern": (str,),
+}
+
+
+def _has_types(params: TfidfParams) -> bool:
+    of_range = [type(n) for n in params.ngram_range] == [int, int]
+    return of_range and all(type(getattr(params, name)) in types for name, types in _TYPES.items())
+
+
+def _is_text(term: object) -> bool:
+    """Whether it is a text without lone halves of surrogate pairs."""
+    try:
+        return isinstance(term, str) and term.encode() is not None
+    except UnicodeEncodeError:
+        return False
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(found := dict(pairs)) < len(pairs):
+        raise ValueError("a key is there twice")
+    return found
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number")
 
 
 def fit(texts: Iterable[str], params: TfidfParams) -> Vectorizer:
