@@ -4,32 +4,52 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
+import os
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, BinaryIO, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
+from . import files, memory, npz
 from .errors import DisentangleError
+from .npz import MAX_SIZE, Header
 
-# Indices are int32 in PECOS and in the kernels.
-_MAX_SIZE = 2**31 - 1
-_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+_SPARSE = "sparse matrix saved by scipy.sparse.save_npz"
+# The arrays of each format that scipy saves, values first, and how many dimensions values have.
+_ARRAYS = {
+    "csr": ("data", "indices", "indptr"),
+    "csc": ("data", "indices", "indptr"),
+    "bsr": ("data", "indices", "indptr"),
+    "coo": ("data", "row", "col"),
+    "dia": ("data", "offsets"),
+}
+_DIMENSIONS = {"csr": 1, "csc": 1, "bsr": 3, "coo": 1, "dia": 2}
+# Of scipy's way from diagonals to coordinates: places, masks and values of all that diagonals have room for.
+_BYTES_PER_PLACE = 28
+# Of scipy's way from a dense block to a sparse one, for each value.
+_BYTES_PER_VALUE = 40
+_BLOCK = 1 << 22  # values
+_INT32 = np.iinfo(np.int32)
+# PECOS adds up squares in float32: those of an instance, and those of the sum of a label's instances.
+LARGEST_NORM = math.sqrt(float(np.finfo(np.float32).max))
 
 
 def sha256(path: Path) -> str:
-    """Sha256 of a file's content."""
+    """Sha256 of a file's content.
+
+    Raises
+    ------
+    DisentangleError
+        As `files.opened`.
+    """
     sha = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                sha.update(block)
-    except OSError as error:
-        raise DisentangleError(f"cannot read {path}: {error.strerror}") from error
+    with files.opened(path) as file:
+        for block in files.blocks(file):
+            sha.update(block)
     return sha.hexdigest()
 
 
@@ -49,26 +69,23 @@ def load_sparse(path: Path) -> sp.csr_matrix:
     Raises
     ------
     DisentangleError
-        If the file is missing, no such matrix, damaged, not numeric, or holds NaN, infinite or
-        too large values.
+        If the file is missing, not regular, no such matrix, damaged, not numeric, does not fit into memory,
+        or holds NaN, infinite or too large values.
     """
-    if not path.is_file():
-        raise DisentangleError(f"missing file {path}: expected a matrix saved by scipy.sparse.save_npz")
-    if path.stat().st_size == 0:
-        raise DisentangleError(f"{path} is empty: expected a matrix saved by scipy.sparse.save_npz")
-    with _sentences(path, "sparse matrix saved by scipy.sparse.save_npz"):
-        _check_size(path)
-        loaded = sp.load_npz(path)
-        if loaded.dtype.kind not in "fiub":
-            raise ValueError(f"values of type {loaded.dtype}")
-        if max(loaded.shape) > _MAX_SIZE:
-            raise ValueError(f"shape {loaded.shape}, more than {_MAX_SIZE} on a side")
-        # scipy trusts indices, even when it converts: check them before anything follows them.
-        if loaded.format in ("csr", "csc", "bsr"):
-            loaded.check_format(full_check=True)
-        _check_memory(path, 8 * loaded.shape[0])  # its row pointers, of which CSC and COO have none
-        matrix = sp.csr_matrix(_as_float32(loaded))
+    with _opened(path, _SPARSE) as file, _sentences(path, _SPARSE):
+        matrix = sp.csr_matrix(_read(path, file).matrix)
     return _canonical(path, matrix)
+
+
+@contextmanager
+def _opened(path: Path, what: str) -> Iterator[BinaryIO]:
+    expected = f"a {what}"
+    if not path.exists():
+        raise DisentangleError(f"missing file {path}: expected {expected}")
+    with files.opened(path, expected) as file:
+        if not file.peek(1):  # type: ignore[attr-defined]
+            raise DisentangleError(f"{path} is empty: expected {expected}")
+        yield file
 
 
 @contextmanager
@@ -83,10 +100,109 @@ def _sentences(path: Path, what: str) -> Iterator[None]:
         raise DisentangleError(f"{path} is damaged or no {what}: {reason}") from error
 
 
-def _as_float32(values: Any) -> Any:
-    """An array or sparse matrix cast; before any conversion, which adds up values in their own type."""
-    with np.errstate(over="ignore"):
-        return values.astype(np.float32)
+class _Read(NamedTuple):
+    """A sparse matrix as it was saved, but for values cast to float32 and indices to int32 where they fit."""
+
+    matrix: sp.spmatrix
+    dtype: np.dtype
+
+
+def _read(path: Path, file: BinaryIO) -> _Read:
+    with zipfile.ZipFile(file) as archive:
+        headers = npz.headers(archive)
+        shape = _shape(archive, headers)
+        form = _format(archive, headers)
+        values, *indices = names = _ARRAYS[form]
+        for name in names:
+            _check_array(name, headers[name], _DIMENSIONS[form] if name == values else 1)
+        memory.require(_conversion(form, shape, headers), f"{path}, once unpacked,")
+        # Before any conversion, which would add up values in their own type.
+        arrays = [_as_float32(npz.read_array(archive, values))]
+        arrays += [_as_int32(name, npz.read_array(archive, name)) for name in indices]
+    given = (arrays[0], tuple(arrays[1:])) if form == "coo" else tuple(arrays)
+    matrix = getattr(sp, f"{form}_matrix")(given, shape=shape)
+    # scipy trusts indices, even when it converts: check them before anything follows them.
+    if form in ("csr", "csc", "bsr"):
+        matrix.check_format(full_check=True)
+    return _Read(matrix, headers[values].dtype)
+
+
+def _shape(archive: zipfile.ZipFile, headers: dict[str, Header]) -> tuple[int, int]:
+    header = _named(headers, "shape")
+    if header.shape != (2,) or header.dtype.kind not in "iu":
+        raise ValueError(f"a shape of shape {header.shape} and type {header.dtype}")
+    n_rows, n_columns = npz.read_array(archive, "shape").tolist()
+    if min(n_rows, n_columns) < 0:
+        raise ValueError(f"a shape of {n_rows} x {n_columns}")
+    return n_rows, n_columns
+
+
+def _format(archive: zipfile.ZipFile, headers: dict[str, Header]) -> str:
+    header = _named(headers, "format")
+    # Python 2 saved it as bytes, as does today's scipy.
+    if header.count != 1 or header.dtype.kind not in "SU" or header.dtype.itemsize > 64:
+        raise ValueError(f"a format of shape {header.shape} and type {header.dtype}")
+    form = npz.read_array(archive, "format").item()
+    form = form.decode("ascii") if isinstance(form, bytes) else form
+    if form not in _ARRAYS:
+        raise ValueError(f"the format {form!r}")
+    for name in _ARRAYS[form]:
+        _named(headers, name)
+    return form
+
+
+def _named(headers: dict[str, Header], name: str) -> Header:
+    if name not in headers:
+        raise ValueError(f"it holds no array {name!r}")
+    return headers[name]
+
+
+def _check_array(name: str, header: Header, n_dimensions: int) -> None:
+    kinds = "fiub" if name == "data" else "iu"
+    if header.dtype.kind not in kinds:
+        raise ValueError(f"{'values' if name == 'data' else name} of type {header.dtype}")
+    if len(header.shape) != n_dimensions:
+        raise ValueError(f"{name} of shape {header.shape}")
+
+
+def _conversion(form: str, shape: tuple[int, int], headers: dict[str, Header]) -> int:
+    """Bytes that it takes to make a CSR matrix of what a file holds, all in all.
+
+    Raises
+    ------
+    ValueError
+        If a side is too long.
+    """
+    if max(shape) > MAX_SIZE:
+        raise ValueError(f"shape {shape}, more than {MAX_SIZE} on a side")
+    values, *indices = (headers[name] for name in _ARRAYS[form])
+    n = values.count
+    width = 4 if n <= _INT32.max else 8
+    kept = 4 * n + width * sum(header.count for header in indices)
+    # One array at a time is there in its own type, too.
+    cast = max(0 if header.dtype == np.float32 else header.n_bytes for header in (values, *indices))
+    lengths = width * shape[0]  # of rows
+    if form == "csr":
+        return kept + max(cast, n, lengths)
+    made = lengths + (_BYTES_PER_PLACE if form == "dia" else 8 + width) * n
+    return kept + max(cast, made + lengths)
+
+
+def _as_float32(values: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):  # what becomes infinite is refused
+        return values.astype(np.float32, copy=False)
+
+
+def _as_int32(name: str, indices: np.ndarray) -> np.ndarray:
+    """Indices as PECOS has them; those of more values than int32 counts stay as they are."""
+    if indices.dtype == np.int32 or not len(indices):
+        return indices.astype(np.int32, copy=False)
+    low, high = int(indices.min()), int(indices.max())
+    if low < _INT32.min or high > _INT32.max:
+        if name == "indptr" and low >= 0:
+            return indices.astype(np.int64, copy=False)  # what is too much for it turns negative
+        raise ValueError(f"{name} from {low} to {high}")
+    return indices.astype(np.int32)
 
 
 def _canonical(path: Path, matrix: sp.csr_matrix) -> sp.csr_matrix:
@@ -95,22 +211,61 @@ def _canonical(path: Path, matrix: sp.csr_matrix) -> sp.csr_matrix:
     if not np.isfinite(matrix.data).all():
         row, column, value = _first(matrix, ~np.isfinite(matrix.data))
         raise DisentangleError(f"{path} must hold finite values, got {value} in row {row}, column {column}")
+    if (found := largest_norm(matrix)).norm > LARGEST_NORM:
+        raise DisentangleError(
+            f"{path} must hold rows whose squares add up to at most {LARGEST_NORM**2:.2g}, float32's limit, "
+            f"got {matrix.data[found.entry]:g} in row {found.row}, column {matrix.indices[found.entry]}"
+        )
     return matrix
+
+
+class LargestNorm(NamedTuple):
+    """The row of largest norm, the root of its sum of squares, and its largest value's position."""
+
+    norm: float
+    row: int
+    entry: int
+
+
+_NO_NORM = LargestNorm(0.0, 0, 0)
+
+
+def largest_norm(matrix: sp.csr_matrix) -> LargestNorm:
+    """What could overflow in PECOS; of norm 0 if it is plain that no sum of `MAX_SIZE` rows will.
+
+    Parameters
+    ----------
+    matrix : csr_matrix, float32
+        Finite values.
+    """
+    if matrix.nnz == 0:
+        return _NO_NORM
+    largest = max(float(matrix.data.max()), -float(matrix.data.min()))
+    lengths = np.diff(matrix.indptr)
+    if largest * math.sqrt(lengths.max()) < LARGEST_NORM / MAX_SIZE:
+        return _NO_NORM
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    squares = np.bincount(rows, matrix.data.astype(np.float64) ** 2)
+    row = int(np.argmax(squares))
+    start, end = matrix.indptr[row], matrix.indptr[row + 1]
+    entry = int(start) + int(np.argmax(np.abs(matrix.data[start:end])))
+    return LargestNorm(math.sqrt(squares[row]), row, entry)
 
 
 def repairs(path: Path) -> Iterator[str]:
     """What `load_sparse` puts right in a file that it accepts, one sentence each."""
-    loaded = sp.load_npz(path)
+    with _opened(path, _SPARSE) as file, _sentences(path, _SPARSE):
+        loaded, dtype = _read(path, file)
     if loaded.format != "csr":
         yield f"{path.name}: {loaded.format} becomes csr"
-    if loaded.dtype != np.float32:
-        yield f"{path.name}: values of type {loaded.dtype} become float32"
+    if dtype != np.float32:
+        yield f"{path.name}: values of type {dtype} become float32"
     if loaded.format == "csr" and not loaded.has_sorted_indices:
         yield f"{path.name}: indices are not sorted, they will be"
-    entries = loaded.tocoo()
-    zeros = int((entries.data == 0).sum())
-    matrix = sp.csr_matrix(_as_float32(entries))
-    stored = entries.nnz
+    stored, zeros = loaded.nnz, int((loaded.data == 0).sum())
+    if loaded.format == "dia":  # what fills its diagonals up is not stored
+        stored, zeros = loaded.tocsr().nnz, 0
+    matrix = sp.csr_matrix(loaded)
     matrix.sum_duplicates()
     if twice := stored - matrix.nnz:
         yield f"{path.name}: values given again for the same row and column: {twice:,}; they are added up"
@@ -124,38 +279,10 @@ def unpacked_size(path: Path) -> int:
     Raises
     ------
     DisentangleError
-        If it is damaged.
+        If it is missing or damaged.
     """
-    with _sentences(path, "sparse matrix saved by scipy.sparse.save_npz"):
-        return _size_of_arrays(path)
-
-
-def _size_of_arrays(path: Path) -> int:
-    size = 0
-    with zipfile.ZipFile(path) as archive:
-        for member in archive.infolist():
-            with archive.open(member) as file:
-                shape, _, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
-            size += max(member.file_size, math.prod(shape) * dtype.itemsize)
-    return size
-
-
-def _check_size(path: Path) -> None:
-    """Refuse an npz file whose arrays do not fit into memory.
-
-    numpy sets the memory aside before it reads, so that a few hundred bytes could ask for any amount.
-    """
-    _check_memory(path, _size_of_arrays(path))
-
-
-def _check_memory(path: Path, size: int) -> None:
-    # Swap is not counted: training in it would never end.
-    found = re.search(r"MemAvailable: *(\d+)", Path("/proc/meminfo").read_text())
-    free = int(found[1]) * 1024 if found else size
-    if size > free:
-        raise DisentangleError(
-            f"{path} needs {size / 2**30:,.1f} GiB of memory once unpacked, {free / 2**30:,.1f} GiB are free"
-        )
+    with _opened(path, _SPARSE) as file, _sentences(path, _SPARSE), zipfile.ZipFile(file) as archive:
+        return sum(header.n_bytes for header in npz.headers(archive).values())
 
 
 def locate(indptr: np.ndarray, wrong: np.ndarray) -> tuple[int, int]:
@@ -193,15 +320,8 @@ def read_shape(path: Path) -> tuple[int, int]:
     DisentangleError
         If the file does not say.
     """
-    with _sentences(path, "sparse matrix saved by scipy.sparse.save_npz"):
-        with zipfile.ZipFile(path) as archive, archive.open("shape.npy") as file:
-            shape, _, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
-            if shape != (2,) or dtype.kind not in "iu":
-                raise ValueError(f"a shape of shape {shape} and type {dtype}")
-            n_rows, n_columns = np.frombuffer(file.read(2 * dtype.itemsize), dtype).tolist()
-        if min(n_rows, n_columns) < 0:
-            raise ValueError(f"a shape of {n_rows} x {n_columns}")
-        return n_rows, n_columns
+    with _opened(path, _SPARSE) as file, _sentences(path, _SPARSE), zipfile.ZipFile(file) as archive:
+        return _shape(archive, npz.headers(archive))
 
 
 def load_any(path: Path) -> sp.csr_matrix:
@@ -212,24 +332,45 @@ def load_any(path: Path) -> sp.csr_matrix:
     DisentangleError
         As `load_sparse`.
     """
-    if not path.is_file():
-        return load_sparse(path)
-    with _sentences(path, "matrix saved by scipy.sparse.save_npz or numpy.save"):
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                is_sparse = len(archive.namelist()) > 1
-            if is_sparse:
-                return load_sparse(path)
-            _check_size(path)
-        loaded = np.load(path, allow_pickle=False, mmap_mode="r")
-        array = next(iter(loaded.values())) if isinstance(loaded, np.lib.npyio.NpzFile) else loaded
-        if array.ndim != 2 or array.dtype.kind not in "fiub":
-            raise ValueError(f"an array of shape {array.shape} and type {array.dtype}")
-        if max(array.shape) > _MAX_SIZE:
-            raise ValueError(f"shape {array.shape}, more than {_MAX_SIZE} on a side")
-        _check_memory(path, 40 * array.size + 8 * array.shape[0])  # scipy lists row and column of each value
-        matrix = sp.csr_matrix(_as_float32(array))
+    what = "matrix saved by scipy.sparse.save_npz or numpy.save"
+    with _opened(path, what) as file, _sentences(path, what):
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive:
+                members, n_arrays = archive.infolist(), len(npz.headers(archive))
+                if n_arrays == 1:
+                    with archive.open(members[0]) as array:
+                        return _canonical(path, _sparse(path, array, members[0].file_size))
+            matrix = sp.csr_matrix(_read(path, file).matrix)
+        else:
+            file.seek(0)
+            matrix = _sparse(path, file, os.fstat(file.fileno()).st_size)
     return _canonical(path, matrix)
+
+
+def _sparse(path: Path, file: IO[bytes], size: int) -> sp.csr_matrix:
+    """A dense array in numpy's format as CSR matrix; read in blocks of rows, so that zeros take no memory."""
+    header = npz.read_header(file, size)
+    if len(header.shape) != 2 or header.dtype.kind not in "fiub":
+        raise ValueError(f"an array of shape {header.shape} and type {header.dtype}")
+    if max(header.shape) > MAX_SIZE:
+        raise ValueError(f"shape {header.shape}, more than {MAX_SIZE} on a side")
+    # Where columns follow one another, they are the rows of the transposed matrix.
+    n_rows, n_columns = header.shape[::-1] if header.is_fortran else header.shape
+    n = max(1, _BLOCK // max(1, n_columns))
+    needed = _BYTES_PER_VALUE * min(n, n_rows) * n_columns + 12 * sum(header.shape)
+    memory.require(needed, f"{path}, once unpacked,")
+    if 0 in header.shape:
+        return sp.csr_matrix(header.shape, dtype=np.float32)
+    blocks, held = [], 0
+    for start in range(0, n_rows, n):
+        shape = min(n, n_rows - start), n_columns
+        values = np.frombuffer(file.read(math.prod(shape) * header.dtype.itemsize), header.dtype)
+        blocks.append(sp.csr_matrix(_as_float32(values).reshape(shape)))
+        # Each block is there once more in the whole.
+        held += 8 * blocks[-1].nnz
+        memory.require(needed + held, f"{path}, once unpacked,")
+    whole = sp.vstack(blocks, format="csr")
+    return whole.T.tocsr() if header.is_fortran else whole
 
 
 def load_labels(path: Path, load: Callable[[Path], sp.csr_matrix] = load_sparse) -> sp.csr_matrix:

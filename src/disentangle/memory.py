@@ -69,9 +69,9 @@ def _of_cgroups() -> Iterator[tuple[int, str]]:
     for line in _text(_PROC / "self" / "cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers == "":
-            roots, (limit, usage, cached) = (_CGROUPS, _CGROUPS / "unified"), _VERSION_2
+            roots, (limit, usage, cached) = [_CGROUPS, _CGROUPS / "unified"], _VERSION_2
         elif "memory" in controllers.split(","):
-            roots, (limit, usage, cached) = (_CGROUPS / "memory",), _VERSION_1
+            roots, (limit, usage, cached) = [_CGROUPS / "memory"], _VERSION_1
         else:
             continue
         for root in roots:
