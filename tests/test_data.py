@@ -166,7 +166,7 @@ BAD_FILES = [
         "too many columns",
         X_TRN,
         save(sp.coo_matrix(([1.0], ([0], [2**32])), shape=(2, 2**32 + 9))),
-        "more than 2147483647 on a side",
+        "more than 1073741824 on a side",
     ),
     ("row pointers that fall", X_TRN, raw_csr([0, 1], [0, 3, 2]), "X.trn.npz is damaged"),
     ("NaN", X_TRN, save(with_value(X, np.nan)), "must hold finite values, got nan in row 0, column 2"),

@@ -282,11 +282,16 @@ def oddities(read: dict[str, sp.csr_matrix]) -> Iterator[str]:
         n, n_used = read[key].shape[1], len(np.unique(read[key].indices))
         if n > n_used:
             yield f"{what} without training instances: {n - n_used:,}; {outcome}"
-        if n > max(_SPARSE_IDS * n_used, _MANY_IDS):
-            yield (
-                f"{what} are numbered up to {n - 1:,}, and only {n_used:,} of them are in use: each number costs "
-                "memory and time; renumber them from 0 without gaps"
-            )
+        yield from sparse_ids(what, n, n_used)
+
+
+def sparse_ids(what: str, n: int, n_used: int) -> Iterator[str]:
+    """A sentence if so few ids of features or labels are in use that all the others are a burden."""
+    if n > max(_SPARSE_IDS * n_used, _MANY_IDS):
+        yield (
+            f"{what} are numbered up to {n - 1:,}, and no more than {n_used:,} of them are in use: each number "
+            "costs memory and time; renumber them from 0 without gaps"
+        )
 
 
 def validation(of: Source, seed: int) -> Source:

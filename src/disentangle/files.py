@@ -38,8 +38,8 @@ def opened(path: Path, expected: str = "a file") -> Iterator[BinaryIO]:
     Raises
     ------
     DisentangleError
-        If there is none, it cannot be read, or it is a folder, a pipe, a socket, a device or the kernel's;
-        also for any OSError while it is read.
+        If there is none, it cannot be read, be it later, or it is a folder, a pipe, a socket, a device or the
+        kernel's.
     """
     try:
         with os.fdopen(_descriptor(path, expected), "rb") as file:

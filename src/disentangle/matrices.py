@@ -3,41 +3,49 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 import os
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, BinaryIO, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
-from . import files, memory
+from . import files, memory, npz
 from .errors import DisentangleError, excerpt
+from .npz import MAX_SIZE, Header
 
-# Indices are int32 in PECOS and the kernels, and scipy's loops never end where the last one is 2^31 - 1.
-MAX_SIZE = 2**31 - 2
-# Sums over millions of instances of the squares of such values are numbers in float32, as PECOS needs them.
+_SPARSE = "sparse matrix saved by scipy.sparse.save_npz"
+# The arrays of each format that scipy saves, values first, and how many dimensions values have.
+_ARRAYS = {
+    "csr": ("data", "indices", "indptr"),
+    "csc": ("data", "indices", "indptr"),
+    "bsr": ("data", "indices", "indptr"),
+    "coo": ("data", "row", "col"),
+    "dia": ("data", "offsets"),
+}
+_DIMENSIONS = {"csr": 1, "csc": 1, "bsr": 3, "coo": 1, "dia": 2}
+# Of scipy's way from diagonals to coordinates: places, masks and values of all that diagonals have room for.
+_BYTES_PER_PLACE = 28
+# Of scipy's way from a dense block to a sparse one, for each value.
+_BYTES_PER_VALUE = 40
+_BLOCK = 1 << 22  # values
+_INT32 = np.iinfo(np.int32)
+# PECOS adds up squares in float32: of an instance, and of the sum of a label's instances, perhaps a million.
 MAX_VALUE = 1e12
-_WHAT = "a sparse matrix saved by scipy.sparse.save_npz"
-# What it takes to make a float32 CSR matrix of one in another format: bytes per stored value, besides its
-# arrays. Values are cast, lists of rows and columns made and sorted; diagonals come with masks as well.
-_CONVERSION = {"csr": 8, "csc": 24, "coo": 32, "bsr": 40, "dia": 56}
-_DENSE_CONVERSION = 40
-_PER_ROW = 24
-_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-# numpy reads a header in one go, of whatever size it claims; its own have some hundred bytes.
-_MAX_HEADER = 1 << 16
-# Deflate, which numpy packs by, shrinks to a thousandth at best.
-_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_MAX_RATIO = 1100
 
 
 def sha256(path: Path) -> str:
-    """Sha256 of a file's content."""
+    """Sha256 of a file's content.
+
+    Raises
+    ------
+    DisentangleError
+        As `files.opened`.
+    """
     sha = hashlib.sha256()
     with files.opened(path) as file:
         for block in files.blocks(file):
@@ -61,29 +69,23 @@ def load_sparse(path: Path) -> sp.csr_matrix:
     Raises
     ------
     DisentangleError
-        If the file is missing, no such matrix, damaged, not numeric, or holds NaN, infinite or
-        too large values.
+        If the file is missing, not regular, no such matrix, damaged, not numeric, does not fit into memory,
+        or holds NaN, infinite or too large values.
     """
-    with _opened(path, _WHAT) as file:
-        _check_size(path, file)
-        loaded = sp.load_npz(file)
-        if loaded.dtype.kind not in "fiub":
-            raise ValueError(f"values of type {loaded.dtype}")
-        # scipy trusts indices, even when it converts: check them before anything follows them.
-        if loaded.format in ("csr", "csc", "bsr"):
-            loaded.check_format(full_check=True)
-        matrix = sp.csr_matrix(_as_float32(loaded))
+    with _opened(path, _SPARSE) as file, _sentences(path, _SPARSE):
+        matrix = sp.csr_matrix(_read(path, file).matrix)
     return _canonical(path, matrix)
 
 
 @contextmanager
 def _opened(path: Path, what: str) -> Iterator[BinaryIO]:
-    """A file of a matrix; whatever reading it raises is one sentence."""
-    with files.opened(path, what) as file:
-        if os.fstat(file.fileno()).st_size == 0:
-            raise DisentangleError(f"{path} is empty: expected {what}")
-        with _sentences(path, what):
-            yield file
+    expected = f"a {what}"
+    if not path.exists():
+        raise DisentangleError(f"missing file {path}: expected {expected}")
+    with files.opened(path, expected) as file:
+        if not file.peek(1):  # type: ignore[attr-defined]
+            raise DisentangleError(f"{path} is empty: expected {expected}")
+        yield file
 
 
 @contextmanager
@@ -98,10 +100,109 @@ def _sentences(path: Path, what: str) -> Iterator[None]:
         raise DisentangleError(f"{path} is damaged or no {what}: {excerpt(reason)}") from error
 
 
-def _as_float32(values: Any) -> Any:
-    """An array or sparse matrix cast; before any conversion, which adds up values in their own type."""
-    with np.errstate(over="ignore"):
-        return values.astype(np.float32)
+class _Read(NamedTuple):
+    """A sparse matrix as it was saved, but for values cast to float32 and indices to int32 where they fit."""
+
+    matrix: sp.spmatrix
+    dtype: np.dtype
+
+
+def _read(path: Path, file: BinaryIO) -> _Read:
+    with zipfile.ZipFile(file) as archive:
+        headers = npz.headers(archive)
+        shape = _shape(archive, headers)
+        form = _format(archive, headers)
+        values, *indices = names = _ARRAYS[form]
+        for name in names:
+            _check_array(name, headers[name], _DIMENSIONS[form] if name == values else 1)
+        memory.require(_conversion(form, shape, headers), f"{path}, once unpacked,")
+        # Before any conversion, which would add up values in their own type.
+        arrays = [_as_float32(npz.read_array(archive, values))]
+        arrays += [_as_int32(name, npz.read_array(archive, name)) for name in indices]
+    given = (arrays[0], tuple(arrays[1:])) if form == "coo" else tuple(arrays)
+    matrix = getattr(sp, f"{form}_matrix")(given, shape=shape)
+    # scipy trusts indices, even when it converts: check them before anything follows them.
+    if form in ("csr", "csc", "bsr"):
+        matrix.check_format(full_check=True)
+    return _Read(matrix, headers[values].dtype)
+
+
+def _shape(archive: zipfile.ZipFile, headers: dict[str, Header]) -> tuple[int, int]:
+    header = _named(headers, "shape")
+    if header.shape != (2,) or header.dtype.kind not in "iu":
+        raise ValueError(f"a shape of shape {header.shape} and type {header.dtype}")
+    n_rows, n_columns = npz.read_array(archive, "shape").tolist()
+    if min(n_rows, n_columns) < 0:
+        raise ValueError(f"a shape of {n_rows} x {n_columns}")
+    return n_rows, n_columns
+
+
+def _format(archive: zipfile.ZipFile, headers: dict[str, Header]) -> str:
+    header = _named(headers, "format")
+    # Python 2 saved it as bytes, as does today's scipy.
+    if header.count != 1 or header.dtype.kind not in "SU" or header.dtype.itemsize > 64:
+        raise ValueError(f"a format of shape {header.shape} and type {header.dtype}")
+    form = npz.read_array(archive, "format").item()
+    form = form.decode("ascii") if isinstance(form, bytes) else form
+    if form not in _ARRAYS:
+        raise ValueError(f"the format {form!r}")
+    for name in _ARRAYS[form]:
+        _named(headers, name)
+    return form
+
+
+def _named(headers: dict[str, Header], name: str) -> Header:
+    if name not in headers:
+        raise ValueError(f"it holds no array {name!r}")
+    return headers[name]
+
+
+def _check_array(name: str, header: Header, n_dimensions: int) -> None:
+    kinds = "fiub" if name == "data" else "iu"
+    if header.dtype.kind not in kinds:
+        raise ValueError(f"{'values' if name == 'data' else name} of type {header.dtype}")
+    if len(header.shape) != n_dimensions:
+        raise ValueError(f"{name} of shape {header.shape}")
+
+
+def _conversion(form: str, shape: tuple[int, int], headers: dict[str, Header]) -> int:
+    """Bytes that it takes to make a CSR matrix of what a file holds, all in all.
+
+    Raises
+    ------
+    ValueError
+        If a side is too long.
+    """
+    if max(shape) > MAX_SIZE:
+        raise ValueError(f"shape {shape}, more than {MAX_SIZE} on a side")
+    values, *indices = (headers[name] for name in _ARRAYS[form])
+    n = values.count
+    width = 4 if n <= _INT32.max else 8
+    kept = 4 * n + width * sum(header.count for header in indices)
+    # One array at a time is there in its own type, too.
+    cast = max(0 if header.dtype == np.float32 else header.n_bytes for header in (values, *indices))
+    lengths = width * shape[0]  # of rows
+    if form == "csr":
+        return kept + max(cast, n, lengths)
+    made = lengths + (_BYTES_PER_PLACE if form == "dia" else 8 + width) * n
+    return kept + max(cast, made + lengths)
+
+
+def _as_float32(values: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):  # what becomes infinite is refused
+        return values.astype(np.float32, copy=False)
+
+
+def _as_int32(name: str, indices: np.ndarray) -> np.ndarray:
+    """Indices as PECOS has them; those of more values than int32 counts stay as they are."""
+    if indices.dtype == np.int32 or not len(indices):
+        return indices.astype(np.int32, copy=False)
+    low, high = int(indices.min()), int(indices.max())
+    if low < _INT32.min or high > _INT32.max:
+        if name == "indptr" and low >= 0:
+            return indices.astype(np.int64, copy=False)  # what is too much for it turns negative
+        raise ValueError(f"{name} from {low} to {high}")
+    return indices.astype(np.int32)
 
 
 def _canonical(path: Path, matrix: sp.csr_matrix) -> sp.csr_matrix:
@@ -121,18 +222,18 @@ def _canonical(path: Path, matrix: sp.csr_matrix) -> sp.csr_matrix:
 
 def repairs(path: Path) -> Iterator[str]:
     """What `load_sparse` puts right in a file that it accepts, one sentence each."""
-    with files.opened(path, _WHAT) as file:
-        loaded = sp.load_npz(file)
+    with _opened(path, _SPARSE) as file, _sentences(path, _SPARSE):
+        loaded, dtype = _read(path, file)
     if loaded.format != "csr":
         yield f"{path.name}: {loaded.format} becomes csr"
-    if loaded.dtype != np.float32:
-        yield f"{path.name}: values of type {loaded.dtype} become float32"
+    if dtype != np.float32:
+        yield f"{path.name}: values of type {dtype} become float32"
     if loaded.format == "csr" and not loaded.has_sorted_indices:
         yield f"{path.name}: indices are not sorted, they will be"
-    entries = loaded.tocoo()
-    zeros = int((entries.data == 0).sum())
-    matrix = sp.csr_matrix(_as_float32(entries))
-    stored = entries.nnz
+    stored, zeros = loaded.nnz, int((loaded.data == 0).sum())
+    if loaded.format == "dia":  # what fills its diagonals up is not stored
+        stored, zeros = loaded.tocsr().nnz, 0
+    matrix = sp.csr_matrix(loaded)
     matrix.sum_duplicates()
     if twice := stored - matrix.nnz:
         yield f"{path.name}: values given again for the same row and column: {twice:,}; they are added up"
@@ -146,75 +247,10 @@ def unpacked_size(path: Path) -> int:
     Raises
     ------
     DisentangleError
-        If it is damaged.
+        If it is missing or damaged.
     """
-    with _opened(path, _WHAT) as file:
-        return sum(size for _, size in _arrays(file).values())
-
-
-def _arrays(file: BinaryIO) -> dict[str, tuple[tuple[int, ...], int]]:
-    """Shape and size in bytes of each array in an npz file, as its headers tell; nothing else is read."""
-    found: dict[str, tuple[tuple[int, ...], int]] = {}
-    of_file = os.fstat(file.fileno()).st_size
-    with zipfile.ZipFile(file) as archive:
-        for member in archive.infolist():
-            if member.filename in found:
-                raise ValueError(f"{member.filename} is there twice")
-            with archive.open(member) as array:
-                shape, dtype = _header(io.BytesIO(array.read(_MAX_HEADER)))
-            size, claimed = member.file_size, math.prod(shape) * dtype.itemsize
-            packed = min(member.compress_size, of_file)
-            if claimed > size and not dtype.hasobject:
-                raise ValueError(f"{member.filename} claims {claimed:,} bytes and has {size:,}")
-            if member.compress_type in _PACKED and size > _MAX_RATIO * packed:
-                raise ValueError(f"{member.filename} claims {size:,} bytes in {packed:,}")
-            found[member.filename] = shape, max(size, claimed)
-    file.seek(0)
-    return found
-
-
-def _header(start: io.BytesIO) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and type of the array whose file starts like this."""
-    try:
-        shape, _, dtype = _HEADERS[np.lib.format.read_magic(start)](start)
-    except (MemoryError, RecursionError, KeyError):  # of Python's parser, or of a version that is not known
-        raise ValueError("the header of an array cannot be read") from None
-    return shape, dtype
-
-
-def _check_size(path: Path, file: BinaryIO) -> None:
-    """Refuse a sparse matrix that cannot be read and made a CSR one in the memory that there is, or at all.
-
-    numpy sets the memory aside before it reads, so that a few hundred bytes could ask for any amount.
-    """
-    arrays = _arrays(file)
-    memory.require(sum(size for _, size in arrays.values()), f"{path}, once unpacked,")
-    n_rows, n_columns = _shape_in(file)
-    if max(n_rows, n_columns) > MAX_SIZE:
-        raise ValueError(f"a shape of {n_rows} x {n_columns}, more than {MAX_SIZE} on a side")
-    with zipfile.ZipFile(file) as archive, archive.open("format.npy") as array:
-        kind = str(np.lib.format.read_array(array, allow_pickle=False).item(), "ascii")
-    file.seek(0)
-    n_values = math.prod(arrays["data.npy"][0])
-    if kind == "dia":  # as many as each diagonal may have, whether it is one or not
-        n_values = max(n_values, math.prod(arrays["offsets.npy"][0]) * arrays["data.npy"][0][-1])
-    needed = (
-        sum(size for _, size in arrays.values()) + _CONVERSION.get(kind, 0) * n_values + _PER_ROW * n_rows
-    )
-    memory.require(needed, f"{path}, once unpacked and made rows of values,")
-
-
-def _shape_in(file: BinaryIO) -> tuple[int, int]:
-    with zipfile.ZipFile(file) as archive, archive.open("shape.npy") as array:
-        start = io.BytesIO(array.read(_MAX_HEADER))
-        shape, dtype = _header(start)
-        if shape != (2,) or dtype.kind not in "iu":
-            raise ValueError(f"a shape of shape {shape} and type {dtype}")
-        n_rows, n_columns = np.frombuffer(start.read(2 * dtype.itemsize), dtype).tolist()
-    file.seek(0)
-    if min(n_rows, n_columns) < 0:
-        raise ValueError(f"a shape of {n_rows} x {n_columns}")
-    return n_rows, n_columns
+    with _opened(path, _SPARSE) as file, _sentences(path, _SPARSE), zipfile.ZipFile(file) as archive:
+        return sum(header.n_bytes for header in npz.headers(archive).values())
 
 
 def locate(indptr: np.ndarray, wrong: np.ndarray) -> tuple[int, int]:
@@ -252,8 +288,8 @@ def read_shape(path: Path) -> tuple[int, int]:
     DisentangleError
         If the file does not say.
     """
-    with _opened(path, _WHAT) as file:
-        return _shape_in(file)
+    with _opened(path, _SPARSE) as file, _sentences(path, _SPARSE), zipfile.ZipFile(file) as archive:
+        return _shape(archive, npz.headers(archive))
 
 
 def load_any(path: Path) -> sp.csr_matrix:
@@ -264,33 +300,45 @@ def load_any(path: Path) -> sp.csr_matrix:
     DisentangleError
         As `load_sparse`.
     """
-    with _opened(path, "a matrix saved by scipy.sparse.save_npz or numpy.save") as file:
-        is_npz = zipfile.is_zipfile(file)
-        file.seek(0)
-        arrays = _arrays(file) if is_npz else {}
-        if len(arrays) <= 1:
-            return _canonical(path, _from_dense(path, file, arrays))
-    return load_sparse(path)
+    what = "matrix saved by scipy.sparse.save_npz or numpy.save"
+    with _opened(path, what) as file, _sentences(path, what):
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive:
+                members, n_arrays = archive.infolist(), len(npz.headers(archive))
+                if n_arrays == 1:
+                    with archive.open(members[0]) as array:
+                        return _canonical(path, _sparse(path, array, members[0].file_size))
+            matrix = sp.csr_matrix(_read(path, file).matrix)
+        else:
+            file.seek(0)
+            matrix = _sparse(path, file, os.fstat(file.fileno()).st_size)
+    return _canonical(path, matrix)
 
 
-def _from_dense(path: Path, file: BinaryIO, arrays: dict[str, Any]) -> sp.csr_matrix:
-    """The one array of an npz file, or that of a npy file (no arrays), as a sparse matrix."""
-    if arrays:
-        ((shape, size),) = arrays.values()
-    else:
-        shape, dtype = _header(io.BytesIO(file.read(_MAX_HEADER)))
-        size = math.prod(shape) * dtype.itemsize
-        file.seek(0)
-    if len(shape) != 2 or max(shape) > MAX_SIZE or min(shape) < 0:
-        raise ValueError(f"an array of shape {shape}")
-    # scipy lists row and column of each value.
-    needed = size + _DENSE_CONVERSION * math.prod(shape) + _PER_ROW * shape[0]
-    memory.require(needed, f"{path}, once unpacked and made sparse,")
-    loaded = np.load(file, allow_pickle=False)
-    array = next(iter(loaded.values())) if arrays else loaded
-    if array.ndim != 2 or array.dtype.kind not in "fiub":
-        raise ValueError(f"an array of shape {array.shape} and type {array.dtype}")
-    return sp.csr_matrix(_as_float32(array))
+def _sparse(path: Path, file: IO[bytes], size: int) -> sp.csr_matrix:
+    """A dense array in numpy's format as CSR matrix; read in blocks of rows, so that zeros take no memory."""
+    header = npz.read_header(file, size)
+    if len(header.shape) != 2 or header.dtype.kind not in "fiub":
+        raise ValueError(f"an array of shape {header.shape} and type {header.dtype}")
+    if max(header.shape) > MAX_SIZE:
+        raise ValueError(f"shape {header.shape}, more than {MAX_SIZE} on a side")
+    # Where columns follow one another, they are the rows of the transposed matrix.
+    n_rows, n_columns = header.shape[::-1] if header.is_fortran else header.shape
+    n = max(1, _BLOCK // max(1, n_columns))
+    needed = _BYTES_PER_VALUE * min(n, n_rows) * n_columns + 12 * sum(header.shape)
+    memory.require(needed, f"{path}, once unpacked,")
+    if 0 in header.shape:
+        return sp.csr_matrix(header.shape, dtype=np.float32)
+    blocks, held = [], 0
+    for start in range(0, n_rows, n):
+        shape = min(n, n_rows - start), n_columns
+        values = np.frombuffer(file.read(math.prod(shape) * header.dtype.itemsize), header.dtype)
+        blocks.append(sp.csr_matrix(_as_float32(values).reshape(shape)))
+        # Each block is there once more in the whole.
+        held += 8 * blocks[-1].nnz
+        memory.require(needed + held, f"{path}, once unpacked,")
+    whole = sp.vstack(blocks, format="csr")
+    return whole.T.tocsr() if header.is_fortran else whole
 
 
 def load_labels(path: Path, load: Callable[[Path], sp.csr_matrix] = load_sparse) -> sp.csr_matrix:

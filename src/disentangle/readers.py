@@ -14,7 +14,8 @@ import scipy.sparse as sp
 
 from . import files
 from .errors import DisentangleError
-from .matrices import MAX_SIZE, MAX_VALUE, load_any, load_labels, locate
+from .matrices import MAX_VALUE, load_any, load_labels, locate
+from .npz import MAX_SIZE
 
 # A block ends at either; together they bound what is held at a time.
 _BLOCK_LINES = 8192

@@ -17,7 +17,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from . import files
 from .errors import DisentangleError
-from .matrices import MAX_SIZE
+from .npz import MAX_SIZE
 from .params import TfidfParams
 
 VECTORIZER_FILE = "vectorizer.json"
