@@ -51,6 +51,9 @@ if TYPE_CHECKING:
     from .pipeline import Job
 
 
+_CANNOT_LOAD = "error: cannot load what is installed (too little memory, or a damaged installation?)"
+
+
 def main() -> None:
     """Run one command; exit status 2 for what the user can fix, 128 + the signal's number when stopped."""
     _plug_closed_streams()
@@ -68,15 +71,15 @@ def main() -> None:
     except ModuleNotFoundError as error:
         _leave(f"error: {error}; requirements.txt lists what must be installed")
     except ImportError as error:
-        _leave(
-            f"error: cannot load what is installed (too little memory, or a damaged installation?): {error}"
-        )
+        _leave(f"{_CANNOT_LOAD}: {error}")
     except MemoryError:
         _leave("error: out of memory; run again on a larger machine, what is finished is kept")
     except BrokenPipeError:
         # Whoever read the table has seen enough; the results are on disk.
         os._exit(0)
     except OSError as error:
+        if error.errno is None:  # llvmlite's way to say it
+            _leave(f"{_CANNOT_LOAD}: {error}")
         # Whatever has a file reads and writes it where its name is known.
         _leave(f"error: cannot write {error.filename or 'standard output'}: {error.strerror or error}")
 

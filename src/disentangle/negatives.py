@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.sparse as sp
-from pecos.xmc.xlinear import XLinearModel
 
+from ._pecos import XLinearModel
 from .kernels.ranking import rank_rows
 from .matrices import flat
 from .xlinear import for_prediction, match

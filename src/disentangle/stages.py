@@ -158,11 +158,11 @@ class Stage:
         logger.info("%s is redone: %s", self.title, why)
 
     def _make(self) -> dict[str, Any]:
+        for module in self._modules:
+            importlib.import_module(f"{__package__}.{module}")
+        self._prepare()
         try:
             with atomic.making(self.folder, RECORD) as temporary:
-                for module in self._modules:
-                    importlib.import_module(f"{__package__}.{module}")
-                self._prepare()
                 reset_peak_rss()
                 start = time.perf_counter()
                 results = self._build(temporary)

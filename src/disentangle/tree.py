@@ -7,11 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
-from pecos.core import ScipyCsrF32, clib
-from pecos.utils.cluster_util import ClusterChain
-from pecos.xmc import Indexer, LabelEmbeddingFactory
-from pecos.xmc.base import HierarchicalKMeans
 
+from ._pecos import ClusterChain, HierarchicalKMeans, Indexer, LabelEmbeddingFactory, ScipyCsrF32, clib
 from .errors import DisentangleError
 from .interrupt import interruptible
 from .matrices import one_per_row

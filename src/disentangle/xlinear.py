@@ -15,11 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
-from pecos.utils.cluster_util import ClusterChain
-from pecos.xmc import HierarchicalMLModel, MLModel
-from pecos.xmc.base import MLProblem
-from pecos.xmc.xlinear import XLinearModel
 
+from ._pecos import ClusterChain, HierarchicalMLModel, MLModel, MLProblem, XLinearModel
 from .atomic import scratch
 from .interrupt import interruptible
 from .matrices import one_per_row
