@@ -177,7 +177,7 @@ def test_a_second_run_prints_the_table_and_does_nothing_else(base: Command, fini
         (("--hinge", "4"), [stage.replace("paper", "paper-hinge-4") for stage in OF_PAPER]),
         (("--top-k", "20"), ["xr-linear", "xr-linear-evaluation", "paper/overlap", "paper/evaluation"]),
         (("--beam-size", "4"), STAGES[2:]),
-        (("--seed", "1"), STAGES[1:]),
+        (("--seed", "1"), [f"seed-1/{stage}" for stage in STAGES]),
         (("--force",), STAGES),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else None,
@@ -203,12 +203,12 @@ def test_without_xr_linear_the_ranker_is_trained_only_where_it_has_a_share(
     assert "XR-Linear" not in result.stdout
     assert "difference" not in result.stdout
     report = model_dir / "verbs" / "base" / "report.json"
-    (alone,) = figures(json.loads(report.read_text()))
+    alone = figures(json.loads(report.read_text()))[0]
     assert alone == figures(json.loads((finished / "verbs" / "base" / "report.json").read_text()))[1]
     # With a share in the scores it is needed, and its training counts.
     result = base("--without-xr-linear", "--first-weight", "0.2")
     assert stages_run(result) == ["xr-linear", "paper/evaluation-first-weight-0.2"]
-    (run,) = json.loads(report.read_text())["runs"]
+    run = json.loads(report.read_text())["runs"][0]
     seconds = [
         json.loads((report.parent / name / "stage.json").read_text())["seconds"]["train"]
         for name in ("label-tree", "matcher", "xr-linear")
@@ -236,7 +236,7 @@ def test_overlaps_may_start_from_another_matcher_on_the_same_tree(base: Command,
         records = [json.loads((folder / name / "stage.json").read_text()) for name in names]
         return sum(record["seconds"]["train"] for record in records)
 
-    run, _ = json.loads((folder / "report.json").read_text())["runs"]
+    run = json.loads((folder / "report.json").read_text())["runs"][0]
     assert run["seconds"]["train"] == pytest.approx(trained(*stages[:3]))
     # The retrained model's levels are those of the first matcher, above the same clusters.
     levels = [
@@ -246,7 +246,7 @@ def test_overlaps_may_start_from_another_matcher_on_the_same_tree(base: Command,
     assert levels[1][:2] == [(2, 1), (4, 2)]
     # XR-Linear's own has a share in the scores, and its training counts as well.
     assert base("--first-eps", "3", "--first-weight", "0.2").returncode == 0
-    xr_linear, run = json.loads((folder / "report.json").read_text())["runs"]
+    xr_linear, run = json.loads((folder / "report.json").read_text())["runs"][:2]
     of_xr_linear = ("label-tree", "matcher", "xr-linear")
     assert xr_linear["seconds"]["train"] == pytest.approx(trained(*of_xr_linear))
     assert run["seconds"]["train"] == pytest.approx(trained(*of_xr_linear, "matcher-eps-3.0"))
@@ -295,7 +295,7 @@ def test_retraining_hands_its_parts_to_the_solver(
     assert none_left.shape == (len(drawn), 0)
     X = comparison.dataset.X_trn
     assert 0.4 < len(drawn) / X.shape[0] < 0.6
-    matcher = xlinear.load_matcher(comparison.overlaps[2].model.folder)
+    matcher = xlinear.load_matcher(comparison.overlaps[2].model.saved())
     M = xlinear.match(matcher, X[drawn], 3, threads=1)
     assert clusters.tolist() == metrics.rank(M, 3)[:, 1:].tolist()
 
@@ -447,7 +447,9 @@ def test_all_presets_stand_in_one_table(base: Command, finished: Path, tmp_path:
     assert stages_run(result) == [*made[0], *stages[0], "label-tree-splits-8", *made[1], *stages[1]]
     # What is changed of a preset is in its name.
     assert base("--model-dir", model_dir, "--preset", "lean", "--leaf-size", "12").returncode == 0
-    (overlap,) = json.loads((model_dir / "verbs" / "base" / "report.json").read_text())["runs"][1:]
+    overlap, *others = json.loads((model_dir / "verbs" / "base" / "report.json").read_text())["runs"][1:]
+    # What was there stays in the report.
+    assert [run["variant"] for run in others] == list(PRESETS)
     assert (overlap["variant"], overlap["preset"]) == ("lean-leaf-size-12", "lean")
 
 
@@ -457,7 +459,7 @@ def test_the_first_model_has_its_share_of_a_score(base: Command, finished: Path,
     result = base("--model-dir", model_dir, "--first-weight", "0.25", "--first-beam", "4")
     assert stages_run(result) == ["paper/evaluation-first-weight-0.25-first-beam-4"]
     folder = model_dir / "verbs" / "base"
-    xr_linear, overlap = json.loads((folder / "report.json").read_text())["runs"]
+    xr_linear, overlap, _ = json.loads((folder / "report.json").read_text())["runs"]
     (alone,) = json.loads((finished / "verbs" / "base" / "report.json").read_text())["runs"][1:]
     # Twin: both models through PECOS's own interface.
     dataset = data.load_dataset(verbs, "verbs")
@@ -481,7 +483,8 @@ def test_ensembles_average_the_scores_of_their_trees(
     result = base("--model-dir", model_dir, "--n-trees", "2", *share)
     assert result.returncode == 0, result.stderr
     folder, variant = model_dir / "verbs" / "base", "paper-first-weight-0.25"
-    runs = json.loads((folder / "report.json").read_text())["runs"]
+    *runs, earlier = json.loads((folder / "report.json").read_text())["runs"]
+    assert earlier["variant"] == "paper"
     kinds = [(run["method"], run["n_trees"]) for run in runs]
     assert kinds == [("xr-linear", 1), ("overlap", 1), ("xr-linear", 2), ("overlap", 2)]
     assert all(f"{name}, 2 trees" in result.stdout for name in ("XR-Linear", variant))
@@ -489,17 +492,17 @@ def test_ensembles_average_the_scores_of_their_trees(
     assert settings == ["XR-Linear", variant, "XR-Linear, 2 trees", f"{variant}, 2 trees", "paper"]
     # The second tree is the one that its seed gives alone.
     assert base("--seed", "1").returncode == 0
-    alone = tmp_path / "model" / "verbs" / "base"
-    second = json.loads((alone / "report.json").read_text())["runs"]
+    alone = tmp_path / "model" / "verbs" / "base" / "seed-1"
+    second = json.loads((alone.parent / "report.json").read_text())["runs"]
     for path in (alone / "paper" / "overlap").rglob("*.npz"):
-        assert path.read_bytes() == (folder / "tree-2" / path.relative_to(alone)).read_bytes()
+        assert path.read_bytes() == (folder / "seed-1" / path.relative_to(alone)).read_bytes()
     assert runs[2]["candidates_per_instance"] == pytest.approx(
         runs[0]["candidates_per_instance"] + second[0]["candidates_per_instance"]
     )
     # Slow twin: dense scores, averaged; each tree's first model has its share.
     dataset = data.load_dataset(verbs, "verbs")
     scores = np.zeros(dataset.Y_tst.shape, np.float32)
-    for place in (folder, folder / "tree-2"):
+    for place in (folder, folder / "seed-1"):
         copies = Overlap.load(Saved(place / "paper" / "overlap"))
         predicted = XLinearModel.load(str(place / "paper" / "overlap")).predict(dataset.X_tst)
         first = XLinearModel.load(str(place / "xr-linear")).predict(dataset.X_tst)
@@ -511,21 +514,21 @@ def test_ensembles_average_the_scores_of_their_trees(
     result = base("--model-dir", model_dir, "--n-trees", "3", *share)
     trained = [stage for stage in stages_run(result) if "evaluation" not in stage]
     assert [stage for stage in trained if stage.endswith(("xr-linear", "overlap"))] == [
-        "tree-3/xr-linear",
-        "tree-3/paper/overlap",
+        "seed-2/xr-linear",
+        "seed-2/paper/overlap",
     ]
     assert len(trained) == 7
     # What earlier calls left is in the figure, too, and nothing twice.
     settings = [row["setting"] for row in csv.DictReader((folder / "frontier.csv").open())]
     assert settings[2:4] == ["XR-Linear, 3 trees", f"{variant}, 3 trees"]
-    assert settings[4:] == ["XR-Linear, 2 trees", "paper", f"{variant}, 2 trees"]
+    assert settings[4:] == ["XR-Linear, 2 trees", f"{variant}, 2 trees", "paper"]
     # Without XR-Linear, a further tree has a matcher alone.
     result = base("--model-dir", model_dir, "--n-trees", "4", "--without-xr-linear")
     assert [stage for stage in stages_run(result) if "evaluation" not in stage] == [
-        f"tree-4/{stage}" for stage in STAGES if "xr-linear" not in stage and "evaluation" not in stage
+        f"seed-3/{stage}" for stage in STAGES if "xr-linear" not in stage and "evaluation" not in stage
     ]
     runs = json.loads((folder / "report.json").read_text())["runs"]
-    assert [(run["variant"], run["n_trees"]) for run in runs] == [("paper", 1), ("paper", 4)]
+    assert [(run["variant"], run["n_trees"]) for run in runs[:2]] == [("paper", 1), ("paper", 4)]
     assert runs[1]["precision"] != runs[0]["precision"]
 
 

@@ -12,7 +12,6 @@ import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ import scipy.sparse as sp
 from conftest import Command, run_disentangle
 from server import Answer, Server
 
-from disentangle import atomic, catalog, cli, data, matrices
+from disentangle import atomic, catalog, cli, data, memory
 from disentangle.catalog import Entry
 from disentangle.errors import DisentangleError
 
@@ -235,7 +234,7 @@ SOMETHING_ELSE = [
     (displaced, "Y.trn.npz is damaged or no sparse matrix"),
     (
         claiming(10**12),
-        "Y.trn.npz is damaged or no .*: data.npy claims 4,000,000,000,000 bytes",
+        "Y.trn.npz is damaged or no .*: 0 bytes of values where its header claims 4000000000000",
     ),
     (long_header, "Y.trn.npz is damaged or no .*: EOF: reading array header, expected 7000000 bytes"),
     (escape_codes, r"Y.trn.npz is damaged or no sparse matrix .*x1b\[2J"),
@@ -302,8 +301,8 @@ def test_a_matrix_larger_than_memory_costs_no_second_download(
 ):
     server.content = archive
     with monkeypatch.context() as patch:
-        patch.setattr(matrices, "re", SimpleNamespace(search=lambda *_: ["", "1"]))
-        with pytest.raises(DisentangleError, match="GiB of memory once unpacked"):
+        patch.setattr(memory, "_least", lambda: (1, "here"))
+        with pytest.raises(DisentangleError, match=r"once unpacked, needs about .* GiB are available here"):
             catalog.get(tmp_path / "data", NAME, mirror(server))
     catalog.get(tmp_path / "data", NAME, mirror(server))
     assert len(server.seen) == 1

@@ -186,8 +186,8 @@ def test_info(folder: Path, disentangle: Command):
 
 
 def test_the_estimate_grows_with_the_data_and_follows_runs_made_here(tmp_path: Path):
-    small, machine = estimate.Size(10_000, 1_000, 500_000, 2_000_000), {"cores": 9}
-    large = estimate.Size(40_000, 4_000, 2_000_000, 8_000_000)
+    small, machine = estimate.Size(10_000, 1_000, 500_000, 8_000_000), {"cores": 9}
+    large = estimate.Size(40_000, 4_000, 2_000_000, 32_000_000)
     first, second = (estimate.estimate(size, 2, machine, tmp_path) for size in (small, large))
     assert second.seconds == pytest.approx(first.seconds * 4 * 2)
     assert second.mebibytes > first.mebibytes
@@ -212,6 +212,10 @@ def test_the_estimate_grows_with_the_data_and_follows_runs_made_here(tmp_path: P
     (tmp_path / "less" / "base" / "report.json").write_text(json.dumps(report | {"runs": report["runs"][1:]}))
     (tmp_path / "damaged" / "base").mkdir(parents=True)
     (tmp_path / "damaged" / "base" / "report.json").write_text("{}")
+    # One that is start-up for the most part says nothing of longer ones.
+    tiny = report | {"sizes": {"costs": vars(small) | {"n_instances": 300, "work": 6000}}}
+    (tmp_path / "tiny" / "base").mkdir(parents=True)
+    (tmp_path / "tiny" / "base" / "report.json").write_text(json.dumps(tiny))
     here = estimate.estimate(small, 2, machine, tmp_path)
     assert (here.n_local_runs, here.seconds) == (1, pytest.approx(70))
     assert estimate.estimate(small, 2, {"cores": 8}, tmp_path).n_local_runs == 0

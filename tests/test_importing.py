@@ -237,7 +237,7 @@ MALFORMED = [
     ),
     case("svmlight: NaN", b"0 1:1 0:nan\n", "feature:value ..., found '0:nan'"),
     case("svmlight: infinite", b"0 0:inf\n", "feature:value ..., found '0:inf'"),
-    case("svmlight: too large", b"0 0:1 1:1e39\n", "expected values that fit float32, found '1e[+]39'"),
+    case("svmlight: too large", b"0 0:1 1:1e39\n", "expected values of up to 1e[+]12, found '1e39'"),
     case("svmlight: negative label", b"-1 0:1\n", "found '-1'"),
     case("svmlight: negative feature", b"0 -1:1\n", "found '-1:1'"),
     case("svmlight: label by name", b"apple 0:1\n", "line 1: expected label,label .* found 'apple'"),
@@ -285,7 +285,7 @@ MALFORMED = [
     case(
         "text: gzip",
         gzip.compress(SVM),
-        "line 1: expected UTF-8 text, found the byte 0x8b at position 2",
+        "line 1: expected UTF-8 text, found packed bytes [(]gzip[?][)]",
         format="svmlight",
     ),
     case(
@@ -390,7 +390,7 @@ MALFORMED = [
     case("npz: pickled", (pickled, save(np.eye(2))), "trn0.npy is damaged .*Python objects"),
     case("npz: cut off", (cut(save(np.eye(2))), save(np.eye(2))), "trn0.npy is damaged"),
     case("npz: cut off, sparse", (cut(save(sp.identity(2))), save(np.eye(2))), "trn0.npy is damaged"),
-    case("npz: a bomb", (bomb, save(np.eye(2))), "data.npy claims 8,000,000,000,000 bytes and has"),
+    case("npz: a bomb", (bomb, save(np.eye(2))), "0 bytes of values where its header claims 8000000000000"),
     case("npz: text", (b"1 0\n0 1\n", save(np.eye(2))), "trn0.npy is damaged"),
     case("files: too many", (SVM, SVM), r"--trn must name 1 for svmlight \(FILE\), got 2", format="svmlight"),
     case(
@@ -433,7 +433,8 @@ def test_a_line_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
         ({"ngram_range": (2, 1)}, "--ngram-range must be two rising numbers in 1..10, got 2, 1"),
         ({"token_pattern": "("}, "--token-pattern must be a regular expression"),
         ({"token_pattern": "a{99999999999999999999}"}, "--token-pattern must be a regular expression"),
-        ({"token_pattern": "(?:" * 5000 + ")" * 5000}, "--token-pattern must be a regular expression"),
+        ({"token_pattern": "(?:" * 5000 + ")" * 5000}, "--token-pattern must be made of characters"),
+        ({"token_pattern": "(a+)+$"}, "--token-pattern must be made of characters"),
         ({"token_pattern": "(a)(b)"}, "--token-pattern must have at most one group, got 2"),
     ],
 )

@@ -98,7 +98,9 @@ def read_lines(path: Path) -> Iterator[Line]:
             if number == 1:
                 raw = raw.removeprefix(b"\xef\xbb\xbf")
                 if packed := [kind for kind, start in _PACKED.items() if re.match(start, raw)]:
-                    raise DisentangleError(f"{path}: expected UTF-8 text, found packed bytes ({packed[0]}?)")
+                    raise DisentangleError(
+                        f"{path}, line 1: expected UTF-8 text, found packed bytes ({packed[0]}?)"
+                    )
             raw = raw.removesuffix(b"\n").removesuffix(b"\r")
             try:
                 text = raw.decode()
