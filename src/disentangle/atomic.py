@@ -105,21 +105,35 @@ def scratch() -> Iterator[Path]:
     DisentangleError
         If there can be none.
     """
-    try:
-        places = Path(tempfile.gettempdir())
-        for left in places.glob(f"{_SCRATCH}{os.getuid()}-*"):
-            if left.lstat().st_uid == os.getuid():
-                _remove_if_free(left)
-        folder = Path(tempfile.mkdtemp(prefix=f"{_SCRATCH}{os.getuid()}-"))
-        number = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise DisentangleError(f"cannot make a temporary folder (TMPDIR names where): {error}") from error
-    try:
-        with undoing(lambda: remove(folder)):
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    made: list[tuple[Path, int]] = []
+
+    def begin() -> None:
+        start = f"{_SCRATCH}{os.getuid()}-"
+        try:
+            for left in Path(tempfile.gettempdir()).glob(f"{start}*"):
+                if left.lstat().st_uid == os.getuid():
+                    _remove_if_free(left)
+            made.append(_make_locked(start))
+        except OSError as error:
+            raise DisentangleError(f"cannot make a temporary folder (TMPDIR says where): {error}") from error
+
+    with undoing(lambda: [remove(folder) for folder, _ in made] and None, begin):
+        folder, lock = made[0]
+        try:
             yield folder
-    finally:
-        os.close(number)
+        finally:
+            os.close(lock)
+
+
+def _make_locked(start: str) -> tuple[Path, int]:
+    """A new temporary folder and its lock; one that another process has tidied away before that is made anew."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=start))
+        with suppress(FileNotFoundError, BlockingIOError):
+            lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if folder.exists():
+                return folder, lock
 
 
 @contextmanager
