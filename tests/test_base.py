@@ -381,7 +381,8 @@ def test_variants_stand_beside_one_another(base: Command, finished: Path, tmp_pa
     assert result.returncode == 0, result.stderr
     folder = model_dir / "verbs" / "base"
     report = json.loads((folder / "report.json").read_text())
-    xr_linear, overlap = report["runs"]
+    xr_linear, overlap, earlier = report["runs"]
+    assert earlier["variant"] == "paper"
     name = "paper-n-copies-4-gain-scores-coverage-0.3-budget-1.5-positives-matched-merge-noisy-or"
     assert (overlap["variant"], overlap["overlap"]["budget"]) == (name, 1.5)
     before = json.loads((finished / "verbs" / "base" / "report.json").read_text())["runs"]

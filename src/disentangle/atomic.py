@@ -117,7 +117,11 @@ def scratch() -> Iterator[Path]:
         except OSError as error:
             raise DisentangleError(f"cannot make a temporary folder (TMPDIR says where): {error}") from error
 
-    with undoing(lambda: [remove(folder) for folder, _ in made] and None, begin):
+    def clear() -> None:
+        for folder, _ in made:
+            remove(folder)
+
+    with undoing(clear, begin):
         folder, lock = made[0]
         try:
             yield folder
@@ -126,7 +130,7 @@ def scratch() -> Iterator[Path]:
 
 
 def _make_locked(start: str) -> tuple[Path, int]:
-    """A new temporary folder and its lock; one that another process has tidied away before that is made anew."""
+    """A new temporary folder and its lock; made anew if another process has tidied it away before."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=start))
         with suppress(FileNotFoundError, BlockingIOError):
