@@ -5,18 +5,17 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
+import secrets
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
 from .errors import DisentangleError
 from .interrupt import undoing
+from .undo import OLD, TEMPORARY, beside, remove, settle
 
-TEMPORARY = ".tmp-"
-_OLD = f"{TEMPORARY}old-"
 # Of folders for a moment, wherever the system has its temporary ones.
 _SCRATCH = "disentangle-"
 
@@ -55,7 +54,7 @@ def replacing(path: Path) -> Iterator[Path]:
         for left in path.parent.glob(f"{TEMPORARY}*-{_escaped(path.name)}"):
             _remove_if_free(left)
         with (
-            undoing(lambda: temporary.unlink(missing_ok=True), temporary.touch),
+            undoing(("remove", str(temporary)), temporary.touch),
             temporary.open("rb") as mine,
         ):
             fcntl.flock(mine, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -77,7 +76,7 @@ def _remove_if_free(left: Path) -> None:
         number = os.open(left, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            remove(left)
+            remove(str(left))
         finally:
             os.close(number)
 
@@ -86,14 +85,6 @@ def write_json(path: Path, value: Any) -> None:
     """Write JSON, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-
-
-def remove(path: Path) -> None:
-    """Remove a file, a link or a folder with what is in it, if it is there."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -105,39 +96,27 @@ def scratch() -> Iterator[Path]:
     DisentangleError
         If there can be none.
     """
-    made: list[tuple[Path, int]] = []
+    locks: list[int] = []
+    start = f"{_SCRATCH}{os.getuid()}-"
+    folder = Path(tempfile.gettempdir(), f"{start}{secrets.token_hex(8)}")
 
     def begin() -> None:
-        start = f"{_SCRATCH}{os.getuid()}-"
+        for left in folder.parent.glob(f"{start}*"):
+            if left.lstat().st_uid == os.getuid():
+                _remove_if_free(left)
+        while not locks or not folder.exists():  # another process may tidy it away before it is locked
+            folder.mkdir(mode=0o700)
+            with suppress(FileNotFoundError, BlockingIOError):
+                locks[:] = [os.open(folder, os.O_RDONLY | os.O_CLOEXEC)]
+                fcntl.flock(locks[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    with ExitStack() as stack:
         try:
-            for left in Path(tempfile.gettempdir()).glob(f"{start}*"):
-                if left.lstat().st_uid == os.getuid():
-                    _remove_if_free(left)
-            made.append(_make_locked(start))
+            stack.enter_context(undoing(("remove", str(folder)), begin))
         except OSError as error:
             raise DisentangleError(f"cannot make a temporary folder (TMPDIR says where): {error}") from error
-
-    def clear() -> None:
-        for folder, _ in made:
-            remove(folder)
-
-    with undoing(clear, begin):
-        folder, lock = made[0]
-        try:
-            yield folder
-        finally:
-            os.close(lock)
-
-
-def _make_locked(start: str) -> tuple[Path, int]:
-    """A new temporary folder and its lock; made anew if another process has tidied it away before."""
-    while True:
-        folder = Path(tempfile.mkdtemp(prefix=start))
-        with suppress(FileNotFoundError, BlockingIOError):
-            lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if folder.exists():
-                return folder, lock
+        stack.callback(os.close, locks[0])
+        yield folder
 
 
 @contextmanager
@@ -164,30 +143,15 @@ def making(folder: Path, record: str) -> Iterator[Path]:
         If it cannot be written.
     """
     folder = Path(os.path.realpath(folder))
-    temporary, old = _beside(folder)
-    settle(folder, record)
-    with undoing(lambda: settle(folder, record), lambda: temporary.mkdir(parents=True)):
+    temporary, old = beside(folder)
+    settle(str(folder), record)
+    with undoing(("settle", str(folder), record), lambda: temporary.mkdir(parents=True)):
         yield temporary
         _sync_tree(temporary)
         if folder.exists():
             folder.rename(old)
         temporary.rename(folder)
         sync(folder.parent)
-
-
-def _beside(folder: Path) -> tuple[Path, Path]:
-    """Where a folder is made, and where its forerunner is while they change places."""
-    return folder.with_name(f"{TEMPORARY}{folder.name}"), folder.with_name(f"{_OLD}{folder.name}")
-
-
-def settle(folder: Path, record: str) -> None:
-    """Finish the replacing of a folder that something has interrupted, or undo it."""
-    temporary, old = _beside(folder)
-    if (temporary / record).exists() and not folder.exists():
-        temporary.rename(folder)
-    remove(temporary)
-    if os.path.lexists(old):
-        remove(old) if folder.exists() else old.rename(folder)
 
 
 def publish(made: Path, folder: Path) -> None:
@@ -215,7 +179,8 @@ def workspace(folder: Path, record: str) -> Iterator[None]:
     with _locked(folder, ".lock"):
         for left in list(folder.rglob(f"{TEMPORARY}*")):
             if left.is_dir():
-                settle(left.with_name(left.name.removeprefix(_OLD).removeprefix(TEMPORARY)), record)
+                place = left.with_name(left.name.removeprefix(OLD).removeprefix(TEMPORARY))
+                settle(str(place), record)
             else:
                 _remove_if_free(left)
         yield
@@ -235,19 +200,11 @@ def claim(folder: Path) -> Iterator[Path]:
     DisentangleError
         As `workspace`.
     """
-    temporary = _beside(folder)[0]
+    temporary = beside(folder)[0]
     lock = folder.with_name(f".{folder.name}.lock")
-    is_new = not folder.parent.exists()
-
-    def clear() -> None:
-        remove(temporary)
-        lock.unlink(missing_ok=True)
-        with suppress(OSError):
-            if is_new and not any(folder.parent.iterdir()):
-                folder.parent.rmdir()
-
-    with _locked(lock.parent, lock.name), undoing(clear):
-        remove(temporary)
+    parent = "" if folder.parent.exists() else str(folder.parent)
+    with _locked(lock.parent, lock.name), undoing(("release", str(temporary), str(lock), parent)):
+        remove(str(temporary))
         yield temporary
 
 
@@ -257,6 +214,8 @@ def _open_lock(path: Path) -> TextIO:
         lock = path.open("w")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Held until everything is undone, should a signal come.
+            os.set_inheritable(lock.fileno(), True)
             if path.exists() and os.path.samestat(os.fstat(lock.fileno()), path.stat()):
                 return lock
         except BaseException:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
-import select
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from queue import SimpleQueue
 from typing import NoReturn, TypeVar
+
+from . import undo
+from .undo import Undo
 
 T = TypeVar("T")
 _Task = tuple[Callable[[], T], "Future[T]"]
@@ -20,7 +24,7 @@ _WAIT_SECONDS = 1.0
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # What is to be removed if the process is stopped now, oldest first.
-_undos: dict[object, Callable[[], None]] = {}
+_undos: dict[object, Undo] = {}
 # Held while something is begun that would have to be undone; for good once the process stops.
 _beginning = threading.Lock()
 
@@ -66,44 +70,39 @@ def run(command: Callable[[], T]) -> T:
 
 
 def _stop(number: int) -> NoReturn:
+    """Undo what is unfinished, by an interpreter that takes the place of this one.
+
+    With that the command's threads are gone at once. While they run nothing can be undone: they would write
+    again what is removed, and PECOS crashes where a file is not there.
+    """
     for other in _SIGNALS:
         signal.signal(other, signal.SIG_IGN)
-    stderr = -1
-    with suppress(OSError):  # the command, which still runs, has nothing to say any more
-        stderr = os.dup(2)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     _beginning.acquire()
-    # Twice: the command still runs, and may have written between two steps of the first time.
-    for undo in [*reversed(_undos.values())] * 2:
-        with suppress(Exception):
-            undo()
-    sentence = b"stopped; what is finished is kept, run the same command again\n"
-    with suppress(OSError):  # nobody may read it, or be able to
-        show_cursor = b"\r\x1b[2K\x1b[?25h" if stderr >= 0 and os.isatty(stderr) else b""
-        if stderr >= 0 and select.select([], [stderr], [], 0)[1]:
-            os.write(stderr, show_cursor + sentence)
-    os._exit(128 + number)
+    status, undos = 128 + number, [*_undos.values()]
+    with suppress(OSError, ValueError):
+        os.execv(sys.executable, [sys.executable, "-I", "-S", undo.__file__, str(status), json.dumps(undos)])
+    undo.main(status, undos)
+    os._exit(status)
 
 
 @contextmanager
-def undoing(undo: Callable[[], None], begin: Callable[[], object] = lambda: None) -> Iterator[None]:
-    """Call `undo` in the end, and also if a signal ends the process before.
+def undoing(what: Undo, begin: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Undo something in the end, and also if a signal ends the process before.
 
     Parameters
     ----------
-    undo : callable
-        May be called several times, in any thread.
+    what : Undo
     begin : callable
         Makes what is to be undone; not called any more once the process stops.
     """
     key = object()
     try:
         with _beginning:
-            _undos[key] = undo
+            _undos[key] = what
             begin()
         yield
     finally:
-        undo()
+        undo.perform(what)
         _undos.pop(key, None)
 
 
