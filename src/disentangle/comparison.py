@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -35,6 +35,9 @@ from .progress import track
 from .saved import Saved
 from .stages import Stage
 from .threads import check_threads
+
+if TYPE_CHECKING:
+    from ._pecos import ClusterChain
 
 # What trains and predicts takes seconds to import, and a run that finds everything done needs none of
 # it: so each stage imports its own.
@@ -425,21 +428,31 @@ class Comparison:
         X = without_common(self.dataset.X_trn, max_df)
         return X if n_features is None else largest(X, n_features)
 
+    def _chain(self, stage: Stage) -> ClusterChain:
+        """A tree of the dataset's labels."""
+        from . import tree
+
+        chain = tree.load_chain(stage.saved())
+        stage.saved().check_fit("a tree of labels:", chain[-1].shape[0], self.dataset.Y_trn.shape[1])
+        return chain
+
     def _train_matcher(self, out: Path, first: First) -> dict[str, Any]:
-        from . import tree, xlinear
+        from . import xlinear
 
         X, Y = self._learnt(first.features), self.dataset.Y_trn.tocsc()
-        chain, settings = tree.load_chain(self._overlapped_tree(first.splits).saved()), self.settings
+        chain, settings = self._chain(self._overlapped_tree(first.splits)), self.settings
         solver = SolverParams(eps=first.eps)
         matcher = xlinear.train_matcher(X, Y, chain, settings.predict, settings.threads, solver)
         xlinear.save(matcher, out)
         return {}
 
     def _train_ranker(self, out: Path) -> dict[str, Any]:
-        from . import tree, xlinear
+        from . import xlinear
 
         X, Y = self.dataset.X_trn, self.dataset.Y_trn.tocsc()
-        chain, matcher = tree.load_chain(self.tree.saved()), xlinear.load_trained(self.matcher.saved())
+        chain, matcher = self._chain(self.tree), xlinear.load_trained(self.matcher.saved())
+        above = [level.C.shape for level in matcher.model.model_chain]
+        self.matcher.saved().check_fit("levels of shapes", above, [C.shape for C in chain[:-1]])
         model = xlinear.train_ranker(X, Y, chain, matcher, self.settings.predict, self.settings.threads)
         xlinear.save(model, out)
         return {}
@@ -449,16 +462,26 @@ class Comparison:
 
         settings = self.settings
         matcher = (xlinear.load if is_alone else xlinear.load_matcher)(model.saved())
+        n_features = self.dataset.X_trn.shape[1]
+        model.saved().check_fit("a model of features:", xlinear.n_features(matcher), n_features)
         M = xlinear.match(matcher, self.dataset.X_trn, beam_size, settings.threads, settings.budget)
         sp.save_npz(out / MATCHING_FILE, M, compressed=False)
         return {}
 
+    def _matches(self, stage: Stage) -> sp.csr_matrix:
+        """A matching matrix of the training instances."""
+        M = load_matching(stage.saved())
+        stage.saved().check_fit("matches of instances:", M.shape[0], self.dataset.X_trn.shape[0])
+        return M
+
     def _assign(self, out: Path, before: Stage, match: Stage, params: OverlapParams) -> dict[str, Any]:
         from .overlap import OVERLAP_FILE, assign, load_overlap
 
-        own = load_overlap(before.saved()).clusters[: self.dataset.Y_trn.shape[1]]
-        Y = self.dataset.Y_trn.tocsc()
-        overlap = assign(Y, load_matching(match.saved()), own, params, self.settings.threads)
+        Y, tree = self.dataset.Y_trn.tocsc(), load_overlap(before.saved())
+        before.saved().check_fit("a tree of labels:", tree.n_labels, Y.shape[1])
+        M = self._matches(match)
+        match.saved().check_fit("matches of clusters:", M.shape[1], tree.n_clusters)
+        overlap = assign(Y, M, tree.clusters[: Y.shape[1]], params, self.settings.threads)
         overlap.save(out / OVERLAP_FILE)
         return {}
 
@@ -472,14 +495,16 @@ class Comparison:
 
         settings, params, X = self.settings, variant.params, self.dataset.X_trn
         clock = [time.perf_counter()]
-        overlap = load_overlap(assign.saved())
+        overlap, before_chain = load_overlap(assign.saved()), tree.load_chain(before.saved())
+        sizes = self.dataset.Y_trn.shape[1], before_chain[-1].shape[1]
+        assign.saved().check_fit("labels and clusters:", (overlap.n_labels, overlap.n_clusters), sizes)
         Y = expand_labels(
             self.dataset.Y_trn.tocsc(),
             overlap,
-            None if params.positives == "all" else load_matching(match.saved()),
+            None if params.positives == "all" else self._matches(match),
             FREQUENT if params.positives == "frequent" else 0,
         )
-        chain = tree.replace_leaf_level(tree.load_chain(before.saved()), overlap.cluster_matrix())
+        chain = tree.replace_leaf_level(before_chain, overlap.cluster_matrix())
         clock.append(time.perf_counter())
         if params.leaf_size is not None:
             nested = params.split == "nested"
@@ -506,7 +531,7 @@ class Comparison:
         return {"seconds": dict(zip(("expand", "split", "retrain"), np.diff(clock).tolist(), strict=True))}
 
     def _evaluate(self, out: Path, models: tuple[Scored, ...]) -> dict[str, Any]:
-        from . import metrics
+        from . import metrics, xlinear
         from .predictor import Predictor, Voice
 
         X, Y_true = self.dataset.X_tst, self.dataset.Y_tst
@@ -515,6 +540,9 @@ class Comparison:
             Voice(one.model.saved(), one.predict, one.merge, one.weight, one.model.key) for one in models
         )
         predictor = Predictor(voices)
+        for voice in voices:
+            sizes = voice.overlap.n_labels, xlinear.n_features_of(voice.saved)
+            voice.saved.check_fit("labels and features:", sizes, (self.dataset.Y_trn.shape[1], X.shape[1]))
         predictor.save(out)
         self.source.carry(out)
         # Without a limit they are not needed before, and are no part of predicting.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import files
 from .atomic import replacing
 from .params import MAX_K
 from .report import setting_name, write_csv
@@ -13,6 +15,7 @@ from .report import setting_name, write_csv
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_MOST_BYTES = 1 << 26
 # Okabe and Ito's colours, told apart by colour-blind readers; markers and dashes tell them apart in grey.
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 _LEVEL_STYLES = ((_BLUE, "o", "-"), (_ORANGE, "s", "--"), (_GREEN, "^", ":"), (_GREY, "D", "-."))
@@ -28,8 +31,12 @@ def _is_drawn(figure: Path, rows: list[dict[str, Any]]) -> bool:
     """Whether all files of a figure are there, and its numbers, which are written last, are these rows."""
     if not all(figure.with_suffix(ending).exists() for ending in (".png", ".svg", ".csv")):
         return False
-    with figure.with_suffix(".csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file)) == [{key: str(value) for key, value in row.items()} for row in rows]
+    try:
+        text = files.read(figure.with_suffix(".csv"), _MOST_BYTES).decode()
+    except ValueError:
+        return False
+    drawn = list(csv.DictReader(io.StringIO(text, newline="")))
+    return drawn == [{key: str(value) for key, value in row.items()} for row in rows]
 
 
 def new_figure(n_panels: int, width: float, height: float) -> tuple[Figure, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import scipy.sparse as sp
 
-from . import atomic, catalog, components, data, figures, matrices, places, report, stages
+from . import atomic, catalog, components, data, figures, files, matrices, places, report, stages
 from .comparison import Comparison, Overlapped, Settings, Variant, load_matching
 from .ensemble import Ensemble
 from .errors import DisentangleError
@@ -22,6 +22,11 @@ from .saved import RECORD, read_record
 from .stages import Stage
 
 logger = logging.getLogger(__name__)
+
+# A run has some kilobytes.
+_MOST_BYTES = 1 << 28
+# Of a run's variant, number of trees and settings.
+_TYPES = ((str, int, dict), (type(None), int, dict))
 
 
 @dataclass(frozen=True)
@@ -120,17 +125,19 @@ def _earlier_runs(folder: Path, report: dict[str, Any]) -> list[dict[str, Any]]:
     """Runs that only the last report in a folder has, by the same versions on the same data."""
     asked = {run["evaluation"] for run in report["runs"]}
     try:
-        before = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        before = json.loads(files.read(folder / "report.json", _MOST_BYTES))
         if any(before[what] != report[what] for what in ("versions", "data")):
             return []
         return [
-            run
+            # The evaluation's own figures, which are checked.
+            run | record["results"]
             for run in before["runs"]
             if run["evaluation"] not in asked
             and (record := read_record(folder / run["evaluation"])) is not None
             and record["key"] == run["key"]
+            and (type(run["variant"]), type(run["n_trees"]), type(run["settings"])) in _TYPES
         ]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return []  # none, or another version's
 
 

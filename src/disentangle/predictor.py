@@ -100,9 +100,11 @@ class Predictor:
             voices = tuple(_voice(folder, said) for said in read["voices"])
             if not voices:
                 raise ValueError("it names no model")
+            if len({voice.saved.folder for voice in voices}) < len(voices):
+                raise ValueError("it names a model twice")
         except DisentangleError:
             raise
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, ArithmeticError) as error:
             raise saved.damaged(PREDICTOR_FILE, error) from error
         return cls(voices, saved)
 

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import scipy.sparse as sp
 
-from .errors import DisentangleError
+from .errors import DisentangleError, excerpt
 
 RECORD = "stage.json"
 _KINDS: dict[str, type | tuple[type, ...]] = {
@@ -165,7 +165,11 @@ class Saved:
     def pinned(self, name: str) -> Iterator[Path]:
         """A path to a file that `open` finds sound, whatever takes its name meanwhile."""
         with self.open(name) as file:
-            yield Path(f"/proc/self/fd/{file.fileno()}")
+            path = Path(f"/proc/self/fd/{file.fileno()}")
+            try:
+                yield path
+            except DisentangleError as error:
+                raise DisentangleError(str(error).replace(str(path), str(self.folder / name))) from error
 
     def read_json(self, name: str) -> Any:
         """A file of JSON.
@@ -235,8 +239,15 @@ class Saved:
 
     def damaged(self, name: str, reason: object) -> DisentangleError:
         """The error to raise for a file whose content makes no sense."""
-        text = (str(reason) or type(reason).__name__).splitlines()[0]
+        text = excerpt((str(reason) or type(reason).__name__).splitlines()[0])
         return DisentangleError(f"{self.folder / name} is damaged: {text}; run the job that made it again")
+
+    def check_fit(self, what: str, found: object, expected: object) -> None:
+        """Raise DisentangleError if what was found here does not fit what it belongs to."""
+        if found != expected:
+            raise DisentangleError(
+                f"{self.folder} must hold {what} {expected}, got {found}: remove it and run the job again"
+            )
 
 
 def check_membership(saved: Saved, name: str, C: sp.spmatrix, n_columns: int | None = None) -> sp.csc_matrix:

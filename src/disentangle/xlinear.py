@@ -6,6 +6,7 @@ import itertools
 import json
 import logging
 import os
+import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -237,10 +238,10 @@ def _levels(saved: Saved, without: int = 0) -> Iterator[_Level]:
     n_features, n_above = None, 1
     for d in range(depth):
         name = f"{_LEVEL.format(d)}/W.npz"
-        W, C = (saved.matrix(f"{_LEVEL.format(d)}/{one}.npz") for one in ("W", "C"))
+        W, C = (_as_saved(saved, f"{_LEVEL.format(d)}/{one}.npz") for one in ("W", "C"))
         C = check_membership(saved, f"{_LEVEL.format(d)}/C.npz", C, n_above)
         n_features, n_above = n_features or W.shape[0], C.shape[0]
-        if W.format != "csc" or W.shape != (n_features, n_above) or n_features < 2:
+        if W.shape != (n_features, n_above) or n_features < 2:
             raise saved.damaged(name, f"expected weights of shape {(n_features, n_above)}, found {W.shape}")
         match saved.read_json(f"{_LEVEL.format(d)}/{_PARAM}"):
             case {"bias": 1, "pred_kwargs": {"only_topk": int(top_k), "post_processor": str(rule)}} if (
@@ -249,6 +250,16 @@ def _levels(saved: Saved, without: int = 0) -> Iterator[_Level]:
                 yield _Level(W, C, top_k, rule)
             case _:
                 raise saved.damaged(f"{_LEVEL.format(d)}/{_PARAM}", "expected how the level predicts")
+
+
+def _as_saved(saved: Saved, name: str) -> sp.csc_matrix:
+    """A matrix in the one form that PECOS reads; from another it would end the process."""
+    matrix = saved.matrix(name)
+    with saved.open(name) as file, zipfile.ZipFile(file) as archive:
+        is_plain = all(member.compress_type == zipfile.ZIP_STORED for member in archive.infolist())
+    if matrix.format != "csc" or not is_plain or saved.arrays(name, "format")["format"].dtype.kind != "S":
+        raise saved.damaged(name, "expected a matrix of columns that is not compressed")
+    return matrix
 
 
 @contextmanager
