@@ -255,7 +255,7 @@ def test_ours_trains_and_predicts_what_its_report_says(
     remove = compare.shutil.rmtree
 
     def keep_report(folder: Path, **how: Any) -> None:
-        if (report := folder / "verbs" / "base" / "report.json").exists():
+        if (report := Path(folder) / "verbs" / "base" / "report.json").exists():
             reports.append(json.loads(report.read_text()))
         remove(folder, **how)
 

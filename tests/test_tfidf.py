@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -97,12 +97,55 @@ GOOD = json.loads(tfidf.fit(TEXTS, TfidfParams()).as_json())
         json.dumps(GOOD | {"params": GOOD["params"] | {"token_pattern": "("}}).encode(),
         json.dumps(GOOD | {"params": GOOD["params"] | {"token_pattern": 3}}).encode(),
         json.dumps(GOOD | {"params": GOOD["params"] | {"min_df": None}}).encode(),
+        json.dumps(GOOD | {"more": 1}).encode(),
+        json.dumps(GOOD | {"n_instances": True, "frequencies": [1] * len(GOOD["terms"])}).encode(),
+        json.dumps(GOOD | {"n_instances": 10**400}).encode(),
+        json.dumps(GOOD | {"frequencies": [True] * len(GOOD["terms"])}).encode(),
+        json.dumps(GOOD | {"terms": "".join(term[0] for term in GOOD["terms"])}).encode(),
+        json.dumps(GOOD).replace('"n_instances": 5', '"n_instances": ' + "9" * 9999).encode(),
+        json.dumps(GOOD).replace('"n_instances": 5', '"n_instances": 5, "n_instances": 5').encode(),
+        json.dumps(GOOD).replace('"max_df": 1.0', '"max_df": NaN').encode(),
+        json.dumps(GOOD).replace('"max_df": 1.0', '"max_df": 1e999').encode(),
+        json.dumps(GOOD).replace('"max_df": 1.0', '"max_df": true').encode(),
+        json.dumps(GOOD).replace("[1, 1]", "[1.5, 2.5]").encode(),
+        json.dumps(GOOD).replace("[1, 1]", "[true, true]").encode(),
+        json.dumps(GOOD).replace("[1, 1]", '"11"').encode(),
+        json.dumps(GOOD).replace("[1, 1]", "[1]").encode(),
+        json.dumps(GOOD).replace('"min_df": 2', '"min_df": "2"').encode(),
+        json.dumps(GOOD).replace('"min_df": 2', '"min_df": 1' + "0" * 400).encode(),
+        json.dumps(GOOD).replace('"lowercase": true', '"lowercase": 1').encode(),
+        json.dumps(GOOD | {"params": GOOD["params"] | {"token_pattern": "(a+)+$"}}).encode(),
+        json.dumps(GOOD | {"params": GOOD["params"] | {"token_pattern": "\ud800" * 5000}}).encode(),
     ],
 )
 def test_another_file_is_refused(tmp_path: Path, content: bytes):
     (tmp_path / "v.json").write_bytes(content)
-    with pytest.raises(DisentangleError, match=r"v\.json is damaged or no vectorizer"):
+    with pytest.raises(DisentangleError, match=r"v\.json is damaged or no vectorizer") as error:
         Vectorizer.load(tmp_path / "v.json")
+    assert len(str(error.value)) < 800 + len(str(tmp_path))
+    assert str(error.value).isprintable()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.sampled_from([*GOOD, *GOOD["params"]]), JSON)
+@settings(deadline=None)
+def test_whatever_stands_in_a_place_of_the_file_it_loads_or_is_a_sentence(
+    tmp_path_factory: pytest.TempPathFactory, key: str, value: Any
+):
+    spoilt = GOOD | {key: value} if key in GOOD else GOOD | {"params": GOOD["params"] | {key: value}}
+    path = tmp_path_factory.mktemp("json") / "v.json"
+    path.write_text(json.dumps(spoilt))
+    try:
+        loaded = Vectorizer.load(path)
+    except DisentangleError:
+        return
+    assert loaded.transform(TEXTS).shape == (len(TEXTS), len(GOOD["terms"]))
 
 
 def test_a_missing_file(tmp_path: Path):

@@ -11,13 +11,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from . import atomic, components, data, matrices, urls
+from . import atomic, components, data, files, matrices, urls
 from .errors import DisentangleError
 from .params import ARCHIVE
 
 logger = logging.getLogger(__name__)
 
 SOURCE_FILE = "source.json"
+# Of the small texts beside a dataset.
+_MOST_BYTES = 1 << 20
 # How an operating system refuses what an archive asks for: odd names, and offsets that a damaged matrix
 # makes up. Whatever else it refuses has to do with the disk.
 _ARCHIVES_FAULT = (
@@ -222,7 +224,7 @@ def _verify(digest: str, record: Path, source: str) -> None:
     """Compare the archive's sha256 with what was recorded for the first that could be used."""
     if not record.exists():
         return
-    expected = record.read_text(encoding="utf-8", errors="replace").partition(" ")[0]
+    expected = files.read(record, _MOST_BYTES).decode(errors="replace").partition(" ")[0]
     if digest != expected:
         raise DisentangleError(
             f"{source} must have the sha256 that {record} recorded at first, {expected}, got {digest}: "

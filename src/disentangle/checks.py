@@ -11,8 +11,10 @@ from typing import Literal
 
 import scipy.sparse as sp
 
-from . import catalog, components, data, matrices
+from . import catalog, components, data, files, matrices
 from .errors import DisentangleError
+
+_MOST_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -132,9 +134,9 @@ def _origin(folder: Path) -> Iterator[str]:
     if not path.exists():
         return
     try:
-        downloaded = json.loads(path.read_text(encoding="utf-8"))["files"]
+        downloaded = json.loads(files.read(path, _MOST_BYTES))["files"]
         changed = sorted(key for key, digest in data.digest(folder).items() if downloaded[key] != digest)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         yield f"{path} is damaged: the files cannot be compared with what was downloaded"
         return
     if changed:

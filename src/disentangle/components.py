@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from .errors import DisentangleError
-from .matrices import load_labels, one_per_row, sha256
+from .matrices import load_labels, one_per_row, read_shape, sha256
 from .readers import read_lines
 
 LABEL_NAMES = "output-items.txt"
@@ -186,7 +186,7 @@ def add_names(folder: Path, n_labels: int, rows: list[dict[str, Any]]) -> None:
         "components" and "table" become text.
     """
     labels = label_names(folder, n_labels)
-    n_components = sp.load_npz(folder / _COMPONENTS / "labels.npz").shape[0]
+    n_components = read_shape(folder / _COMPONENTS / "labels.npz")[0]
     names = label_names(folder / _COMPONENTS, n_components, "names.txt")
     for row in rows:
         row["name"] = labels[row["label"]]

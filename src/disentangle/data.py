@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from .errors import DisentangleError
-from .matrices import load_labels, load_sparse, read_shape, sha256, unpacked_size
+from .matrices import largest_norm, load_labels, load_sparse, read_shape, sha256, unpacked_size
 
 # The feature folder that PECOS's scripts use for tf-idf features; only a name here.
 FEATURES = "tfidf-attnxml"
@@ -262,6 +262,10 @@ def problems(read: dict[str, sp.csr_matrix], paths: dict[str, Path]) -> Iterator
             if expected != found:
                 as_many = f"as many {what} as {paths[one].name} ({expected})"
                 yield f"{paths[other]} must have {as_many}, got {found}"
+    if "X_trn" in read:
+        X = read["X_trn"]
+        if problem := largest_norm(X).problem(paths["X_trn"], X.shape[0]):
+            yield problem
 
 
 def oddities(read: dict[str, sp.csr_matrix]) -> Iterator[str]:

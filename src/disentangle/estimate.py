@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -61,7 +62,7 @@ def declared_bytes(size: Size, threads: int) -> int:
     3 * 10^6 instances that are not: k-means holds centres of all features in each thread, a model and its
     copies have places for each label, and matching for each instance.
     """
-    of_features = (12 + 36 * threads) * size.n_features
+    of_features = (12 + 36 * min(threads, len(os.sched_getaffinity(0)))) * size.n_features
     return of_features + 190 * size.n_labels + 200 * size.n_instances
 
 

@@ -16,6 +16,7 @@ import scipy.sparse as sp
 from . import atomic, data, matrices, npz, progress, stages, tfidf
 from .components import LABEL_NAMES, count_names, first_repeated, read_names, write_lines
 from .errors import DisentangleError
+from .files import require as require_file
 from .params import TfidfParams
 from .places import check_apart
 from .readers import FORMATS, Block, binary_rows
@@ -66,9 +67,7 @@ class Import:
             raise DisentangleError(f"{self.format} needs --output-items, the file of label names")
         for path in itertools.chain(*self.inputs().values()):
             # Each is read several times, which a pipe does not allow.
-            if not path.is_file():
-                found = "something else" if path.exists() else "nothing"
-                raise DisentangleError(f"{path} must be a file, found {found}")
+            require_file(path)
         self.tfidf.validate()
 
 
@@ -101,8 +100,8 @@ def import_dataset(job: Import, data_dir: Path) -> dict[str, Any]:
     for name, paths in job.inputs().items():
         for path in paths:
             check_apart(f"--{name}", path, [folder])
-    files = {part: [matrices.sha256(path) for path in getattr(job, part)] for part in PARTS}
-    inputs = {"format": job.format, "files": files, "output_items": None}
+    digests = {part: [matrices.sha256(path) for path in getattr(job, part)] for part in PARTS}
+    inputs = {"format": job.format, "files": digests, "output_items": None}
     if job.output_items is not None:
         inputs["output_items"] = matrices.sha256(job.output_items)
     if FORMATS[job.format].has_text:
@@ -130,7 +129,7 @@ def _build(out: Path, job: Import) -> dict[str, Any]:
     vectorizer = None
     if form.has_text:
         found: set[str] = set()
-        vectorizer = tfidf.fit(_texts(blocks["trn"](), found), job.tfidf)
+        vectorizer = tfidf.fit(_texts(blocks["trn"](), found), job.tfidf, str(job.trn[0]))
         (out / tfidf.VECTORIZER_FILE).write_text(vectorizer.as_json(), encoding="utf-8")
         if form.has_names and names is None:
             for _ in _texts(blocks["tst"](), found):

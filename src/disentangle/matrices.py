@@ -32,10 +32,10 @@ _DIMENSIONS = {"csr": 1, "csc": 1, "bsr": 3, "coo": 1, "dia": 2}
 _BYTES_PER_PLACE = 28
 # Of scipy's way from a dense block to a sparse one, for each value.
 _BYTES_PER_VALUE = 40
-_BLOCK = 1 << 22  # values
+_BLOCK = 1 << 20  # values
 _INT32 = np.iinfo(np.int32)
-# PECOS adds up squares in float32: of an instance, and of the sum of a label's instances, perhaps a million.
-MAX_VALUE = 1e12
+# PECOS adds up squares in float32: those of an instance, and those of the sum of a label's instances.
+LARGEST_NORM = math.sqrt(float(np.finfo(np.float32).max))
 
 
 def sha256(path: Path) -> str:
@@ -80,7 +80,7 @@ def load_sparse(path: Path) -> sp.csr_matrix:
 @contextmanager
 def _opened(path: Path, what: str) -> Iterator[BinaryIO]:
     expected = f"a {what}"
-    if not path.exists():
+    if not os.path.exists(path):  # False also for a name too long for a file system
         raise DisentangleError(f"missing file {path}: expected {expected}")
     with files.opened(path, expected) as file:
         if not file.peek(1):  # type: ignore[attr-defined]
@@ -118,7 +118,8 @@ def _read(path: Path, file: BinaryIO) -> _Read:
         memory.require(_conversion(form, shape, headers), f"{path}, once unpacked,")
         # Before any conversion, which would add up values in their own type.
         arrays = [_as_float32(npz.read_array(archive, values))]
-        arrays += [_as_int32(name, npz.read_array(archive, name)) for name in indices]
+        n = headers[indices[0]].count
+        arrays += [_as_int32(name, npz.read_array(archive, name), n) for name in indices]
     given = (arrays[0], tuple(arrays[1:])) if form == "coo" else tuple(arrays)
     matrix = getattr(sp, f"{form}_matrix")(given, shape=shape)
     # scipy trusts indices, even when it converts: check them before anything follows them.
@@ -193,16 +194,15 @@ def _as_float32(values: np.ndarray) -> np.ndarray:
         return values.astype(np.float32, copy=False)
 
 
-def _as_int32(name: str, indices: np.ndarray) -> np.ndarray:
-    """Indices as PECOS has them; those of more values than int32 counts stay as they are."""
-    if indices.dtype == np.int32 or not len(indices):
-        return indices.astype(np.int32, copy=False)
+def _as_int32(name: str, indices: np.ndarray, n: int) -> np.ndarray:
+    """Indices, or pointers to `n` of them, as PECOS has them; where int32 cannot count them, int64."""
+    if not len(indices):
+        return indices.astype(np.int32)
     low, high = int(indices.min()), int(indices.max())
-    if low < _INT32.min or high > _INT32.max:
-        if name == "indptr" and low >= 0:
-            return indices.astype(np.int64, copy=False)  # what is too much for it turns negative
+    lowest, highest = (0, n) if name == "indptr" else (_INT32.min, _INT32.max)
+    if low < lowest or high > highest:
         raise ValueError(f"{name} from {low} to {high}")
-    return indices.astype(np.int32)
+    return indices.astype(np.int32 if high <= _INT32.max else np.int64, copy=False)
 
 
 def _canonical(path: Path, matrix: sp.csr_matrix) -> sp.csr_matrix:
@@ -211,13 +211,64 @@ def _canonical(path: Path, matrix: sp.csr_matrix) -> sp.csr_matrix:
     if not np.isfinite(matrix.data).all():
         row, column, value = _first(matrix, ~np.isfinite(matrix.data))
         raise DisentangleError(f"{path} must hold finite values, got {value} in row {row}, column {column}")
-    if (wrong := np.abs(matrix.data) > MAX_VALUE).any():
-        row, column, value = _first(matrix, wrong)
+    if (found := largest_norm(matrix)).norm > LARGEST_NORM:
         raise DisentangleError(
-            f"{path} must hold values of up to {MAX_VALUE:g}, got {value:g} in row {row}, column {column}: "
-            "normalise them"
+            f"{path} must hold rows whose squares add up to at most {LARGEST_NORM**2:.2g}, float32's limit, "
+            f"got {found.place()}"
         )
     return matrix
+
+
+class LargestNorm(NamedTuple):
+    """The row of largest norm, the root of its sum of squares, and the largest of its values.
+
+    `entry` is that value's position in the matrix's data.
+    """
+
+    norm: float
+    row: int
+    entry: int
+    column: int
+    value: float
+
+    def place(self) -> str:
+        return f"{self.value:g} in row {self.row}, column {self.column}"
+
+    def problem(self, path: Path, n_rows: int) -> str | None:
+        """What to say if the sum of a label's rows could be too large for PECOS to normalise."""
+        most = LARGEST_NORM / max(1, n_rows)
+        if self.norm <= most:
+            return None
+        return (
+            f"{path} must hold rows whose sum can be squared in float32, each of a length of at most "
+            f"{most:.2g} for {n_rows:,} rows, got {self.place()}"
+        )
+
+
+NO_NORM = LargestNorm(0.0, 0, 0, 0, 0.0)
+
+
+def largest_norm(matrix: sp.csr_matrix) -> LargestNorm:
+    """What could overflow in PECOS; `NO_NORM` if it is plain that no sum of `MAX_SIZE` rows will.
+
+    Parameters
+    ----------
+    matrix : csr_matrix, float32
+        Finite values.
+    """
+    if matrix.nnz == 0:
+        return NO_NORM
+    largest = max(float(matrix.data.max()), -float(matrix.data.min()))
+    lengths = np.diff(matrix.indptr)
+    if largest * math.sqrt(lengths.max()) < LARGEST_NORM / MAX_SIZE:
+        return NO_NORM
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    squares = np.bincount(rows, matrix.data.astype(np.float64) ** 2)
+    row = int(np.argmax(squares))
+    start, end = matrix.indptr[row], matrix.indptr[row + 1]
+    entry = int(start) + int(np.argmax(np.abs(matrix.data[start:end])))
+    place = int(matrix.indices[entry]), float(matrix.data[entry])
+    return LargestNorm(math.sqrt(squares[row]), row, entry, *place)
 
 
 def repairs(path: Path) -> Iterator[str]:

@@ -213,7 +213,8 @@ class Writer:
         block.eliminate_zeros()
         lengths = np.diff(block.indptr)
         # Later there is an index pointer for each row, twice.
-        memory.require(16 * (self.n_rows + len(lengths)), f"{self._path}, of so many rows,")
+        n_rows = self.n_rows + len(lengths)
+        memory.require(16 * n_rows, f"{self._path.name} of {n_rows:,} rows")
         self._indices.write(block.indices.astype(np.int32).tobytes())
         self._values.write(block.data.astype(np.float32).tobytes())
         self._lengths.append(lengths)

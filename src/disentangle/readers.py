@@ -14,7 +14,7 @@ import scipy.sparse as sp
 
 from . import files
 from .errors import DisentangleError
-from .matrices import MAX_VALUE, load_any, load_labels, locate
+from .matrices import LARGEST_NORM, load_any, load_labels, locate
 from .npz import MAX_SIZE
 
 # A block ends at either; together they bound what is held at a time.
@@ -186,10 +186,10 @@ def _parse_svmlight(block: list[Line], n_features: int | None, n_labels: int | N
     if (wrong := ids > highest).any():
         row, entry = locate(indptr, wrong)
         raise block[row].wrong(f"features from 0 to {highest}", f"{ids[entry]:.0f}")
-    if (wrong := ~(np.abs(values) <= MAX_VALUE)).any():
+    if (wrong := ~(np.abs(values) <= LARGEST_NORM)).any():
         row, entry = locate(indptr, wrong)
         said = features[row].split()[entry - indptr[row]].partition(":")[2]
-        raise block[row].wrong(f"values of up to {MAX_VALUE:g}", said)
+        raise block[row].wrong(f"values of up to {LARGEST_NORM:.3g}", said)
     matrix = sp.csr_matrix((values, ids.astype(np.int32), indptr), shape=(len(block), int(highest) + 1))
     matrix.sort_indices()
     rows = np.repeat(np.arange(len(block)), lengths)

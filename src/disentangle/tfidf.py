@@ -76,7 +76,8 @@ class Vectorizer:
             read = json.loads(content.decode(), object_pairs_hook=_unique, parse_constant=_no_number)
             params = TfidfParams(**dict(read["params"], ngram_range=tuple(read["params"]["ngram_range"])))
             loaded = cls(params, read["n_instances"], read["terms"], read["frequencies"])
-            if not (_has_types(params) and loaded._is_consistent()):
+            is_all = set(read) == {"params", "n_instances", "terms", "frequencies"}
+            if not (is_all and _has_types(params) and loaded._is_consistent()):
                 raise ValueError
             params.validate()
         except (ValueError, TypeError, KeyError, RecursionError) as error:
@@ -135,7 +136,7 @@ def _no_number(name: str) -> None:
     raise ValueError(f"{name} is no number")
 
 
-def fit(texts: Iterable[str], params: TfidfParams) -> Vectorizer:
+def fit(texts: Iterable[str], params: TfidfParams, source: str = "the training texts") -> Vectorizer:
     """Learn terms and their frequencies from training texts, seen once and never held.
 
     The result is that of `TfidfVectorizer.fit`, which would hold a count for each term of each text.
@@ -163,7 +164,7 @@ def fit(texts: Iterable[str], params: TfidfParams) -> Vectorizer:
     if not kept:
         raise DisentangleError(
             f"a term must be in at least {params.min_df} training texts (--min-df) and at most {most:g} "
-            f"(--max-df), found none in {n}"
+            f"(--max-df), found none in the {n} of {source}"
         )
     return Vectorizer(params, n, kept, [frequencies[term] for term in kept])
 
