@@ -186,12 +186,14 @@ def train_ours(task: Task, method: str, seed: int) -> tuple[Run, Path]:
     runs = json.loads((base / "report.json").read_text(encoding="utf-8"))["runs"]
     run = runs[0] if method == "xr-linear" else runs[-1]
     suffix = f"-trees-{n_trees}" if n_trees > 1 else ""
-    evaluation = base / ("xr-linear-evaluation" if method == "xr-linear" else f"{preset}/evaluation{suffix}")
+    # Where the job has the results of the first tree, and of each further one, whose seeds rise by one.
+    trees = [base / f"seed-{s}" if s else base for s in range(seed, seed + n_trees)]
+    own = "xr-linear-evaluation" if method == "xr-linear" else f"{preset}/evaluation{suffix}"
+    evaluation = trees[0] / own
     steps = ["load", "label-tree", "matcher"]
     if method != "xr-linear":
         first = (First.of(PRESETS[preset]).folder(name) for name in ("matcher", "matching"))
         steps = ["load", "label-tree", *first, f"{preset}/assignment"]
-    trees = [base, *(base / f"tree-{t}" for t in range(2, n_trees + 1))]
     models = [voice.saved.folder for voice in Predictor.load(evaluation).voices]
     before = (tree / step for tree in trees for step in steps)
     return {

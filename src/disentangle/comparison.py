@@ -220,7 +220,7 @@ class Comparison:
         self.folder = root / place
         self.source = source
         self.settings = settings
-        self.load = self._stage("load", "load", self._load, source.inputs, ("data", "matrices"))
+        self.load = self._stage("load", "load", self._load, source.inputs, ("data", "matrices", "npz"))
         self.tree = self._stage(
             "train", "label-tree", self._build_tree, asdict(settings.tree), ("tree",), (self.load,)
         )
