@@ -395,7 +395,7 @@ class TestErrors:
         )
         (wordnet_dir / "data.noun").write_text(re.sub(r"\|.*", "| x", nouns))
         (wordnet_dir / "data.verb").write_text(re.sub(r"\|.*", "| x", VERBS))
-        with pytest.raises(DisentangleError, match=r"in at least 2 training texts .* found none in 8"):
+        with pytest.raises(DisentangleError, match=r"in at least 2 training texts .* found none in the 8"):
             build_wordnet(wordnet_dir, out_dir)
 
 
