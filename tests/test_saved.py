@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
 from functools import partial
@@ -224,6 +225,36 @@ def test_results_of_seeds_and_variants_stand_side_by_side(place: Path, run: Comm
     shutil.rmtree(base_of(place) / "lean")
     assert run("base", HOSTILE, *TREE).returncode == 0
     assert rows() == [(0, "paper"), (0, None), (1, "paper"), (1, None)]
+
+
+def test_the_sweep_of_a_seed_keeps_its_runs(place: Path, run: Command):
+    report = place / "model" / HOSTILE / "sweep" / "seed-0" / "report.json"
+
+    def variants() -> list[str | None]:
+        return [one["variant"] for one in json.loads(report.read_text())["runs"]]
+
+    sweep = ("sweep", HOSTILE, *TREE)
+    assert run(*sweep, "--grid", "merge=max").returncode == 0
+    assert variants() == [None, "paper-merge-max"]
+    # Another seed has another part of the data, and a report of its own.
+    assert run(*sweep, "--seed", "1").returncode == 0
+    assert variants() == [None, "paper-merge-max"]
+    assert run(*sweep).returncode == 0
+    assert variants() == [None, "paper", "paper-merge-max"]
+
+
+def test_whoever_writes_to_the_base_jobs_results_holds_all_of_them(place: Path, run: Command):
+    folder = place / "dataset" / "xmc-base" / HOSTILE / "components"
+    folder.mkdir()
+    Y = sp.load_npz(folder.parent / "Y.trn.npz")
+    sp.save_npz(folder / "Y.trn.npz", Y)
+    sp.save_npz(folder / "labels.npz", sp.identity(Y.shape[1], np.float32, format="csr"))
+    with (base_of(place) / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for command in ("base", "metric"):
+            ended = run(command, HOSTILE, *TREE, "--seed", "1")
+            assert ended.returncode == 2
+            assert "another run is at work in" in ended.stderr
 
 
 @pytest.mark.parametrize("content", ["{", "[" * 100_000, '{"runs": [{}]}', "null", ""])

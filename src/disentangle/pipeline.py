@@ -98,11 +98,14 @@ class Job:
         """The base job's models, not made yet."""
         return Comparison(self.folder("base"), self.source(), self.settings, self.place())
 
-    def report(self, folder: Path, name: str, made: dict[str, Any], **more: Any) -> dict[str, Any]:
-        """Write `report.json` of a job into a folder and return it.
+    def report(
+        self, folder: Path, name: str, made: dict[str, Any], place: str = "", **more: Any
+    ) -> dict[str, Any]:
+        """Write `report.json` of a job into a folder, or into `place` in it, and return it.
 
         `made` says on which machine and with how many threads: a run or a stage's record. After the runs that
-        it is given the report has those of earlier calls that are still there, so that it only grows.
+        it is given, which lie in the folder, the report has those of earlier calls that are still there, so
+        that it only grows.
         """
         settings = self.settings
         params = settings.said() | {"threads": made["threads"]} | more.pop("params", {})
@@ -116,16 +119,16 @@ class Job:
             "machine": made["machine"],
         } | more
         if "runs" in report:
-            report["runs"] = [*report["runs"], *_earlier_runs(folder, report)]
-        atomic.write_json(folder / "report.json", report)
+            report["runs"] = [*report["runs"], *_earlier_runs(folder, place, report)]
+        atomic.write_json(folder / place / "report.json", report)
         return report
 
 
-def _earlier_runs(folder: Path, report: dict[str, Any]) -> list[dict[str, Any]]:
-    """Runs that only the last report in a folder has, by the same versions on the same data."""
+def _earlier_runs(folder: Path, place: str, report: dict[str, Any]) -> list[dict[str, Any]]:
+    """Runs in a folder that only the last report in `place` has, by the same versions on the same data."""
     asked = {run["evaluation"] for run in report["runs"]}
     try:
-        before = json.loads(files.read(folder / "report.json", _MOST_BYTES))
+        before = json.loads(files.read(folder / place / "report.json", _MOST_BYTES))
         if any(before[what] != report[what] for what in ("versions", "data")):
             return []
         return [
@@ -185,15 +188,16 @@ def run_sweep(job: Job) -> dict[str, Any]:
     sweep = Comparison(folder, source, job.settings, f"seed-{seed}")
     with atomic.workspace(folder, RECORD):
         runs = sweep.runs()
-        written = job.report(folder, "sweep", runs[-1], data=source.inputs, runs=runs)
-        atomic.write_json(sweep.folder / "report.json", written)
+        written = job.report(folder, "sweep", runs[-1], sweep.place, data=source.inputs, runs=runs)
+        # The last one asked for; that of each seed stays.
+        atomic.write_json(folder / "report.json", written)
         _draw_frontier(sweep.folder, f"{job.dataset}, validation", written)
         return written | {"runs": runs}
 
 
 def _report_base(job: Job, base: Comparison, runs: list[dict[str, Any]]) -> dict[str, Any]:
-    more = {"data": base.source.inputs, "sizes": base.load.ensure()["results"], "runs": runs}
-    written = job.report(base.root, "base", runs[-1], **more)
+    sizes = base.load.ensure()["results"]
+    written = job.report(base.root, "base", runs[-1], data=base.source.inputs, sizes=sizes, runs=runs)
     _draw_frontier(base.folder, job.dataset, written)
     return written | {"runs": runs}
 
@@ -337,13 +341,12 @@ def run_binned(job: Job, levels: list[int] | None, bin_sizes: list[int]) -> dict
     with _workspaces(folder, job.binned_dir / job.dataset):
         runs = [run for way in ways for run in way.runs()]
         bins = {"bins": [asdict(params) for params in grid]}
-        data_and_runs = {"data": base.source.inputs, "runs": runs}
-        written = job.report(folder, "binned", runs[-1], params=bins, **data_and_runs) | {"runs": runs}
+        written = job.report(folder, "binned", runs[-1], params=bins, data=base.source.inputs, runs=runs)
         ending = job.place_beside("" if variant.name == DEFAULT_PRESET else variant.name)
         figures.draw_figure_2(folder, job.dataset, runs, ending)
         if len(grid) > 1:
             figures.draw_sweep(folder, job.dataset, runs, ending)
-        return written
+        return written | {"runs": runs}
 
 
 def run_metric(
@@ -381,7 +384,7 @@ def run_metric(
     if kind == "natural":
         comparison, where, name = base, job.data_dir / job.dataset, "natural"
         components.require_components(where)
-        with _workspaces(folder, base.folder):
+        with _workspaces(folder, base.root):
             _check_components(base, where)
             # The whole base job, so that its report tells of the models that are scored.
             _report_base(job, base, base.runs())
