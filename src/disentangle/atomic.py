@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import glob
 import json
 import os
 import secrets
@@ -51,7 +52,7 @@ def replacing(path: Path) -> Iterator[Path]:
     # Its own for each process, as two may write the same. Who holds its lock is alive, others left theirs.
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
     try:
-        for left in path.parent.glob(f"{TEMPORARY}*-{_escaped(path.name)}"):
+        for left in path.parent.glob(f"{TEMPORARY}*-{glob.escape(path.name)}"):
             _remove_if_free(left)
         with (
             undoing(("remove", str(temporary)), temporary.touch),
@@ -64,10 +65,6 @@ def replacing(path: Path) -> Iterator[Path]:
         sync(path.parent)
     except OSError as error:
         raise DisentangleError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def _escaped(name: str) -> str:
-    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
 
 
 def _remove_if_free(left: Path) -> None:

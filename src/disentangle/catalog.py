@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from . import atomic, components, data, files, matrices, urls
+from . import atomic, components, data, files, urls
 from .errors import DisentangleError
 from .params import ARCHIVE
 
@@ -32,14 +32,6 @@ _ARCHIVES_FAULT = (
     errno.ENOTDIR,
     errno.EOVERFLOW,
 )
-
-_KINDS = {
-    stat.S_IFDIR: "a folder",
-    stat.S_IFIFO: "a pipe",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-    stat.S_IFSOCK: "a socket",
-}
 
 
 @dataclass(frozen=True)
@@ -127,7 +119,7 @@ def _install(folder: Path, temporary: Path, mirror: str, any_size: bool) -> None
 
     entry = entries()[folder.name]
     archive, source = _fetch(folder, entry.archive, mirror)
-    digest = matrices.sha256(archive)
+    digest = files.sha256(archive)
     record = folder.with_name(f"{entry.archive}.sha256")
     try:
         _verify(digest, record, source)
@@ -202,7 +194,7 @@ def _check_plain(archive: Path, mirror: str) -> None:
         found = "no such file" if error.errno in (errno.ENOENT, errno.ENOTDIR) else error.strerror
     else:
         if not stat.S_ISREG(status.st_mode):
-            found = _KINDS.get(stat.S_IFMT(status.st_mode), "something else")
+            found = files.kind(status.st_mode)
         elif not 0 < status.st_size <= MAX_SIZE:  # files that the kernel makes up have no size, or any
             found = f"a file of {status.st_size:,} bytes"
         else:

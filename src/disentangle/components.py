@@ -14,7 +14,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from .errors import DisentangleError
-from .matrices import load_labels, one_per_row, read_shape, sha256
+from .files import sha256
+from .matrices import load_labels, one_per_row, read_shape
 from .readers import read_lines
 
 LABEL_NAMES = "output-items.txt"

@@ -13,7 +13,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from .errors import DisentangleError
-from .matrices import largest_norm, load_labels, load_sparse, read_shape, sha256, unpacked_size
+from .files import sha256
+from .matrices import largest_norm, load_labels, load_sparse, read_shape, unpacked_size
 
 # The feature folder that PECOS's scripts use for tf-idf features; only a name here.
 FEATURES = "tfidf-attnxml"

@@ -1,9 +1,11 @@
-"""Regular files opened for reading: never waited for, never endless."""
+"""Regular files opened for reading: never waited for, never endless; and what they hold, told by a digest."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +23,11 @@ _KINDS = {
 # Their files claim to be regular, but may have no end.
 _OF_THE_KERNEL = ("/proc", "/sys")
 _BLOCK = 1 << 20
+# A file's place, size and times, which a change of its content changes, too.
+State = tuple[int, ...]
+# But for one that comes right after another: file systems count time in steps of some milliseconds.
+_STEP = 20_000_000  # ns
+_digests: dict[State, str] = {}
 
 
 @contextmanager
@@ -51,6 +58,8 @@ def opened(path: Path, expected: str = "a file") -> Iterator[BinaryIO]:
 def _descriptor(path: Path, expected: str) -> int:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except ValueError:  # a NUL in it
+        raise DisentangleError(f"{str(path)!r} cannot be the name of {expected}") from None
     except OSError:
         # A socket cannot even be opened.
         if found := _other_kind(path):
@@ -69,10 +78,15 @@ def _other_kind(file: Path | int) -> str | None:
     except OSError:
         return None
     if not stat.S_ISREG(status.st_mode):
-        return _KINDS.get(stat.S_IFMT(status.st_mode), "something else")
+        return kind(status.st_mode)
     if any(os.path.isdir(place) and status.st_dev == os.stat(place).st_dev for place in _OF_THE_KERNEL):
         return "a file of the kernel's"
     return None
+
+
+def kind(mode: int) -> str:
+    """What a file is that is not regular, in words."""
+    return _KINDS.get(stat.S_IFMT(mode), "something else")
 
 
 def require(path: Path, expected: str = "a file") -> None:
@@ -96,7 +110,40 @@ def read(path: Path, most: int, expected: str = "a file") -> bytes:
     return content
 
 
-def blocks(file: BinaryIO) -> Iterator[bytes]:
-    """The rest of a file, in pieces."""
-    while block := file.read(_BLOCK):
-        yield block
+def state(file: BinaryIO) -> State:
+    """What changes with a file's content."""
+    found = os.fstat(file.fileno())
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def digest(file: BinaryIO) -> str:
+    """Sha256 of a file that is open for reading; "" if it changes meanwhile.
+
+    One that has not changed since the last time is not read again. The file then stands at its start.
+    """
+    before, now = state(file), time.time_ns()
+    found = _digests.get(before)
+    if found is None:
+        sha = hashlib.sha256()
+        file.seek(0)
+        while block := file.read(_BLOCK):
+            sha.update(block)
+        found = sha.hexdigest() if state(file) == before else ""
+        if before[-1] < now - _STEP:
+            _digests[before] = found
+    file.seek(0)
+    return found
+
+
+def sha256(path: Path) -> str:
+    """Sha256 of a file's content.
+
+    Raises
+    ------
+    DisentangleError
+        As `opened`, and if it changes while it is read.
+    """
+    with opened(path) as file:
+        if not (found := digest(file)):
+            raise DisentangleError(f"{path} has changed while it was read: run the same command again")
+    return found

@@ -13,10 +13,11 @@ from typing import Any
 
 import scipy.sparse as sp
 
-from . import atomic, data, matrices, npz, progress, stages, tfidf
+from . import atomic, data, npz, progress, stages, tfidf
 from .components import LABEL_NAMES, count_names, first_repeated, read_names, write_lines
 from .errors import DisentangleError
 from .files import require as require_file
+from .files import sha256
 from .params import TfidfParams
 from .places import check_apart
 from .readers import FORMATS, Block, binary_rows
@@ -100,10 +101,10 @@ def import_dataset(job: Import, data_dir: Path) -> dict[str, Any]:
     for name, paths in job.inputs().items():
         for path in paths:
             check_apart(f"--{name}", path, [folder])
-    digests = {part: [matrices.sha256(path) for path in getattr(job, part)] for part in PARTS}
+    digests = {part: [sha256(path) for path in getattr(job, part)] for part in PARTS}
     inputs = {"format": job.format, "files": digests, "output_items": None}
     if job.output_items is not None:
-        inputs["output_items"] = matrices.sha256(job.output_items)
+        inputs["output_items"] = sha256(job.output_items)
     if FORMATS[job.format].has_text:
         inputs["tfidf"] = asdict(job.tfidf)
     modules = ("importing", "components", "readers", "tfidf", "npz", "data", "matrices")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import zipfile
@@ -38,21 +37,6 @@ _INT32 = np.iinfo(np.int32)
 LARGEST_NORM = math.sqrt(float(np.finfo(np.float32).max))
 
 
-def sha256(path: Path) -> str:
-    """Sha256 of a file's content.
-
-    Raises
-    ------
-    DisentangleError
-        As `files.opened`.
-    """
-    sha = hashlib.sha256()
-    with files.opened(path) as file:
-        for block in files.blocks(file):
-            sha.update(block)
-    return sha.hexdigest()
-
-
 def load_sparse(path: Path) -> sp.csr_matrix:
     """A sparse matrix from an npz file, in canonical form.
 
@@ -73,7 +57,7 @@ def load_sparse(path: Path) -> sp.csr_matrix:
         or holds NaN, infinite or too large values.
     """
     with _opened(path, _SPARSE) as file, _sentences(path, _SPARSE):
-        matrix = sp.csr_matrix(_read(path, file).matrix)
+        matrix = sp.csr_matrix(read_sparse(path, file).matrix)
     return _canonical(path, matrix)
 
 
@@ -100,18 +84,46 @@ def _sentences(path: Path, what: str) -> Iterator[None]:
         raise DisentangleError(f"{path} is damaged or no {what}: {excerpt(reason)}") from error
 
 
-class _Read(NamedTuple):
-    """A sparse matrix as it was saved, but for values cast to float32 and indices to int32 where they fit."""
+class Read(NamedTuple):
+    """A sparse matrix as it was saved, but for values cast to float32 and indices to int32 where they fit.
+
+    Attributes
+    ----------
+    matrix : spmatrix
+        Of the format it was saved in; of compressed ones indices are in range.
+    dtype : dtype
+        Of the values in the file.
+    is_plain : bool
+        Whether the file is as PECOS reads it: not compressed, its format told in bytes.
+    """
 
     matrix: sp.spmatrix
     dtype: np.dtype
+    is_plain: bool
 
 
-def _read(path: Path, file: BinaryIO) -> _Read:
+def read_sparse(path: Path, file: BinaryIO) -> Read:
+    """What `scipy.sparse.save_npz` wrote; nothing is ever unpickled.
+
+    Parameters
+    ----------
+    path : Path
+        For messages.
+    file : binary file
+
+    Raises
+    ------
+    DisentangleError
+        If it does not fit into memory.
+    Exception
+        Of any kind if it is no such file, as zipfile, zlib, numpy and scipy each have their own.
+    """
     with zipfile.ZipFile(file) as archive:
         headers = npz.headers(archive)
         shape = _shape(archive, headers)
         form = _format(archive, headers)
+        is_packed = any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist())
+        is_plain = headers["format"].dtype.kind == "S" and not is_packed
         values, *indices = names = _ARRAYS[form]
         for name in names:
             _check_array(name, headers[name], _DIMENSIONS[form] if name == values else 1)
@@ -125,7 +137,7 @@ def _read(path: Path, file: BinaryIO) -> _Read:
     # scipy trusts indices, even when it converts: check them before anything follows them.
     if form in ("csr", "csc", "bsr"):
         matrix.check_format(full_check=True)
-    return _Read(matrix, headers[values].dtype)
+    return Read(matrix, headers[values].dtype, is_plain)
 
 
 def _shape(archive: zipfile.ZipFile, headers: dict[str, Header]) -> tuple[int, int]:
@@ -274,7 +286,7 @@ def largest_norm(matrix: sp.csr_matrix) -> LargestNorm:
 def repairs(path: Path) -> Iterator[str]:
     """What `load_sparse` puts right in a file that it accepts, one sentence each."""
     with _opened(path, _SPARSE) as file, _sentences(path, _SPARSE):
-        loaded, dtype = _read(path, file)
+        loaded, dtype, _ = read_sparse(path, file)
     if loaded.format != "csr":
         yield f"{path.name}: {loaded.format} becomes csr"
     if dtype != np.float32:
@@ -359,7 +371,7 @@ def load_any(path: Path) -> sp.csr_matrix:
                 if n_arrays == 1:
                     with archive.open(members[0]) as array:
                         return _canonical(path, _sparse(path, array, members[0].file_size))
-            matrix = sp.csr_matrix(_read(path, file).matrix)
+            matrix = sp.csr_matrix(read_sparse(path, file).matrix)
         else:
             file.seek(0)
             matrix = _sparse(path, file, os.fstat(file.fileno()).st_size)

@@ -20,7 +20,8 @@ import scipy.sparse as sp
 from . import atomic, components, npz, places, progress, stages
 from .data import CARRIED
 from .errors import DisentangleError
-from .matrices import load_sparse, sha256
+from .files import sha256
+from .matrices import load_sparse
 from .memory import Budget
 from .params import DEFAULT_PRESET
 from .predictor import PREDICTOR_FILE, Predictor

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,7 +13,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import scipy.sparse as sp
 
+from . import files
 from .errors import DisentangleError, excerpt
+from .matrices import read_sparse
 
 RECORD = "stage.json"
 _KINDS: dict[str, type | tuple[type, ...]] = {
@@ -28,39 +28,6 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "machine": dict,
     "files": dict,
 }
-_BLOCK = 1 << 20
-
-# A file's place and times, which every change of its content changes, too.
-_State = tuple[int, ...]
-_digests: dict[_State, str] = {}
-
-
-def _state(file: BinaryIO) -> _State:
-    found = os.fstat(file.fileno())
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-
-def _open(path: Path) -> BinaryIO:
-    # Whatever it is, opening it must not wait: a pipe would, for somebody to write to it.
-    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(number).st_mode):
-        os.close(number)
-        raise OSError(f"{path} is no regular file")
-    return os.fdopen(number, "rb")
-
-
-def digest_of(file: BinaryIO) -> str:
-    """Sha256 of a file that is open for reading; one that has not changed since is not read twice."""
-    if (state := _state(file)) not in _digests:
-        sha = hashlib.sha256()
-        file.seek(0)
-        while block := file.read(_BLOCK):
-            sha.update(block)
-        if _state(file) != state:
-            return ""  # it has no content that could be told
-        _digests[state] = sha.hexdigest()
-    file.seek(0)
-    return _digests[state]
 
 
 def sealed(record: dict[str, Any]) -> dict[str, Any]:
@@ -76,7 +43,7 @@ def _seal(record: dict[str, Any]) -> str:
 def read_record(folder: Path) -> dict[str, Any] | None:
     """What a stage's `stage.json` says, or None if it is not there, damaged, or none that a stage wrote."""
     try:
-        with _open(folder / RECORD) as file:
+        with files.opened(folder / RECORD) as file:
             record = json.loads(file.read())
         is_sound = (
             isinstance(record, dict)
@@ -85,7 +52,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
             and all(isinstance(value, (int, float)) for value in record["seconds"].values())
             and record.get("digest") == _seal(record)
         )
-    except (OSError, ValueError, RecursionError):
+    except (ValueError, RecursionError):
         return None
     return record if is_sound else None
 
@@ -145,20 +112,19 @@ class Saved:
             If it is missing, no regular file, or has not the content that was recorded.
         """
         path = self.folder / name
-        try:
-            file = _open(path)
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise DisentangleError(f"cannot read {path}: {reason}; run the job that made it again") from error
-        with file:
-            before = _state(file)
-            if self.digests is not None and digest_of(file) != self.digests.get(name):
+        with ExitStack() as stack:
+            try:
+                file = stack.enter_context(files.opened(path, f"a file that {RECORD} beside it tells of"))
+            except DisentangleError as error:
+                raise DisentangleError(f"{error}; run the job that made it again") from error
+            before = files.state(file)
+            if self.digests is not None and files.digest(file) != self.digests.get(name):
                 raise DisentangleError(
                     f"{path} is damaged: its content is not what {RECORD} beside it tells; "
                     "run the job that made it again"
                 )
             yield file
-            if _state(file) != before:
+            if files.state(file) != before:
                 raise DisentangleError(f"{path} has changed while it was read: run the same command again")
 
     @contextmanager
@@ -202,7 +168,9 @@ class Saved:
             except Exception as error:  # zipfile, zlib and numpy each have their own
                 raise self.damaged(name, error) from error
 
-    def matrix(self, name: str, is_sorted: bool = True) -> sp.csr_matrix | sp.csc_matrix:
+    def matrix(
+        self, name: str, is_sorted: bool = True, is_plain: bool = False
+    ) -> sp.csr_matrix | sp.csc_matrix:
         """A compressed sparse matrix, float32, that is sound: PECOS and kernels follow its indices blindly.
 
         Parameters
@@ -210,6 +178,8 @@ class Saved:
         name : str
         is_sorted : bool
             Whether indices must be sorted and unique in their row or column; in range they must be.
+        is_plain : bool
+            Whether the file itself must be what PECOS reads, by columns: from another it ends the process.
 
         Returns
         -------
@@ -223,17 +193,19 @@ class Saved:
         """
         with self.open(name) as file:
             try:
-                matrix = sp.load_npz(file)
-                if matrix.format not in ("csr", "csc") or matrix.dtype != np.float32:
-                    raise ValueError(f"a matrix of format {matrix.format} and type {matrix.dtype}")
-                matrix.check_format(full_check=True)
+                read = read_sparse(self.folder / name, file)
+                matrix = read.matrix
+                if matrix.format not in ("csr", "csc") or read.dtype != np.float32:
+                    raise ValueError(f"a matrix of format {matrix.format} and type {read.dtype}")
+                if is_plain and not (read.is_plain and matrix.format == "csc"):
+                    raise ValueError("expected a matrix of columns that is not compressed")
                 if is_sorted and not matrix.has_canonical_format:
                     raise ValueError("indices that are not sorted and unique")
                 if not np.isfinite(matrix.data).all():
                     raise ValueError("values that are not finite")
-            except MemoryError:
+            except (DisentangleError, MemoryError):
                 raise
-            except Exception as error:
+            except Exception as error:  # zipfile, zlib, numpy and scipy each have their own
                 raise self.damaged(name, error) from error
         return matrix
 
@@ -248,19 +220,3 @@ class Saved:
             raise DisentangleError(
                 f"{self.folder} must hold {what} {expected}, got {found}: remove it and run the job again"
             )
-
-
-def check_membership(saved: Saved, name: str, C: sp.spmatrix, n_columns: int | None = None) -> sp.csc_matrix:
-    """A level of a tree, as PECOS takes it: in each row of nodes one 1, in the column of the node above.
-
-    Raises
-    ------
-    DisentangleError
-        If the matrix, read from the file `name`, is none, or has not `n_columns`.
-    """
-    rows = C.tocsr()
-    if (np.diff(rows.indptr) != 1).any() or (rows.data != 1).any() or n_columns not in (None, C.shape[1]):
-        raise saved.damaged(
-            name, f"expected one 1 per row and {n_columns or 'some'} columns, found no such tree"
-        )
-    return C.tocsc()

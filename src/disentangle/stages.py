@@ -15,9 +15,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from . import __version__, atomic, progress
+from . import __version__, atomic, files, progress
 from .errors import DisentangleError
-from .saved import RECORD, Saved, digest_of, read_record, sealed
+from .saved import RECORD, Saved, read_record, sealed
 
 logger = logging.getLogger(__name__)
 
@@ -190,11 +190,8 @@ class Stage:
 
 def _digests(folder: Path) -> dict[str, str]:
     """Sha256 of each file in a folder, by its path there."""
-    found = {}
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        with path.open("rb") as file:
-            found[str(path.relative_to(folder))] = digest_of(file)
-    return found
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): files.sha256(path) for path in paths}
 
 
 def reset_peak_rss() -> None:

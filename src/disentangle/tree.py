@@ -14,7 +14,7 @@ from .interrupt import interruptible
 from .matrices import one_per_row
 from .params import TreeParams
 from .progress import track
-from .saved import Saved, check_membership
+from .saved import Saved
 from .threads import in_threads
 
 # Levels of a tree that is saved alone, and of a model, counted from the root.
@@ -83,8 +83,22 @@ def load_chain(saved: Saved) -> ClusterChain:
     chain: list[sp.csc_matrix] = []
     for name in names:
         above = chain[-1].shape[0] if chain else 1
-        chain.append(check_membership(saved, name, saved.matrix(name), above))
+        chain.append(check_level(saved, name, saved.matrix(name), above))
     return ClusterChain(chain)
+
+
+def check_level(saved: Saved, name: str, C: sp.spmatrix, n_columns: int) -> sp.csc_matrix:
+    """A level of a tree, as PECOS takes it: in each row of nodes one 1, in the column of the node above.
+
+    Raises
+    ------
+    DisentangleError
+        If the matrix, read from the file `name`, is none, or has not `n_columns`.
+    """
+    rows = C.tocsr()
+    if (np.diff(rows.indptr) != 1).any() or (rows.data != 1).any() or C.shape[1] != n_columns:
+        raise saved.damaged(name, f"expected one 1 per row and {n_columns} columns, found no such tree")
+    return C.tocsc()
 
 
 def replace_upper_levels(chain: ClusterChain, nr_splits: int) -> ClusterChain:

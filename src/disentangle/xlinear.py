@@ -6,7 +6,6 @@ import itertools
 import json
 import logging
 import os
-import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -24,9 +23,10 @@ from .matrices import one_per_row
 from .memory import UNLIMITED, Budget
 from .params import HINGE, MAX_HINGE, PredictParams, SolverParams
 from .progress import track
-from .saved import Saved, check_membership
+from .saved import Saved
 from .subproblems import assemble, distinct, groups, restrict
 from .threads import in_threads
+from .tree import check_level
 
 logger = logging.getLogger(__name__)
 
@@ -238,8 +238,8 @@ def _levels(saved: Saved, without: int = 0) -> Iterator[_Level]:
     n_features, n_above = None, 1
     for d in range(depth):
         name = f"{_LEVEL.format(d)}/W.npz"
-        W, C = (_as_saved(saved, f"{_LEVEL.format(d)}/{one}.npz") for one in ("W", "C"))
-        C = check_membership(saved, f"{_LEVEL.format(d)}/C.npz", C, n_above)
+        W, C = (saved.matrix(f"{_LEVEL.format(d)}/{one}.npz", is_plain=True) for one in ("W", "C"))
+        C = check_level(saved, f"{_LEVEL.format(d)}/C.npz", C, n_above)
         n_features, n_above = n_features or W.shape[0], C.shape[0]
         if W.shape != (n_features, n_above) or n_features < 2:
             raise saved.damaged(name, f"expected weights of shape {(n_features, n_above)}, found {W.shape}")
@@ -250,16 +250,6 @@ def _levels(saved: Saved, without: int = 0) -> Iterator[_Level]:
                 yield _Level(W, C, top_k, rule)
             case _:
                 raise saved.damaged(f"{_LEVEL.format(d)}/{_PARAM}", "expected how the level predicts")
-
-
-def _as_saved(saved: Saved, name: str) -> sp.csc_matrix:
-    """A matrix in the one form that PECOS reads; from another it would end the process."""
-    matrix = saved.matrix(name)
-    with saved.open(name) as file, zipfile.ZipFile(file) as archive:
-        is_plain = all(member.compress_type == zipfile.ZIP_STORED for member in archive.infolist())
-    if matrix.format != "csc" or not is_plain or saved.arrays(name, "format")["format"].dtype.kind != "S":
-        raise saved.damaged(name, "expected a matrix of columns that is not compressed")
-    return matrix
 
 
 @contextmanager
