@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -55,3 +56,18 @@ def test_nothing_is_left_of_one_that_was_given_up(tmp_path: Path):
         # Nor while it is made, so that a kill leaves nothing either.
         assert list(tmp_path.iterdir()) == []
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("dtype", ["<f4", ">f4", "<i8", "u2"])
+def test_a_plain_array_is_read_as_zip_reads_it(tmp_path: Path, dtype: str):
+    path = tmp_path / "m.npz"
+    np.savez(path, first=np.zeros(3), values=np.arange(20_000).astype(dtype))
+    with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+        header = npz.headers(archive)["values"]
+        member = archive.getinfo("values.npy")
+        plain = npz.read_plain_array(file, member, header)
+        assert plain.dtype == npz.read_array(archive, "values").dtype
+        assert plain.tolist() == list(range(20_000))
+        path.write_bytes(path.read_bytes()[: member.header_offset + 500])
+        with pytest.raises(ValueError, match="fewer values than the 20000"):
+            npz.read_plain_array(file, member, header)

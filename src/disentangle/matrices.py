@@ -102,7 +102,7 @@ class Read(NamedTuple):
     is_plain: bool
 
 
-def read_sparse(path: Path, file: BinaryIO) -> Read:
+def read_sparse(path: Path, file: BinaryIO, is_vouched: bool = False) -> Read:
     """What `scipy.sparse.save_npz` wrote; nothing is ever unpickled.
 
     Parameters
@@ -110,6 +110,8 @@ def read_sparse(path: Path, file: BinaryIO) -> Read:
     path : Path
         For messages.
     file : binary file
+    is_vouched : bool
+        Whether the file's digest has been compared, so that zip's checksums need not be.
 
     Raises
     ------
@@ -128,10 +130,16 @@ def read_sparse(path: Path, file: BinaryIO) -> Read:
         for name in names:
             _check_array(name, headers[name], _DIMENSIONS[form] if name == values else 1)
         memory.require(_conversion(form, shape, headers), f"{path}, once unpacked,")
+
+        def read(name: str) -> np.ndarray:
+            if is_vouched and is_plain and len(headers[name].shape) == 1:
+                return npz.read_plain_array(file, archive.getinfo(f"{name}.npy"), headers[name])
+            return npz.read_array(archive, name)
+
         # Before any conversion, which would add up values in their own type.
-        arrays = [_as_float32(npz.read_array(archive, values))]
+        arrays = [_as_float32(read(values))]
         n = headers[indices[0]].count
-        arrays += [_as_int32(name, npz.read_array(archive, name), n) for name in indices]
+        arrays += [_as_int32(name, read(name), n) for name in indices]
     given = (arrays[0], tuple(arrays[1:])) if form == "coo" else tuple(arrays)
     matrix = getattr(sp, f"{form}_matrix")(given, shape=shape)
     # scipy trusts indices, even when it converts: check them before anything follows them.

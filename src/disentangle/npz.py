@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+import struct
 import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -119,6 +120,28 @@ def read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     """An array of an npz file, in the machine's byte order; for its size see `headers`."""
     with archive.open(f"{name}.npy") as file:
         array = np.lib.format.read_array(file, allow_pickle=False)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def read_plain_array(file: BinaryIO, member: zipfile.ZipInfo, header: Header) -> np.ndarray:
+    """The same of an array that is not compressed, without zip's checksum, which takes as long as reading.
+
+    Parameters
+    ----------
+    file : binary file
+        Whose digest has been compared.
+    member : ZipInfo
+    header : Header
+        Of the member, of one dimension.
+    """
+    file.seek(member.header_offset)
+    name_and_extra = struct.unpack("<26x2H", file.read(30))
+    file.seek(member.header_offset + 30 + sum(name_and_extra) + header.start)
+    # Not numpy's own memory: for huge pages, which it asks for, the kernel may have to move others about.
+    content = bytearray(header.n_bytes)
+    if file.readinto(content) != header.n_bytes:  # type: ignore[attr-defined]
+        raise ValueError(f"fewer values than the {header.count} that the header claims")
+    array = np.frombuffer(content, header.dtype)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 

@@ -193,7 +193,7 @@ class Saved:
         """
         with self.open(name) as file:
             try:
-                read = read_sparse(self.folder / name, file)
+                read = read_sparse(self.folder / name, file, is_vouched=self.digests is not None)
                 matrix = read.matrix
                 if matrix.format not in ("csr", "csc") or read.dtype != np.float32:
                     raise ValueError(f"a matrix of format {matrix.format} and type {read.dtype}")
