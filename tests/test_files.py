@@ -70,7 +70,7 @@ def test_no_command_waits_for_a_pipe_in_a_dataset(tmp_path: Path, disentangle: C
     (folder / "components").mkdir()
     (folder / role).unlink(missing_ok=True)
     os.mkfifo(folder / role)
-    result = disentangle("data", "check", "tiny", "--data-dir", tmp_path / "data", timeout=120)
+    result = disentangle("data", "check", "tiny", "--data-dir", tmp_path / "data")
     assert result.returncode in (1, 2)
     assert f"{Path(role).name} must be" in result.stdout or "source.json is damaged" in result.stdout
     assert "Traceback" not in result.stderr
@@ -80,6 +80,6 @@ def test_no_import_waits_for_a_pipe_of_names(tmp_path: Path, disentangle: Comman
     (tmp_path / "trn.txt").write_text("0\tred\n")
     os.mkfifo(tmp_path / "names.txt")
     options = ["--format", "pecos", "--trn", "trn.txt", "--tst", "trn.txt", "--output-items", "names.txt"]
-    result = disentangle("data", "import", "made", *options, timeout=120)
+    result = disentangle("data", "import", "made", *options)
     assert (result.returncode, result.stderr) == (2, "error: names.txt must be a file, found a pipe\n")
     assert not (tmp_path / "dataset").exists()

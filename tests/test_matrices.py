@@ -241,7 +241,7 @@ NUMBERS = st.sampled_from([np.int32, np.int64, np.uint8, np.uint64, np.float32, 
     dtype=NUMBERS,
     flip=st.none() | st.integers(0, 2000),
 )
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_whatever_the_arrays_hold_it_is_a_matrix_or_a_sentence(
     tmp_path_factory: pytest.TempPathFactory,
     form: str,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -134,7 +134,6 @@ JSON = st.recursive(
 
 
 @given(st.sampled_from([*GOOD, *GOOD["params"]]), JSON)
-@settings(deadline=None)
 def test_whatever_stands_in_a_place_of_the_file_it_loads_or_is_a_sentence(
     tmp_path_factory: pytest.TempPathFactory, key: str, value: Any
 ):

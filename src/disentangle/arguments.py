@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from .errors import printable
 from .params import ARCHIVE
 
 _SHOWN = 1000  # characters of a refusal
@@ -32,7 +33,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         # What was typed may hold anything, and be of any length.
-        line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
+        line = printable(message)
         if len(line) > _SHOWN:
             line = f"{line[: _SHOWN - 3]}..."
         if sys.stderr is not None:

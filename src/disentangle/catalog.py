@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 SOURCE_FILE = "source.json"
 # Of the small texts beside a dataset.
-_MOST_BYTES = 1 << 20
+MOST_BYTES = 1 << 20
 # How an operating system refuses what an archive asks for: odd names, and offsets that a damaged matrix
 # makes up. Whatever else it refuses has to do with the disk.
 _ARCHIVES_FAULT = (
@@ -216,7 +216,7 @@ def _verify(digest: str, record: Path, source: str) -> None:
     """Compare the archive's sha256 with what was recorded for the first that could be used."""
     if not record.exists():
         return
-    expected = files.read(record, _MOST_BYTES).decode(errors="replace").partition(" ")[0]
+    expected = files.read(record, MOST_BYTES).decode(errors="replace").partition(" ")[0]
     if digest != expected:
         raise DisentangleError(
             f"{source} must have the sha256 that {record} recorded at first, {expected}, got {digest}: "

@@ -14,8 +14,6 @@ import scipy.sparse as sp
 from . import catalog, components, data, files, matrices
 from .errors import DisentangleError
 
-_MOST_BYTES = 1 << 20
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -134,7 +132,7 @@ def _origin(folder: Path) -> Iterator[str]:
     if not path.exists():
         return
     try:
-        downloaded = json.loads(files.read(path, _MOST_BYTES))["files"]
+        downloaded = json.loads(files.read(path, catalog.MOST_BYTES))["files"]
         changed = sorted(key for key, digest in data.digest(folder).items() if downloaded[key] != digest)
     except (ValueError, KeyError, TypeError, RecursionError):
         yield f"{path} is damaged: the files cannot be compared with what was downloaded"

@@ -28,7 +28,7 @@ from .arguments import (
 )
 from .cli_data import add_data
 from .cli_predict import add_predict
-from .errors import DisentangleError
+from .errors import DisentangleError, printable
 from .params import (
     CHOICES,
     DEFAULT_DATASET,
@@ -43,7 +43,6 @@ from .params import (
     TreeParams,
 )
 from .places import check_apart
-from .terminal import printable
 from .threads import limit_threads
 
 if TYPE_CHECKING:

@@ -432,8 +432,9 @@ class Comparison:
         """A tree of the dataset's labels."""
         from . import tree
 
-        chain = tree.load_chain(stage.saved())
-        stage.saved().check_fit("a tree of labels:", chain[-1].shape[0], self.dataset.Y_trn.shape[1])
+        saved = stage.saved()
+        chain = tree.load_chain(saved)
+        saved.check_fit("a tree of labels:", chain[-1].shape[0], self.dataset.Y_trn.shape[1])
         return chain
 
     def _train_matcher(self, out: Path, first: First) -> dict[str, Any]:
@@ -450,9 +451,10 @@ class Comparison:
         from . import xlinear
 
         X, Y = self.dataset.X_trn, self.dataset.Y_trn.tocsc()
-        chain, matcher = self._chain(self.tree), xlinear.load_trained(self.matcher.saved())
+        chain, saved = self._chain(self.tree), self.matcher.saved()
+        matcher = xlinear.load_trained(saved)
         above = [level.C.shape for level in matcher.model.model_chain]
-        self.matcher.saved().check_fit("levels of shapes", above, [C.shape for C in chain[:-1]])
+        saved.check_fit("levels of shapes", above, [C.shape for C in chain[:-1]])
         model = xlinear.train_ranker(X, Y, chain, matcher, self.settings.predict, self.settings.threads)
         xlinear.save(model, out)
         return {}
@@ -461,24 +463,26 @@ class Comparison:
         from . import xlinear
 
         settings = self.settings
-        matcher = (xlinear.load if is_alone else xlinear.load_matcher)(model.saved())
-        n_features = self.dataset.X_trn.shape[1]
-        model.saved().check_fit("a model of features:", xlinear.n_features(matcher), n_features)
+        saved, n_features = model.saved(), self.dataset.X_trn.shape[1]
+        matcher = (xlinear.load if is_alone else xlinear.load_matcher)(saved)
+        saved.check_fit("a model of features:", xlinear.n_features(matcher), n_features)
         M = xlinear.match(matcher, self.dataset.X_trn, beam_size, settings.threads, settings.budget)
         sp.save_npz(out / MATCHING_FILE, M, compressed=False)
         return {}
 
     def _matches(self, stage: Stage) -> sp.csr_matrix:
         """A matching matrix of the training instances."""
-        M = load_matching(stage.saved())
-        stage.saved().check_fit("matches of instances:", M.shape[0], self.dataset.X_trn.shape[0])
+        saved = stage.saved()
+        M = load_matching(saved)
+        saved.check_fit("matches of instances:", M.shape[0], self.dataset.X_trn.shape[0])
         return M
 
     def _assign(self, out: Path, before: Stage, match: Stage, params: OverlapParams) -> dict[str, Any]:
         from .overlap import OVERLAP_FILE, assign, load_overlap
 
-        Y, tree = self.dataset.Y_trn.tocsc(), load_overlap(before.saved())
-        before.saved().check_fit("a tree of labels:", tree.n_labels, Y.shape[1])
+        Y, saved = self.dataset.Y_trn.tocsc(), before.saved()
+        tree = load_overlap(saved)
+        saved.check_fit("a tree of labels:", tree.n_labels, Y.shape[1])
         M = self._matches(match)
         match.saved().check_fit("matches of clusters:", M.shape[1], tree.n_clusters)
         overlap = assign(Y, M, tree.clusters[: Y.shape[1]], params, self.settings.threads)
@@ -495,9 +499,9 @@ class Comparison:
 
         settings, params, X = self.settings, variant.params, self.dataset.X_trn
         clock = [time.perf_counter()]
-        overlap, before_chain = load_overlap(assign.saved()), tree.load_chain(before.saved())
-        sizes = self.dataset.Y_trn.shape[1], before_chain[-1].shape[1]
-        assign.saved().check_fit("labels and clusters:", (overlap.n_labels, overlap.n_clusters), sizes)
+        saved, before_chain = assign.saved(), tree.load_chain(before.saved())
+        overlap, sizes = load_overlap(saved), (self.dataset.Y_trn.shape[1], before_chain[-1].shape[1])
+        saved.check_fit("labels and clusters:", (overlap.n_labels, overlap.n_clusters), sizes)
         Y = expand_labels(
             self.dataset.Y_trn.tocsc(),
             overlap,
@@ -594,7 +598,7 @@ class Comparison:
 
     def summary(self, steps: tuple[Stage, ...], model: Stage) -> dict[str, Any]:
         """What the report says of a model: figures of the last step, seconds and memory of all."""
-        records = [step.ensure() for step in steps]
+        records, made = [step.ensure() for step in steps], model.ensure()
         seconds: dict[str, float] = {}
         for record in records:
             for name, value in record["seconds"].items():
@@ -606,6 +610,6 @@ class Comparison:
             "seconds": seconds,
             "peak_rss_mib": max(record["peak_rss_mib"] for record in records),
             "model": str(model.folder.relative_to(self.root)),
-            "threads": model.ensure()["threads"],
-            "machine": model.ensure()["machine"],
+            "threads": made["threads"],
+            "machine": made["machine"],
         }

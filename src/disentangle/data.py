@@ -294,7 +294,7 @@ def sparse_ids(what: str, n: int, n_used: int) -> Iterator[str]:
     """A sentence if so few ids of features or labels are in use that all the others are a burden."""
     if n > max(_SPARSE_IDS * n_used, _MANY_IDS):
         yield (
-            f"{what} are numbered up to {n - 1:,}, and no more than {n_used:,} of them are in use: each "
+            f"{what} are numbered up to {n - 1:,}, and only {n_used:,} have training instances: each "
             "number costs memory and time; renumber them from 0 without gaps"
         )
 

@@ -237,8 +237,8 @@ def _finish(writers: dict[str, npz.Writer], sizes: _Sizes, job: Import) -> dict[
         counts[name] = sizes.resolve(name, [(path, writer.n_columns_seen) for path, writer in of_file])
         for _, writer in of_file:
             writer.finish(counts[name])
-        n_used = sum(writer.nnz for _, writer in of_file)
-        for sentence in data.sparse_ids(name.removeprefix("n_"), counts[name], n_used):
+        _, of_training = of_file[0]
+        for sentence in data.sparse_ids(name.removeprefix("n_"), counts[name], of_training.n_columns_used):
             logger.warning("note: %s", sentence)
     n_instances = {"n_train_instances": writers["X_trn"].n_rows, "n_test_instances": writers["X_tst"].n_rows}
     return n_instances | counts

@@ -27,7 +27,7 @@ from .params import DEFAULT_PRESET
 from .predictor import PREDICTOR_FILE, Predictor
 from .readers import read_texts
 from .saved import Saved
-from .terminal import printable
+from .terminal import shown
 from .tfidf import VECTORIZER_FILE, Vectorizer
 from .xlinear import FEW
 
@@ -187,7 +187,7 @@ def writer(out: Path | None, n_labels: int, names: list[str]) -> Iterator[Write]
     if out is None:
         with _standard_output() as text:
             is_shown = text.isatty()
-            yield _tsv(text, [printable(name) for name in names] if is_shown else names)
+            yield _tsv(text, [shown(name) for name in names] if is_shown else names)
         return
     with atomic.replacing(places.real(out)) as temporary:
         if out.suffix == ".npz":

@@ -13,7 +13,7 @@ from rich.table import Table
 from .atomic import replacing
 from .data import SIZES
 from .estimate import Estimate
-from .terminal import printable
+from .terminal import shown
 
 _COLUMNS = ("P@1", "P@3", "P@5", "R@1", "R@5", "R@10", "PSP@5")
 _COSTS = ("candidates", "train s", "predict s")
@@ -207,20 +207,20 @@ def _labels_table(title: str, rows: list[dict[str, Any]]) -> Table:
     for row in rows:
         numbers = (row["vi"], row["random_same_sizes"], row["adjusted_rand"])
         counts = (row["n_components"], row["n_copies"], row["n_instances"])
-        table.add_row(printable(row["name"]), *(f"{n:,}" for n in counts), *(f"{n:.4f}" for n in numbers))
+        table.add_row(shown(row["name"]), *(f"{n:,}" for n in counts), *(f"{n:.4f}" for n in numbers))
     return table
 
 
 def print_datasets(data_dir: Path, rows: dict[str, tuple[dict[str, int], str]]) -> None:
     """Print datasets: their sizes as far as they are known, and where they are."""
-    table = Table(title=f"datasets of {printable(str(data_dir))}")
+    table = Table(title=f"datasets of {shown(str(data_dir))}")
     table.add_column("name", no_wrap=True)
     for column in ("training instances", "test instances", "labels"):
         table.add_column(column, justify="right")
     table.add_column("where")
     for name, (sizes, where) in rows.items():
         cells = (f"{sizes[size]:,}" if size in sizes else "" for size in SIZES)
-        table.add_row(printable(name), *cells, printable(where))
+        table.add_row(shown(name), *cells, shown(where))
     _print(table)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 
-def printable(text: str) -> str:
+def shown(text: str) -> str:
     """A text with U+FFFD for each control character, those that break lines among them.
 
     For a terminal alone: a file gets every text as it is.

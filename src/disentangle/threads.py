@@ -13,6 +13,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 # Beyond the cores they only wait for one another, and OpenMP ends the process when it gets none.
 _MAX_THREADS = 256
+_limit: int | None = None
 
 
 def check_threads(threads: int) -> None:
@@ -28,8 +29,10 @@ def limit_threads(threads: int) -> None:
     DisentangleError
         If there may not be so many.
     """
+    global _limit
     check_threads(threads)
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    _limit = threads
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(threads)
     # On a machine shared with other work, threads that spin while they wait hold each other up.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -37,7 +40,7 @@ def limit_threads(threads: int) -> None:
 
 def allowed() -> int:
     """How many threads there may be: those of `limit_threads`, or the cores."""
-    return int(os.environ.get("NUMBA_NUM_THREADS") or len(os.sched_getaffinity(0)))
+    return _limit or len(os.sched_getaffinity(0))
 
 
 def in_threads(call: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
