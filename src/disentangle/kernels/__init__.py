@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numba import float32, int32, int64, njit
 
+from ..errors import excerpt
 from ..threads import allowed, in_threads
 
 logger = logging.getLogger(__name__)
@@ -31,16 +32,21 @@ _FEWEST_ROWS = 1024
 
 
 def kernel(signature: Any) -> Callable[[Callable], Any]:
-    """Compile a function for one signature, unless that was done before; threads may run it side by side."""
+    """Compile a function for one signature, unless that was done before; threads may run it side by side.
+
+    Where nothing can be kept, or what was kept is damaged, it is compiled for this process alone.
+    """
 
     def compiled(function: Callable) -> Any:
-        dispatcher = njit(nogil=True, cache=True)(function)
-        module = function.__module__.rpartition(".")[2]
-        if not any(Path(dispatcher.stats.cache_path).glob(f"{module}.{function.__name__}-*.nbi")):
-            logger.info("compiling %s, once for an installation", function.__name__)
         try:
+            dispatcher = njit(nogil=True, cache=True)(function)
+            module = function.__module__.rpartition(".")[2]
+            if not any(Path(dispatcher.stats.cache_path).glob(f"{module}.{function.__name__}-*.nbi")):
+                logger.info("compiling %s, once for an installation", function.__name__)
             dispatcher.compile(signature)
-        except Exception:  # whatever a damaged file among those kept makes of itself
+        except Exception as error:  # numba's own, and whatever a damaged file makes of itself
+            why = excerpt(f"{type(error).__name__}: {error}")
+            logger.info("compiling %s, for this process alone: %s", function.__name__, why)
             dispatcher = njit(nogil=True)(function)
             dispatcher.compile(signature)
         dispatcher.disable_compile()
