@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -49,22 +49,40 @@ def replacing(path: Path) -> Iterator[Path]:
     DisentangleError
         If it cannot be written.
     """
-    # Its own for each process, as two may write the same. Who holds its lock is alive, others left theirs.
-    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
+    # Its own for each process, as two may write the same.
+    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
     try:
         for left in path.parent.glob(f"{TEMPORARY}*-{glob.escape(path.name)}"):
             _remove_if_free(left)
-        with (
-            undoing(("remove", str(temporary)), temporary.touch),
-            temporary.open("rb") as mine,
-        ):
-            fcntl.flock(mine, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with _held(temporary, temporary.touch):
             yield temporary
             sync(temporary)
             temporary.replace(path)
         sync(path.parent)
     except OSError as error:
         raise DisentangleError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+@contextmanager
+def _held(path: Path, make: Callable[[], object]) -> Iterator[None]:
+    """Make a temporary file or folder, removed in the end, with a lock that says its process is alive."""
+
+    def begin() -> int:
+        while True:
+            make()
+            with suppress(FileNotFoundError):
+                number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                fcntl.flock(number, fcntl.LOCK_EX)
+                # Before it was locked another process may have taken it for one that was left.
+                if path.exists():
+                    return number
+                os.close(number)
+
+    with undoing(("remove", str(path)), begin) as number:
+        try:
+            yield
+        finally:
+            os.close(number)
 
 
 def _remove_if_free(left: Path) -> None:
@@ -93,26 +111,17 @@ def scratch() -> Iterator[Path]:
     DisentangleError
         If there can be none.
     """
-    locks: list[int] = []
     start = f"{_SCRATCH}{os.getuid()}-"
     folder = Path(tempfile.gettempdir(), f"{start}{secrets.token_hex(8)}")
-
-    def begin() -> None:
-        for left in folder.parent.glob(f"{start}*"):
-            if left.lstat().st_uid == os.getuid():
-                _remove_if_free(left)
-        while not locks or not folder.exists():  # another process may tidy it away before it is locked
-            folder.mkdir(mode=0o700)
-            with suppress(FileNotFoundError, BlockingIOError):
-                locks[:] = [os.open(folder, os.O_RDONLY | os.O_CLOEXEC)]
-                fcntl.flock(locks[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
-
     with ExitStack() as stack:
         try:
-            stack.enter_context(undoing(("remove", str(folder)), begin))
+            for left in folder.parent.glob(f"{start}*"):
+                with suppress(FileNotFoundError):  # its process removes it just now
+                    if left.lstat().st_uid == os.getuid():
+                        _remove_if_free(left)
+            stack.enter_context(_held(folder, lambda: folder.mkdir(mode=0o700, exist_ok=True)))
         except OSError as error:
             raise DisentangleError(f"cannot make a temporary folder (TMPDIR says where): {error}") from error
-        stack.callback(os.close, locks[0])
         yield folder
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from queue import SimpleQueue
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from . import undo
 from .undo import Undo
@@ -85,7 +85,7 @@ def _stop(number: int) -> NoReturn:
 
 
 @contextmanager
-def undoing(what: Undo, begin: Callable[[], object] = lambda: None) -> Iterator[None]:
+def undoing(what: Undo, begin: Callable[[], Any] = lambda: None) -> Iterator[Any]:
     """Undo something in the end, and also if a signal ends the process before.
 
     Parameters
@@ -93,13 +93,18 @@ def undoing(what: Undo, begin: Callable[[], object] = lambda: None) -> Iterator[
     what : Undo
     begin : callable
         Makes what is to be undone; not called any more once the process stops.
+
+    Yields
+    ------
+    object
+        What `begin` returns.
     """
     key = object()
     try:
         with _beginning:
             _undos[key] = what
-            begin()
-        yield
+            begun = begin()
+        yield begun
     finally:
         undo.perform(what)
         _undos.pop(key, None)
