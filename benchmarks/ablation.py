@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from disentangle import components
-from disentangle.atomic import write_json
+from disentangle.data import components
+from disentangle.storage.atomic import write_json
 
 RESULTS = Path(__file__).with_name("results")
 # Each changes the paper's rule in one way; capacity and budget are alternatives to splitting.

@@ -22,11 +22,11 @@ import numpy as np
 import scipy.sparse as sp
 from synthetic import clusters_by_topic, draw_meanings, matching, plan_labels, to_labels
 
-from disentangle.atomic import claim
 from disentangle.errors import DisentangleError
 from disentangle.params import OverlapParams, PredictParams, at_least
-from disentangle.stages import peak_rss_mib, reset_peak_rss
-from disentangle.threads import limit_threads
+from disentangle.runtime.provenance import peak_rss_mib, reset_peak_rss
+from disentangle.runtime.threads import limit_threads
+from disentangle.storage.atomic import claim
 
 N_INSTANCES, N_LABELS, LABELS_PER_INSTANCE, N_CLUSTERS = 1_700_000, 2_800_000, 36, 32_768
 PARAMS = {
@@ -66,7 +66,7 @@ def make(folder: Path, share: float, seed: int) -> None:
 def measure(folder: Path, name: str, threads: int) -> dict[str, float]:
     """Seconds and memory (MiB) of one assignment in this process, and how many pseudo labels it makes."""
     limit_threads(threads)
-    from disentangle.overlap import assign
+    from disentangle.overlap.assign import assign
 
     Y = sp.load_npz(folder / "Y.npz").tocsc()
     M, own = sp.load_npz(folder / "M.npz"), np.load(folder / "own.npy")

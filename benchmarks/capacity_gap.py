@@ -20,11 +20,15 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.optimize import linprog
 
-from disentangle import atomic, data, metrics, pseudo, tree, xlinear
-from disentangle.comparison import load_matching
-from disentangle.overlap import Overlap, assign, load_overlap
+from disentangle.data import datasets
+from disentangle.evaluate import metrics
+from disentangle.jobs.comparison import load_matching
+from disentangle.model import tree, xlinear
+from disentangle.overlap import copies
+from disentangle.overlap.assign import Overlap, assign, load_overlap
 from disentangle.params import MAX_K, OverlapParams, PredictParams
-from disentangle.saved import Saved
+from disentangle.storage import atomic
+from disentangle.storage.saved import Saved
 
 RESULTS = Path(__file__).parent / "results" / "capacity_gap.json"
 N_CHOICES = 32
@@ -87,15 +91,15 @@ def to_overlap(choices: sp.csr_matrix, own: np.ndarray) -> Overlap:
     )
 
 
-def figures(dataset: data.Dataset, first: Path, overlap: Overlap) -> dict[str, float]:
+def figures(dataset: datasets.Dataset, first: Path, overlap: Overlap) -> dict[str, float]:
     """P@k and R@10 on test data of a model retrained on an overlap; scores of copies are averaged."""
     predict = PredictParams()
     chain = tree.replace_leaf_level(tree.load_chain(Saved(first)), overlap.cluster_matrix())
-    Y = pseudo.expand_labels(dataset.Y_trn.tocsc(), overlap)
+    Y = copies.expand_labels(dataset.Y_trn.tocsc(), overlap)
     matcher = xlinear.train_matcher(dataset.X_trn, Y, chain, predict, THREADS)
     model = xlinear.train_ranker(dataset.X_trn, Y, chain, matcher, predict, THREADS)
     predicted = xlinear.predict(xlinear.for_prediction(model), dataset.X_tst, predict, THREADS)
-    Y_pred, _ = pseudo.best_labels([predicted], [overlap.original], ["mean"], [1], MAX_K)
+    Y_pred, _ = copies.best_labels([predicted], [overlap.original], ["mean"], [1], MAX_K)
     precision, recall = metrics.precision(dataset.Y_tst, Y_pred), metrics.recall(dataset.Y_tst, Y_pred)
     by_name = {"P@1": precision[0], "P@3": precision[2], "P@5": precision[4], "R@10": recall[9]}
     return {name: round(float(value), 2) for name, value in by_name.items()}
@@ -111,7 +115,7 @@ def most_gaining(gains: sp.csr_matrix) -> sp.csr_matrix:
 
 
 def main(name: str, data_dir: Path, model_dir: Path, capacities: list[float]) -> None:
-    dataset = data.load_dataset(data_dir, name)
+    dataset = datasets.load_dataset(data_dir, name)
     base = model_dir / name / "base"
     first = base / "label-tree"
     M, own = load_matching(Saved(base / "matching")), load_overlap(Saved(first)).clusters

@@ -44,13 +44,16 @@ from typing import Any
 import numpy as np
 from methods import N_TREES, RIVALS, write_text
 
-from disentangle import atomic, catalog, data, metrics, saved, stages
-from disentangle.comparison import First
+from disentangle.data import catalog, datasets
 from disentangle.errors import DisentangleError
+from disentangle.evaluate import metrics
+from disentangle.jobs.comparison import First
+from disentangle.jobs.tables import training_seconds
+from disentangle.model.predictor import Predictor
 from disentangle.params import PRESETS, Propensity, at_least
-from disentangle.predictor import Predictor
-from disentangle.report import training_seconds
-from disentangle.threads import limit_threads
+from disentangle.runtime import provenance
+from disentangle.runtime.threads import limit_threads
+from disentangle.storage import atomic, saved
 
 RESULTS = Path(__file__).with_name("results")
 PROCESS = Path(__file__).with_name("method_process.py")
@@ -115,8 +118,8 @@ class Task:
         return self.data_dir / self.dataset
 
     @cached_property
-    def loaded(self) -> data.Dataset:
-        return data.load_dataset(self.data_dir, self.dataset)
+    def loaded(self) -> datasets.Dataset:
+        return datasets.load_dataset(self.data_dir, self.dataset)
 
     @cached_property
     def text(self) -> Path:
@@ -257,13 +260,13 @@ def read_result(path: Path, dataset: str) -> dict[str, Any]:
 
 def series_of(result: dict[str, Any], task: Task) -> dict[str, Any]:
     """The runs that may be compared with this machine's, versions', data's; added if there are none."""
-    versions: dict[str, str | None] = dict(stages.versions())
+    versions: dict[str, str | None] = dict(provenance.versions())
     for package in ("omikuji", "napkinxc"):
         is_there = importlib.util.find_spec(package) is not None
         versions[package] = metadata.version(package) if is_there else None
     sizes = task.loaded.sizes()
-    same = {"machine": stages.machine(), "versions": versions, "threads": task.threads}
-    same |= {"data": data.digest(task.folder)}
+    same = {"machine": provenance.machine(), "versions": versions, "threads": task.threads}
+    same |= {"data": datasets.digest(task.folder)}
     for series in result["series"]:
         if all(series[name] == value for name, value in same.items()):
             return series
@@ -393,13 +396,13 @@ def run_all(args: argparse.Namespace) -> None:
     """What `main` does, errors of the user raised."""
     at_least("repeats", args.repeats, 1)
     at_least("threads", args.threads, 1)
-    datasets = [name.rstrip("/") for name in args.datasets]
-    if args.out and len(datasets) > 1:
-        raise DisentangleError(f"--out is the file of one dataset, got {len(datasets)} datasets")
+    names = [name.rstrip("/") for name in args.datasets]
+    if args.out and len(names) > 1:
+        raise DisentangleError(f"--out is the file of one dataset, got {len(names)} datasets")
     check_installed(args.only)
-    for dataset in datasets:
-        data.dataset_folder(args.data_dir, dataset)
-    for dataset in datasets:
+    for dataset in names:
+        datasets.dataset_folder(args.data_dir, dataset)
+    for dataset in names:
         with tempfile.TemporaryDirectory(prefix="compare-") as temporary:
             task = Task(dataset, args.data_dir, args.threads, Path(temporary))
             path = args.out or RESULTS / f"compare-{dataset}.json"

@@ -12,7 +12,9 @@ import json
 import sys
 from pathlib import Path
 
-from disentangle import atomic, data, estimate
+from disentangle.data import datasets
+from disentangle.jobs import estimate
+from disentangle.storage import atomic
 
 REPORTS = Path(__file__).parent / "results" / "reports"
 
@@ -23,7 +25,7 @@ def main(data_dirs: list[Path]) -> None:
     for report in reports:
         name = report["dataset"]
         data_dir = next((folder for folder in data_dirs if (folder / name).is_dir()), data_dirs[0])
-        dataset = data.load_dataset(data_dir, name)
+        dataset = datasets.load_dataset(data_dir, name)
         runs.append(estimate.run_of(report, estimate.size_of(dataset.X_trn, dataset.Y_trn)))
     collected = {"machine": reports[0]["machine"], "versions": reports[0]["versions"], "runs": runs}
     atomic.write_json(estimate.MEASURED, collected)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from disentangle.figures import new_figure, save_figure
+from disentangle.jobs.figures import new_figure, save_figure
 
 # What grows in each part that is fitted.
 GROWING = {

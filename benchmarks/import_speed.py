@@ -17,7 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from disentangle import atomic, components, exporting, matrices, readers, stages
+from disentangle.data import components, exporting, readers
+from disentangle.runtime import provenance
+from disentangle.storage import atomic, matrices
 
 EMBEDDED = Path(__file__).parents[1] / "dataset" / "xmc-base" / "wordnet-hypernyms"
 RESULTS = Path(__file__).parent / "results" / "import_speed.json"
@@ -77,7 +79,9 @@ def main(sizes: list[int]) -> None:
             for form in FILES:
                 runs.append(measure(Path(folder), form, n_lines))
                 print(runs[-1])
-    atomic.write_json(RESULTS, {"machine": stages.machine(), "versions": stages.versions(), "runs": runs})
+    atomic.write_json(
+        RESULTS, {"machine": provenance.machine(), "versions": provenance.versions(), "runs": runs}
+    )
 
 
 if __name__ == "__main__":

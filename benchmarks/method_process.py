@@ -17,19 +17,19 @@ import numpy as np
 import scipy.sparse as sp
 from methods import RIVALS, Method, Ours, Training
 
-from disentangle import data
-from disentangle.atomic import write_json
-from disentangle.stages import peak_rss_mib
+from disentangle.data import datasets
+from disentangle.runtime.provenance import peak_rss_mib
+from disentangle.storage.atomic import write_json
 
 # Instances predicted one by one.
 N_SINGLE = 200
 
 
 def load_test_instances(folder: Path) -> sp.csr_matrix:
-    """X of the test part, without the instances that have no labels, as `data.load_dataset` has it."""
-    paths = data.paths_of(folder)
-    scored = np.diff(data.load_part("Y_tst", paths["Y_tst"]).indptr) > 0
-    return data.load_part("X_tst", paths["X_tst"])[scored]
+    """X of the test part, without the instances that have no labels, as `datasets.load_dataset` has it."""
+    paths = datasets.paths_of(folder)
+    scored = np.diff(datasets.load_part("Y_tst", paths["Y_tst"]).indptr) > 0
+    return datasets.load_part("X_tst", paths["X_tst"])[scored]
 
 
 def train(args: argparse.Namespace) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from typing import IO, Any, Protocol
 import numpy as np
 import scipy.sparse as sp
 
-from disentangle import data
+from disentangle.data import datasets
 from disentangle.params import MAX_K
 
 N_TREES = 3
@@ -57,8 +57,8 @@ class Training:
 
     def matrices(self) -> tuple[sp.csr_matrix, sp.csr_matrix]:
         """X and Y of the training part."""
-        paths = data.paths_of(self.data)
-        return data.load_part("X_trn", paths["X_trn"]), data.load_part("Y_trn", paths["Y_trn"])
+        paths = datasets.paths_of(self.data)
+        return datasets.load_part("X_trn", paths["X_trn"]), datasets.load_part("Y_trn", paths["Y_trn"])
 
 
 class Method(Protocol):
@@ -103,7 +103,7 @@ class Ours:
     loads_each_time = False
 
     def __init__(self) -> None:
-        from disentangle import predictor
+        from disentangle.model import predictor
 
         self._load = predictor.Predictor.load
 
@@ -302,7 +302,7 @@ RIVALS: dict[str, Callable[[], Rival]] = {
 
 def write_text(folder: Path, X: sp.csr_matrix, Y: sp.csr_matrix) -> Path:
     """Write instances in the Extreme Classification Repository's format; return the file."""
-    from disentangle import exporting
+    from disentangle.data import exporting
 
     exporting.write_svmlight(folder, exporting.Part("all", X, Y, folder, []))
     path = folder / "trn.txt"

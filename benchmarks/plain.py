@@ -19,8 +19,8 @@ from pecos.utils.cluster_util import ClusterChain
 from pecos.xmc.xlinear import XLinearModel
 
 from disentangle.kernels.choosing import shuffled
-from disentangle.overlap import Overlap
-from disentangle.saved import Saved
+from disentangle.overlap.assign import Overlap
+from disentangle.storage.saved import Saved
 
 
 @dataclass(frozen=True)

@@ -38,11 +38,11 @@ from ablation import RESULTS, disentangle
 from growth import STAGES, Run, draw_scale, print_scale
 from synthetic import LABELS_PER_TOPIC, Shape, make, write
 
-from disentangle.atomic import write_json
 from disentangle.errors import DisentangleError
 from disentangle.params import DEFAULT_PRESET, at_least
-from disentangle.saved import read_record
-from disentangle.stages import machine, versions
+from disentangle.runtime.provenance import machine, versions
+from disentangle.storage.atomic import write_json
+from disentangle.storage.saved import read_record
 
 N_INSTANCES = (10_000, 20_000, 40_000, 80_000)
 N_LABELS = (5_000, 10_000, 20_000, 40_000)
@@ -56,7 +56,7 @@ SEED = 0
 # What a base run imports, sooner or later.
 _BARE = """
 from disentangle import metrics, negatives, pipeline, pseudo, stages, tree, xlinear
-print(stages.peak_rss_mib())
+print(provenance.peak_rss_mib())
 """
 
 

@@ -34,18 +34,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from disentangle import atomic, data, stages
+from disentangle.data import datasets
 from disentangle.errors import DisentangleError
 from disentangle.params import DEFAULT_PRESET, MAX_K, PRESETS, PredictParams, at_least
-from disentangle.saved import Saved
-from disentangle.threads import limit_threads
+from disentangle.runtime import provenance
+from disentangle.runtime.threads import limit_threads
+from disentangle.storage import atomic
+from disentangle.storage.saved import Saved
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
     from pecos.xmc.xlinear import XLinearModel
     from plain import Evaluation
 
-    from disentangle.overlap import Overlap
+    from disentangle.overlap.assign import Overlap
 
 # What predicts is imported when the number of threads has been set, which numba and OpenMP read only once.
 
@@ -85,13 +87,14 @@ def overlap_fast(
     folder: Path, X: sp.csr_matrix, Y: sp.csr_matrix, threads: int
 ) -> tuple[Overlap, sp.csc_matrix]:
     """The package's overlap step, as its stages match, assign and retrain do it."""
-    from disentangle import overlap, pseudo, xlinear
+    from disentangle.model import xlinear
+    from disentangle.overlap import assign, copies
 
     Y = Y.tocsc()
     M = xlinear.match(xlinear.load_matcher(Saved(folder)), X, PredictParams().beam_size, threads)
-    own = overlap.load_overlap(Saved(folder)).clusters
-    assigned = overlap.assign(Y, M, own, PRESETS[DEFAULT_PRESET], threads)
-    return assigned, pseudo.expand_labels(Y, assigned)
+    own = assign.load_overlap(Saved(folder)).clusters
+    assigned = assign.assign(Y, M, own, PRESETS[DEFAULT_PRESET], threads)
+    return assigned, copies.expand_labels(Y, assigned)
 
 
 def overlap_plain(
@@ -110,8 +113,8 @@ def evaluate_fast(folder: Path, X: sp.csr_matrix, Y: sp.csr_matrix, threads: int
     import numpy as np
     from plain import Evaluation
 
-    from disentangle import metrics
-    from disentangle.predictor import Predictor, Voice
+    from disentangle.evaluate import metrics
+    from disentangle.model.predictor import Predictor, Voice
 
     predictor = Predictor((Voice(Saved(folder), PredictParams(), PRESETS[DEFAULT_PRESET].merge, 1.0),))
     candidates = predictor.candidates(X, threads)
@@ -128,7 +131,7 @@ def evaluate_plain(folder: Path, X: sp.csr_matrix, Y: sp.csr_matrix, threads: in
 
 def train_fast(tree_folder: Path, X: sp.csr_matrix, Y: sp.csr_matrix, threads: int) -> XLinearModel:
     """The package's training of XR-Linear, as its two stages do it."""
-    from disentangle import tree, xlinear
+    from disentangle.model import tree, xlinear
 
     chain, Y, params = tree.load_chain(Saved(tree_folder)), Y.tocsc(), PredictParams()
     matcher = xlinear.train_matcher(X, Y, chain, params, threads)
@@ -139,7 +142,7 @@ def train_plain(tree_folder: Path, X: sp.csr_matrix, Y: sp.csr_matrix, threads: 
     """PECOS's training of XR-Linear at once."""
     import plain
 
-    from disentangle import tree
+    from disentangle.model import tree
 
     return plain.train(tree.load_chain(Saved(tree_folder)), X, Y, threads)
 
@@ -194,7 +197,7 @@ def alternate(
     }
 
 
-def compare(dataset: data.Dataset, base: Path, threads: int, repeats: int) -> dict[str, Any]:
+def compare(dataset: datasets.Dataset, base: Path, threads: int, repeats: int) -> dict[str, Any]:
     """All comparisons with the models of a base job."""
     first, overlapped = (base / name for name in OF_MODELS)
     X_trn, Y_trn, X_tst, Y_tst = dataset.X_trn, dataset.Y_trn, dataset.X_tst, dataset.Y_tst
@@ -265,7 +268,7 @@ def check(args: argparse.Namespace) -> None:
     at_least("base runs", args.base_runs, 1)
     at_least("threads", args.threads, 1)
     for dataset in args.datasets:
-        data.dataset_folder(args.data_dir, dataset)
+        datasets.dataset_folder(args.data_dir, dataset)
         if args.models is not None:
             for name, file in ((TREE, "level-0.npz"), *((name, "param.json") for name in OF_MODELS)):
                 folder = args.models / dataset / "base" / name
@@ -282,14 +285,14 @@ def measure(args: argparse.Namespace, models: Path) -> list[dict[str, Any]]:
                 runs[dataset].append(run_base(dataset, args.data_dir, models, args.threads))
     results = []
     for name in args.datasets:
-        dataset = data.load_dataset(args.data_dir, name)
+        dataset = datasets.load_dataset(args.data_dir, name)
         note = {"note": "base runs were not timed: --models named finished models"} if args.models else {}
         result = {
             "dataset": name,
             "command": shlex.join(["python", *sys.argv]),
             "threads": args.threads,
-            "machine": stages.machine(),
-            "versions": stages.versions(),
+            "machine": provenance.machine(),
+            "versions": provenance.versions(),
             "base_runs": runs[name],
             **note,
             **compare(dataset, models / name / "base", args.threads, args.repeats),

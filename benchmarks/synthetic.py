@@ -27,11 +27,12 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from disentangle import data, npz
-from disentangle.atomic import claim
-from disentangle.data import FEATURES
+from disentangle.data import datasets
+from disentangle.data.datasets import FEATURES
 from disentangle.errors import DisentangleError
 from disentangle.params import at_least
+from disentangle.storage import npz
+from disentangle.storage.atomic import claim
 
 # Beside the one occurrence that each has, the n-th most frequent label occurs in proportion to (n + 10)^-0.75
 # (Zipf and Mandelbrot's law). The exponent is that of the embedded dataset and of eurlex-57k (0.76 both, over
@@ -460,7 +461,7 @@ def write(folder: Path, made: Synthetic) -> None:
         if folder.exists():
             raise DisentangleError(f"{folder} exists: name a new folder, or remove it")
         (temporary / FEATURES).mkdir(parents=True)
-        for key, path in data.paths_of(temporary).items():
+        for key, path in datasets.paths_of(temporary).items():
             npz.save(path, made.matrices[key])
         np.save(temporary / "meanings.npy", made.meanings)
         temporary.rename(folder)

@@ -24,8 +24,8 @@ from ablation import columns, print_tables
 from compare import print_comparison, print_summary
 from growth import print_scale
 
+from disentangle.jobs.tables import training_seconds
 from disentangle.params import DEFAULT_DATASET, DEFAULT_PRESET, EPS, HINGE, PRESETS, THRESHOLD, TreeParams
-from disentangle.report import training_seconds
 
 RESULTS = Path(__file__).with_name("results")
 REPORTS = RESULTS / "reports"

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from ablation import RESULTS
 
-from disentangle.figures import new_figure, save_figure
+from disentangle.jobs.figures import new_figure, save_figure
 
 DATASETS = ("wordnet-hypernyms", "eurlex-57k", "tibkat-all", "vullib")
 SHOWN = ("paper", "lean", "tuned n_copies 2", "tuned")

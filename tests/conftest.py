@@ -19,7 +19,8 @@ import scipy.sparse as sp
 from hypothesis import HealthCheck, settings
 from server import Server
 
-from disentangle import download, saved
+from disentangle.data import download
+from disentangle.storage import saved
 
 ROOT = Path(__file__).resolve().parents[1]
 EMBEDDED = ROOT / "dataset" / "xmc-base" / "wordnet-hypernyms"

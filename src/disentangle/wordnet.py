@@ -26,9 +26,10 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from . import npz, tfidf
+from .data import tfidf
 from .errors import DisentangleError
 from .params import TfidfParams
+from .storage import npz
 
 logger = logging.getLogger(__name__)
 

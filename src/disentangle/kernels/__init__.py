@@ -20,7 +20,7 @@ import numpy as np
 from numba import float32, int32, int64, njit
 
 from ..errors import excerpt
-from ..threads import allowed, in_threads
+from ..runtime.threads import allowed, in_threads
 
 logger = logging.getLogger(__name__)
 

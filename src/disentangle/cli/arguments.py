@@ -1,0 +1,105 @@
+"""What all commands' arguments have in common: how they are read, refused and explained."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ..errors import printable
+from ..params import ARCHIVE
+
+_SHOWN = 1000  # characters of a refusal
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Defaults in the help, where it does not tell them and they say something: not of switches."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        says_nothing = action.default in (None, []) or isinstance(action.default, bool)
+        if says_nothing or "(default" in (action.help or ""):
+            return action.help
+        return super()._get_help_string(action)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that refuses in one line, with exit status 2; the usage is in the help."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"formatter_class": HelpFormatter, **kwargs})
+
+    def error(self, message: str) -> NoReturn:
+        # What was typed may hold anything, and be of any length.
+        line = printable(message)
+        if len(line) > _SHOWN:
+            line = f"{line[: _SHOWN - 3]}..."
+        if sys.stderr is not None:
+            print(f"error: {line}; see {self.prog} --help", file=sys.stderr)
+        sys.exit(2)
+
+
+def integer(text: str) -> int:
+    """A number without a fraction."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected an integer, got {text!r}") from None
+
+
+def number(text: str) -> float:
+    """A number; a negative zero is none, as variants are named after what they are given."""
+    try:
+        return float(text) + 0.0
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number, got {text!r}") from None
+
+
+READERS: dict[type, Callable[[str], Any]] = {int: integer, float: number, str: str}
+
+
+def place(text: str) -> Path:
+    """A file or folder; nothing would be the working folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a path, got ''")
+    return Path(text)
+
+
+def dataset_name(text: str) -> str:
+    """The name of a dataset; a trailing slash is what a shell's completion leaves behind a folder's name."""
+    return text.rstrip("/")
+
+
+def add_place(parser: argparse.ArgumentParser, option: str, variable: str, default: str, words: str) -> None:
+    """Add a folder that an environment variable can name."""
+    folder = os.environ.get(variable) or default
+    parser.add_argument(option, type=place, default=folder, help=f"{words} (environment: {variable})")
+
+
+def add_mirror(parser: argparse.ArgumentParser) -> None:
+    """Add where known datasets are fetched from."""
+    # Set before the option is there, so that help does not show the environment's, which may hold a password.
+    parser.set_defaults(mirror=os.environ.get("XMC_MIRROR") or ARCHIVE)
+    parser.add_argument(
+        "--mirror",
+        default=argparse.SUPPRESS,
+        help=f"URL or folder to fetch known datasets from (environment: XMC_MIRROR; default: {ARCHIVE})",
+    )
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """Add how many threads there may be."""
+    cores = len(os.sched_getaffinity(0))
+    parser.add_argument("--threads", type=integer, default=cores, help="threads; no effect on results")
+
+
+def add_max_memory(parser: argparse.ArgumentParser) -> None:
+    """Add how much memory there may be."""
+    parser.add_argument(
+        "--max-memory",
+        type=number,
+        metavar="GIB",
+        help="most memory to take while batches are matched and predicted; no effect on results",
+    )

@@ -1,0 +1,75 @@
+"""The command line of `predict`."""
+
+from __future__ import annotations
+
+import argparse
+
+from ..params import DEFAULT_DATASET, DEFAULT_PRESET, MAX_K, at_least
+from ..runtime.threads import limit_threads
+from .arguments import add_max_memory, add_place, add_threads, dataset_name, integer, place
+
+
+def add_predict(commands: argparse._SubParsersAction) -> None:
+    """Add `predict` to the commands."""
+    parser = commands.add_parser(
+        "predict",
+        help="labels for new instances, from a base job's model",
+        description="Predict original labels with a model that a base job has left.",
+    )
+    parser.set_defaults(handler=_predict)
+    add = parser.add_argument
+    add(
+        "dataset",
+        nargs="?",
+        type=dataset_name,
+        default=DEFAULT_DATASET,
+        help="name of the base job's dataset",
+    )
+    add(
+        "--variant",
+        default=argparse.SUPPRESS,
+        help="which model: xr-linear, or a preset with what was changed of it; a wrong name lists them "
+        f"(default: {DEFAULT_PRESET}, or the only one that overlaps)",
+    )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--input",
+        type=place,
+        metavar="FILE",
+        help='features (.npz), texts, one a line (.txt), or objects with a "text" (.jsonl)',
+    )
+    source.add_argument("--text", action="append", help="a text itself; may be given several times")
+    add(
+        "--out",
+        type=place,
+        metavar="FILE",
+        help="scores (.npz), objects (.jsonl) or tab-separated lines (.tsv), as they go to standard "
+        "output: names with tabs or quotes are quoted as in CSV",
+    )
+    add("--k", type=integer, default=MAX_K, help="labels per instance")
+    add_place(parser, "--data-dir", "XMC_DATA", "dataset/xmc-base", "folder of the datasets")
+    add_place(parser, "--model-dir", "XMC_MODEL", "model", "folder of the results")
+    add_threads(parser)
+    add_max_memory(parser)
+
+
+def _predict(args: argparse.Namespace) -> None:
+    limit_threads(args.threads)
+    at_least("--k", args.k, 1)
+    from ..data import datasets
+    from ..jobs import predict
+    from ..runtime import progress
+    from ..runtime.memory import Budget
+
+    progress.set_up_logging()
+    datasets.check_name(args.data_dir, args.dataset)
+    predict.run_predict(
+        args.model_dir / args.dataset / "base",
+        getattr(args, "variant", None),
+        args.text or args.input,
+        args.data_dir / args.dataset,
+        args.out,
+        args.k,
+        args.threads,
+        Budget.of(args.max_memory),
+    )

@@ -1,0 +1,1 @@
+"""Datasets: in memory, in and out of formats, fetched and checked."""

@@ -1,0 +1,335 @@
+"""Datasets in PECOS's layout: found, loaded, and checked for what keeps a job from running."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+from ..errors import DisentangleError
+from ..storage.files import sha256
+from ..storage.matrices import largest_norm, load_labels, load_sparse, read_shape, unpacked_size
+
+# The feature folder that PECOS's scripts use for tf-idf features; only a name here.
+FEATURES = "tfidf-attnxml"
+# Ids of which so few are in use, and that are so many, are hashes or keys of another system.
+_SPARSE_IDS, _MANY_IDS = 10, 100_000
+# What a dataset is recognised by.
+SIZES = ("n_train_instances", "n_test_instances", "n_labels")
+# Python, PECOS, numba, scipy and scikit-learn once imported, in bytes.
+_LIBRARIES = 190 << 20
+# Files beside the matrices that say what features and labels are.
+CARRIED = ("vectorizer.json", "output-items.txt")
+_FILES = {
+    "X_trn": f"{FEATURES}/X.trn.npz",
+    "Y_trn": "Y.trn.npz",
+    "X_tst": f"{FEATURES}/X.tst.npz",
+    "Y_tst": "Y.tst.npz",
+}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One dataset in memory.
+
+    Attributes
+    ----------
+    name : str
+    X_trn, X_tst : csr_matrix of shape (n_instances, n_features), float32
+        Finite values; rows may be empty.
+    Y_trn, Y_tst : csr_matrix of shape (n_instances, n_labels), float32
+        Only ones are stored; every row of `Y_tst` has at least one label.
+    notes : tuple of str
+        What is odd about the data, one sentence each.
+    """
+
+    name: str
+    X_trn: sp.csr_matrix
+    Y_trn: sp.csr_matrix
+    X_tst: sp.csr_matrix
+    Y_tst: sp.csr_matrix
+    notes: tuple[str, ...] = ()
+
+    def sizes(self) -> dict[str, int]:
+        """Counts of instances, features and labels."""
+        return {
+            "n_train_instances": self.X_trn.shape[0],
+            "n_test_instances": self.X_tst.shape[0],
+            "n_features": self.X_trn.shape[1],
+            "n_labels": self.Y_trn.shape[1],
+        }
+
+
+def dataset_folder(data_dir: Path, name: str) -> Path:
+    """The folder of a dataset.
+
+    Raises
+    ------
+    DisentangleError
+        If `name` is no plain folder name, or no such dataset lies in `data_dir`.
+    """
+    check_name(data_dir, name)
+    if not data_dir.is_dir():
+        raise DisentangleError(f"no dataset folder at {data_dir}: name another one with --data-dir")
+    folder = data_dir / name
+    if not os.path.isdir(folder):  # False also for a name too long for a file system
+        known = datasets_in(data_dir)
+        there = f"it holds {', '.join(known)}" if known else "it holds no dataset"
+        raise DisentangleError(
+            f"no dataset {name!r} in {data_dir}: {there}; `data list` has those that can be fetched by name"
+        )
+    return folder
+
+
+def check_name(data_dir: Path, name: str) -> None:
+    """Raise DisentangleError unless `name` can be that of a dataset in `data_dir`."""
+    if name.startswith(".") or "/" in name or not name.isprintable() or not name:
+        raise DisentangleError(f"the dataset must be the name of a folder in {data_dir}, got {name!r}")
+
+
+def datasets_in(data_dir: Path) -> list[str]:
+    """Names of the datasets in a folder; hidden folders are unfinished ones."""
+    found = (path.parent.name for path in data_dir.glob("*/Y.trn.npz"))
+    return sorted(name for name in found if not name.startswith("."))
+
+
+@dataclass(frozen=True)
+class Source:
+    """A dataset not loaded yet.
+
+    Attributes
+    ----------
+    name : str
+    inputs : dict of str to str
+        What identifies its content.
+    load : callable
+        Loads and checks it.
+    files : dict of str to Path
+        What a model needs besides, to predict from texts and to name labels, by the name of the file.
+    """
+
+    name: str
+    inputs: dict[str, str]
+    load: Callable[[], Dataset]
+    files: dict[str, Path] = field(default_factory=dict)
+
+    @cached_property
+    def carried(self) -> dict[str, str]:
+        """Sha256 of each of `files`."""
+        return {name: sha256(path) for name, path in self.files.items()}
+
+    def carry(self, out: Path) -> None:
+        """Copy `files` into a folder, so that what lies there knows what it was made with.
+
+        Raises
+        ------
+        DisentangleError
+            If they have changed since they were looked at first.
+        """
+        for name, path in self.files.items():
+            shutil.copyfile(path, out / name)
+            if sha256(out / name) != self.carried[name]:
+                raise DisentangleError(f"{path} has changed meanwhile: run the same command again")
+
+
+def source(data_dir: Path, name: str) -> Source:
+    """A dataset in PECOS's layout, identified by what its files hold.
+
+    Raises
+    ------
+    DisentangleError
+        If there is no such dataset, or a file is missing or cannot be read.
+    """
+    folder = dataset_folder(data_dir, name)
+    found, paths = digest(folder), paths_of(folder)
+
+    def load() -> Dataset:
+        loaded = load_dataset(data_dir, name)
+        if changed := [str(paths[key]) for key, sha in digest(folder).items() if sha != found[key]]:
+            raise DisentangleError(f"{', '.join(changed)} changed meanwhile: run the same command again")
+        return loaded
+
+    files = {file: folder / file for file in CARRIED if (folder / file).exists()}
+    return Source(name, found, load, files)
+
+
+def digest(folder: Path) -> dict[str, str]:
+    """Sha256 of each of a dataset's four matrices, by name of the matrix."""
+    return {name: sha256(path) for name, path in paths_of(folder).items()}
+
+
+def in_words(sizes: dict[str, int]) -> str:
+    """Sizes for a log line or a message: `n_labels` 1200 is "1,200 labels"."""
+    return ", ".join(f"{n:,} {name.removeprefix('n_').replace('_', ' ')}" for name, n in sizes.items())
+
+
+def load_parts(folder: Path) -> dict[str, sp.csr_matrix]:
+    """All four matrices of a dataset, by name.
+
+    Raises
+    ------
+    DisentangleError
+        As `load_dataset`.
+    """
+    paths = paths_of(folder)
+    read = {key: load_part(key, path) for key, path in paths.items()}
+    for problem in problems(read, paths):
+        raise DisentangleError(problem)
+    return read
+
+
+def sizes_in(folder: Path) -> dict[str, int]:
+    """Numbers of instances and labels of a dataset, without reading it; its matrices must be there.
+
+    Raises
+    ------
+    DisentangleError
+        If a matrix is missing or does not say its shape.
+    """
+    shapes = {}
+    for key, path in paths_of(folder).items():
+        if not path.is_file():
+            found = "a folder" if path.is_dir() else "no such file"
+            raise DisentangleError(f"{folder} must hold {path.relative_to(folder)}, found {found}")
+        shapes[key] = read_shape(path)
+    return dict(zip(SIZES, (shapes["Y_trn"][0], shapes["Y_tst"][0], shapes["Y_trn"][1]), strict=True))
+
+
+def memory_needed(folder: Path) -> int:
+    """Bytes without which no job on a dataset can end: its matrices, a copy of them, Python and libraries.
+
+    Jobs transpose labels and PECOS takes its own features, which is the copy. Models and batches come on top.
+
+    Raises
+    ------
+    DisentangleError
+        If a matrix is damaged.
+    """
+    return _LIBRARIES + 2 * sum(unpacked_size(path) for path in paths_of(folder).values())
+
+
+def load_dataset(data_dir: Path, name: str) -> Dataset:
+    """Load a dataset in PECOS's layout and check it.
+
+    Parameters
+    ----------
+    data_dir : Path
+        The folder that holds the folder `name` with `Y.trn.npz`, `Y.tst.npz` and
+        `tfidf-attnxml/X.{trn,tst}.npz`.
+
+    Raises
+    ------
+    DisentangleError
+        If a file is missing or damaged, shapes disagree, a matrix is without entries, or labels are
+        not 0/1.
+    """
+    read = load_parts(dataset_folder(data_dir, name))
+    notes = tuple(oddities(read))
+    # Test instances without labels cannot be scored.
+    if not (scored := np.diff(read["Y_tst"].indptr) > 0).all():
+        read["X_tst"], read["Y_tst"] = read["X_tst"][scored], read["Y_tst"][scored]
+    return Dataset(name, **read, notes=notes)
+
+
+def paths_of(folder: Path) -> dict[str, Path]:
+    """Where the four matrices of a dataset lie, by name of the matrix."""
+    return {key: folder / file for key, file in _FILES.items()}
+
+
+def load_part(key: str, path: Path) -> sp.csr_matrix:
+    """One matrix of a dataset, by its name: as `load_labels` returns it, or as `load_sparse`."""
+    return (load_labels if key[0] == "Y" else load_sparse)(path)
+
+
+def problems(read: dict[str, sp.csr_matrix], paths: dict[str, Path]) -> Iterator[str]:
+    """What makes a dataset unusable, one sentence each; matrices that could not be read may be left out."""
+    for key, matrix in read.items():
+        if matrix.nnz == 0:
+            yield f"{paths[key]} holds no values: its shape is {matrix.shape}"
+    for axis, what, one, other in (
+        (0, "instances", "X_trn", "Y_trn"),
+        (0, "instances", "X_tst", "Y_tst"),
+        (1, "features", "X_trn", "X_tst"),
+        (1, "labels", "Y_trn", "Y_tst"),
+    ):
+        if one in read and other in read:
+            expected, found = read[one].shape[axis], read[other].shape[axis]
+            if expected != found:
+                as_many = f"as many {what} as {paths[one].name} ({expected})"
+                yield f"{paths[other]} must have {as_many}, got {found}"
+    if "X_trn" in read:
+        X = read["X_trn"]
+        if problem := largest_norm(X).problem(paths["X_trn"], X.shape[0]):
+            yield problem
+
+
+def oddities(read: dict[str, sp.csr_matrix]) -> Iterator[str]:
+    """What a user should know about a dataset that can be used, one sentence each, with what is done."""
+    for key, where, of, what in (
+        ("X_trn", "X.trn", "features", "they are kept"),
+        ("X_tst", "X.tst", "features", "they are kept"),
+        ("Y_trn", "Y.trn", "labels", "they are kept"),
+        ("Y_tst", "Y.tst", "labels", "they cannot be scored and are left out"),
+    ):
+        if empty := int((np.diff(read[key].indptr) == 0).sum()):
+            yield f"instances without {of} in {where}: {empty:,}; {what}"
+    for key, what, outcome in (
+        ("X_trn", "features", "they change nothing"),
+        ("Y_trn", "labels", "they keep their cluster, uncopied"),
+    ):
+        # Counted without an array of all columns: a shape may claim billions.
+        n, n_used = read[key].shape[1], len(np.unique(read[key].indices))
+        if n > n_used:
+            yield f"{what} without training instances: {n - n_used:,}; {outcome}"
+        yield from sparse_ids(what, n, n_used)
+
+
+def sparse_ids(what: str, n: int, n_used: int) -> Iterator[str]:
+    """A sentence if so few ids of features or labels are in use that all the others are a burden."""
+    if n > max(_SPARSE_IDS * n_used, _MANY_IDS):
+        yield (
+            f"{what} are numbered up to {n - 1:,}, and only {n_used:,} have training instances: each "
+            "number costs memory and time; renumber them from 0 without gaps"
+        )
+
+
+def validation(of: Source, seed: int) -> Source:
+    """The training part of a dataset alone, a fifth of it drawn at random to take the test part's place.
+
+    What is chosen by its figures has not seen test data.
+
+    Parameters
+    ----------
+    of : Source
+    seed : int
+        Of the draw.
+
+    Raises
+    ------
+    DisentangleError
+        In loading, if either of the two parts has no labels or no features.
+    """
+
+    def load() -> Dataset:
+        whole = of.load()
+        n = whole.X_trn.shape[0]
+        order = np.random.default_rng(seed).permutation(n)
+        trn, tst = np.sort(order[n // 5 :]), np.sort(order[: n // 5])
+        tst = tst[np.diff(whole.Y_trn.indptr)[tst] > 0]
+        X, Y = whole.X_trn, whole.Y_trn
+        for rows, part in ((trn, "the rest"), (tst, "a fifth")):
+            if not (X[rows].nnz and Y[rows].nnz):
+                raise DisentangleError(
+                    f"too few training instances to set a fifth of them apart with --seed {seed}: {part} of "
+                    f"{n} must have features and labels, found none"
+                )
+        return Dataset(whole.name, X[trn], Y[trn], X[tst], Y[tst])
+
+    inputs = {key: value for key, value in of.inputs.items() if key.endswith("trn")}
+    return Source(of.name, inputs | {"validation": str(seed)}, load)

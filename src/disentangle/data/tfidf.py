@@ -1,0 +1,178 @@
+"""Text to tf-idf features by scikit-learn, fitted on a stream of texts and saved as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from ..errors import DisentangleError
+from ..params import TfidfParams
+from ..storage import files
+from ..storage.npz import MAX_SIZE
+
+VECTORIZER_FILE = "vectorizer.json"
+# Some hundred bytes a term, of which the largest vocabularies have millions.
+_MOST_BYTES = 1 << 31
+
+
+@dataclass(frozen=True)
+class Vectorizer:
+    """What `TfidfVectorizer` learns from training texts, in numbers that can be saved without pickle.
+
+    Attributes
+    ----------
+    params : TfidfParams
+    n_instances : int
+        Training texts.
+    terms : list of str
+        Sorted; a feature each.
+    frequencies : list of int
+        Training texts that each term is in.
+    """
+
+    params: TfidfParams
+    n_instances: int
+    terms: list[str]
+    frequencies: list[int]
+
+    @cached_property
+    def _sklearn(self) -> TfidfVectorizer:
+        vectorizer = _unfitted(self.params, vocabulary=self.terms)
+        # As scikit-learn's TfidfTransformer computes it, with smooth_idf.
+        frequencies = np.array(self.frequencies, np.float64)
+        vectorizer.idf_ = np.log((self.n_instances + 1) / (frequencies + 1)) + 1
+        return vectorizer
+
+    def transform(self, texts: Iterable[str]) -> sp.csr_matrix:
+        """Features of texts: csr_matrix of shape (n_texts, n_terms), float32, rows of length 1 or 0."""
+        return self._sklearn.transform(texts).astype(np.float32)
+
+    def as_json(self) -> str:
+        """Everything that `load` needs."""
+        learnt = {name: getattr(self, name) for name in ("n_instances", "terms", "frequencies")}
+        return json.dumps({"params": asdict(self.params)} | learnt, indent=0) + "\n"
+
+    @classmethod
+    def load(cls, path: Path) -> Vectorizer:
+        """Read a file that holds what `as_json` gave.
+
+        Raises
+        ------
+        DisentangleError
+            If the file is missing or holds something else.
+        """
+        content = files.read(path, _MOST_BYTES, "a vectorizer saved by an import of text")
+        try:
+            read = json.loads(content.decode(), object_pairs_hook=_unique, parse_constant=_no_number)
+            params = TfidfParams(**dict(read["params"], ngram_range=tuple(read["params"]["ngram_range"])))
+            loaded = cls(params, read["n_instances"], read["terms"], read["frequencies"])
+            is_all = set(read) == {"params", "n_instances", "terms", "frequencies"}
+            if not (is_all and _has_types(params) and loaded._is_consistent()):
+                raise ValueError
+            params.validate()
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            reason = f": {error}" if isinstance(error, DisentangleError) else ""
+            raise DisentangleError(
+                f"{path} is damaged or no vectorizer saved by an import of text{reason}"
+            ) from error
+        return loaded
+
+    def _is_consistent(self) -> bool:
+        terms, frequencies, n_instances = self.terms, self.frequencies, self.n_instances
+        return (
+            type(n_instances) is int
+            and 0 < n_instances <= MAX_SIZE
+            and isinstance(terms, list)
+            and isinstance(frequencies, list)
+            and 0 < len(terms) == len(frequencies) <= MAX_SIZE
+            and all(map(_is_text, terms))
+            and all(type(n) is int and 1 <= n <= n_instances for n in frequencies)
+            and all(a < b for a, b in pairwise(terms))
+        )
+
+
+# Of the types that Python's JSON has for the parameters of an import.
+_TYPES: dict[str, tuple[type, ...]] = {
+    "ngram_range": (tuple,),
+    "min_df": (int,),
+    "max_df": (int, float),
+    "max_features": (int, type(None)),
+    "sublinear_tf": (bool,),
+    "lowercase": (bool,),
+    "token_pattern": (str,),
+}
+
+
+def _has_types(params: TfidfParams) -> bool:
+    of_range = [type(n) for n in params.ngram_range] == [int, int]
+    return of_range and all(type(getattr(params, name)) in types for name, types in _TYPES.items())
+
+
+def _is_text(term: object) -> bool:
+    """Whether it is a text without lone halves of surrogate pairs."""
+    try:
+        return isinstance(term, str) and term.encode() is not None
+    except UnicodeEncodeError:
+        return False
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(found := dict(pairs)) < len(pairs):
+        raise ValueError("a key is there twice")
+    return found
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+def fit(texts: Iterable[str], params: TfidfParams, source: str = "the training texts") -> Vectorizer:
+    """Learn terms and their frequencies from training texts, seen once and never held.
+
+    The result is that of `TfidfVectorizer.fit`, which would hold a count for each term of each text.
+    Where `max_features` cuts between terms that occur equally often, those first in the alphabet stay.
+
+    Raises
+    ------
+    DisentangleError
+        If no term is left.
+    """
+    analyze = _unfitted(params).build_analyzer()
+    frequencies: Counter[str] = Counter()
+    occurrences: Counter[str] = Counter()
+    n = 0
+    for text in texts:
+        terms = analyze(text)
+        frequencies.update(set(terms))
+        if params.max_features is not None:
+            occurrences.update(terms)
+        n += 1
+    most = params.max_df * n
+    kept = sorted(term for term, df in frequencies.items() if params.min_df <= df <= most)
+    if params.max_features is not None:
+        kept = sorted(sorted(kept, key=lambda term: -occurrences[term])[: params.max_features])
+    if not kept:
+        raise DisentangleError(
+            f"a term must be in at least {params.min_df} training texts (--min-df) and at most {most:g} "
+            f"(--max-df), found none in the {n} of {source}"
+        )
+    return Vectorizer(params, n, kept, [frequencies[term] for term in kept])
+
+
+def _unfitted(params: TfidfParams, **more: Any) -> TfidfVectorizer:
+    settings = {field.name: getattr(params, field.name) for field in fields(params)}
+    if "vocabulary" in more:
+        # They chose the vocabulary, which is now given.
+        for name in ("min_df", "max_df", "max_features"):
+            del settings[name]
+    return TfidfVectorizer(**settings, **more)

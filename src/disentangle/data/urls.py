@@ -1,0 +1,113 @@
+"""Addresses that may hold secrets: told apart, joined and followed, and shown without them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from contextlib import suppress
+from urllib.parse import quote, unquote, urljoin, urlsplit
+
+from ..errors import DisentangleError, excerpt
+
+_USER = re.compile(r"^([^/]*//)[^/?#]*@")
+_SCHEMES = ("http", "https")
+# Slow on purpose: a token may be short enough to be guessed.
+_ROUNDS = 200_000
+
+
+def is_url(place: str) -> bool:
+    """Whether a place is meant as a URL; it is a folder otherwise."""
+    return "://" in place or re.match("https?:", place, re.IGNORECASE) is not None
+
+
+def check(url: str) -> None:
+    """Raise DisentangleError unless it is an http or https URL with a host."""
+    if not _is_valid(url):
+        raise DisentangleError(f"a download must have an http or https URL, got {shown(url)!r}")
+
+
+def _is_valid(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises for what is no port
+        return parts.scheme in _SCHEMES and bool(parts.hostname) and url.isprintable()
+    except ValueError:
+        return False
+
+
+def shown(url: str) -> str:
+    """A URL for eyes and files: without user name and password, query and fragment.
+
+    Of one that cannot be parsed little is left: the password may be anywhere.
+    """
+    place = re.split("[?#]", url, maxsplit=1)[0]
+    rest = f"{url[len(place)]}..." if len(place) < len(url) else ""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+        is_clear = bool(parts.netloc)
+    except ValueError:
+        is_clear = False
+    if not is_clear and "@" in url:
+        return re.split("[:/]", place)[0] + ":..."
+    return bare(place) + rest
+
+
+def bare(url: str) -> str:
+    """A URL without user name and password."""
+    return _USER.sub(r"\1", url)
+
+
+def credentials(url: str) -> tuple[bytes, bytes] | None:
+    """User name and password in a URL, as they are sent, or None."""
+    parts = urlsplit(url)
+    user, password = (unquote(text or "").encode() for text in (parts.username, parts.password))
+    return (user, password) if user or password else None
+
+
+def identity(url: str) -> str:
+    """What tells a URL from others in files: no user name, no password, of a query its fingerprint."""
+    place, mark, query = bare(url).partition("#")[0].partition("?")
+    if not mark:
+        return place
+    digest = hashlib.pbkdf2_hmac("sha256", query.encode("utf-8", "surrogateescape"), place.encode(), _ROUNDS)
+    return f"{place}?{digest.hex()}"
+
+
+def join(folder: str, file: str) -> str:
+    """The URL of a file in a folder, whose query, a token perhaps, it keeps.
+
+    Raises
+    ------
+    DisentangleError
+        If the folder is no http or https URL.
+    """
+    check(folder)
+    place, mark, query = folder.partition("#")[0].partition("?")
+    return f"{place.rstrip('/')}/{file}{mark}{query}"
+
+
+def redirected(url: str, location: str) -> str:
+    """Where a redirect leads.
+
+    Parameters
+    ----------
+    url : str
+        Whose answer it is.
+    location : str
+        The header, in Latin-1 as http.client reads it, of whatever content.
+
+    Raises
+    ------
+    DisentangleError
+        If it leads to anything but http or https, or from https to http, where others could read along
+        and change what comes. The sentence lacks what cannot be done, for the caller to add.
+    """
+    target = quote(location.encode("latin-1", "replace"), safe="!#$%&'()*+,/:;=?@[]~")
+    with suppress(ValueError):  # what cannot be joined is not valid either
+        target = urljoin(bare(url), target)
+    expected = ("https",) if urlsplit(url).scheme == "https" else _SCHEMES
+    if not _is_valid(target) or urlsplit(target).scheme not in expected:
+        found = excerpt(shown(target))
+        raise DisentangleError(f"the server redirects to {found!r}, expected an {' or '.join(expected)} URL")
+    return target

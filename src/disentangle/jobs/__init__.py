@@ -1,0 +1,1 @@
+"""What each driver does: plans of resumable stages, reports, tables and figures."""

@@ -1,0 +1,220 @@
+"""Figures, as PNG and SVG, with their numbers beside them as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..params import MAX_K
+from ..storage import files
+from ..storage.atomic import replacing
+from .tables import setting_name, write_csv
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_MOST_BYTES = 1 << 26
+# Okabe and Ito's colours, told apart by colour-blind readers; markers and dashes tell them apart in grey.
+_BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
+_LEVEL_STYLES = ((_BLUE, "o", "-"), (_ORANGE, "s", "--"), (_GREEN, "^", ":"), (_GREY, "D", "-."))
+_MARKS = {
+    "XR-Linear": (_BLUE, "o"),
+    "paper": (_ORANGE, "s"),
+    "tuned": (_GREEN, "^"),
+    "lean": (_GREEN, "D"),
+}
+
+
+def _is_drawn(figure: Path, rows: list[dict[str, Any]]) -> bool:
+    """Whether all files of a figure are there, and its numbers, which are written last, are these rows."""
+    if not all(figure.with_suffix(ending).exists() for ending in (".png", ".svg", ".csv")):
+        return False
+    try:
+        text = files.read(figure.with_suffix(".csv"), _MOST_BYTES).decode()
+    except ValueError:
+        return False
+    drawn = list(csv.DictReader(io.StringIO(text, newline="")))
+    return drawn == [{key: str(value) for key, value in row.items()} for row in rows]
+
+
+def new_figure(n_panels: int, width: float, height: float) -> tuple[Figure, Any]:
+    """A figure of so many panels side by side, sizes in inches, and the array of its panels."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    # The same figure gives the same bytes: no dates, no random ids.
+    matplotlib.rcParams.update({"svg.hashsalt": "disentangle", "font.size": 10, "axes.grid": True})
+    matplotlib.rcParams.update({"grid.alpha": 0.3, "axes.spines.top": False, "axes.spines.right": False})
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(1, n_panels, squeeze=False)[0]
+
+
+def save_figure(figure: Figure, folder: Path, name: str) -> None:
+    """Write `name.png` and `name.svg`, each whole or not at all."""
+    for ending, options in (("png", {"dpi": 200}), ("svg", {"metadata": {"Date": None}})):
+        with replacing(folder / f"{name}.{ending}") as temporary:
+            figure.savefig(temporary, format=ending, **options)
+
+
+def draw_figure_2(folder: Path, dataset: str, runs: list[dict[str, Any]], ending: str = "") -> None:
+    """Precision and recall at 1 to 10 of both methods, a figure for each way to bin.
+
+    Parameters
+    ----------
+    folder : Path
+        Gets `figure-2-level-L-size-B.{png,svg,csv}`.
+    dataset : str
+    runs : list of dict
+        Of the report: XR-Linear and the overlap by turns.
+    ending : str
+        Of the names, if these runs are of others than the usual settings.
+    """
+    ks = list(range(1, MAX_K + 1))
+    for xr_linear, overlap in zip(runs[::2], runs[1::2], strict=True):
+        level, size = xr_linear["level_from_leaf"], xr_linear["bin_size"]
+        name = _named(f"figure-2-level-{level}-size-{size}", ending)
+        figure, panels = new_figure(2, 8, 3.6)
+        figure.suptitle(
+            f"{dataset}: labels binned by {size}, {level} levels above the leaves", parse_math=False
+        )
+        for panel, metric in zip(panels, ("precision", "recall"), strict=True):
+            # The curves often meet: a ring around a dot shows both.
+            ring = {"marker": "o", "ms": 8, "mfc": "none", "ls": "--"}
+            panel.plot(ks, xr_linear[metric], color=_BLUE, label="XR-Linear", **ring)
+            label = f"overlap, n_copies {overlap['n_copies']}"
+            panel.plot(ks, overlap[metric], color=_ORANGE, marker="s", ms=4, label=label)
+            panel.set(xlabel="k (labels predicted)", ylabel=f"{metric}@k (%)", xticks=ks)
+            panel.legend()
+        save_figure(figure, folder, name)
+        rows = [
+            {
+                "method": run["method"],
+                "k": k,
+                "precision": run["precision"][k - 1],
+                "recall": run["recall"][k - 1],
+            }
+            for run in (xr_linear, overlap)
+            for k in ks
+        ]
+        write_csv(folder / f"{name}.csv", rows)
+
+
+def _named(name: str, ending: str) -> str:
+    return f"{name}-{ending}" if ending else name
+
+
+def draw_sweep(folder: Path, dataset: str, runs: list[dict[str, Any]], ending: str = "") -> None:
+    """What overlapping gains against bin size, a line for each level.
+
+    Parameters
+    ----------
+    folder : Path
+        Gets `sweep.{png,svg,csv}`.
+    dataset : str
+    runs : list of dict
+    ending : str
+        As for `draw_figure_2`.
+    """
+    rows = [_gains(*pair) for pair in zip(runs[::2], runs[1::2], strict=True)]
+    metrics = ("P@1", "P@5", "R@10")
+    figure, panels = new_figure(len(metrics), 10, 3.6)
+    figure.suptitle(f"{dataset}: what overlapping gains on binned labels", parse_math=False)
+    sizes = sorted({row["bin_size"] for row in rows})
+    for panel, metric in zip(panels, metrics, strict=True):
+        for i, level in enumerate(sorted({row["level_from_leaf"] for row in rows})):
+            line = sorted(
+                (row for row in rows if row["level_from_leaf"] == level), key=lambda r: r["bin_size"]
+            )
+            color, marker, dashes = _LEVEL_STYLES[i % len(_LEVEL_STYLES)]
+            x, y = [row["bin_size"] for row in line], [row[metric] for row in line]
+            panel.plot(x, y, color=color, marker=marker, ls=dashes, label=f"level {level}")
+        panel.axhline(0, color=_GREY, lw=0.8)
+        panel.set(
+            xlabel="bin size (labels per bin)", ylabel=f"gain in {metric} (percentage points)", xticks=sizes
+        )
+    figure.legend(*panels[0].get_legend_handles_labels(), title="above the leaves", loc="outside right upper")
+    save_figure(figure, folder, _named("sweep", ending))
+    write_csv(folder / f"{_named('sweep', ending)}.csv", rows)
+
+
+def _gains(xr_linear: dict[str, Any], overlap: dict[str, Any]) -> dict[str, Any]:
+    gains = {
+        f"{letter}@{k}": overlap[metric][k - 1] - xr_linear[metric][k - 1]
+        for letter, metric in (("P", "precision"), ("R", "recall"))
+        for k in (1, 3, 5, 10)
+    }
+    where = {name: xr_linear[name] for name in ("level_from_leaf", "bin_size", "n_bins")}
+    return where | {name: round(value, 4) for name, value in gains.items()}
+
+
+def draw_frontier(folder: Path, dataset: str, runs: list[dict[str, Any]]) -> None:
+    """Quality against cost, a point for each setting that was run.
+
+    Parameters
+    ----------
+    folder : Path
+        Gets `frontier.{png,svg,csv}`.
+    dataset : str
+    runs : list of dict
+        Of the report, and what earlier calls left.
+    """
+    metrics = (("P@1", "precision", 1), ("P@5", "precision", 5), ("R@10", "recall", 10))
+    rows = [
+        {"setting": setting_name(run), "candidates_per_instance": run["candidates_per_instance"]}
+        | {name: run[metric][k - 1] for name, metric, k in metrics}
+        for run in runs
+    ]
+    # Drawing takes seconds, which a run that finds everything done should not.
+    if _is_drawn(folder / "frontier", rows):
+        return
+    figure, panels = new_figure(len(metrics), 11, 3.8)
+    figure.suptitle(f"{dataset}: quality against candidates per instance", parse_math=False)
+    for panel, (name, metric, k) in zip(panels, metrics, strict=True):
+        for run in runs:
+            label = setting_name(run)
+            color, marker = _MARKS.get(label, (_GREY, "."))
+            x, y = run["candidates_per_instance"], run[metric][k - 1]
+            panel.plot([x], [y], color=color, marker=marker, ls="", ms=8)
+            panel.annotate(label, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=7)
+        panel.set(xlabel="candidates per instance (labels ranked)", ylabel=f"{name} (%)")
+        panel.margins(0.15)
+    save_figure(figure, folder, "frontier")
+    write_csv(folder / "frontier.csv", rows)
+
+
+def draw_differences(
+    folder: Path, dataset: str, components: str, rows: list[dict[str, Any]], summary: dict[str, Any]
+) -> None:
+    """Histogram over labels: how much smaller the variation of information is than a random split's.
+
+    Parameters
+    ----------
+    folder : Path
+        Gets `differences-COMPONENTS.{png,svg}`; the numbers are in the table of labels.
+    dataset, components : str
+    rows : list of dict
+        A row per label.
+    summary : dict
+        As `separation.summarise` makes it.
+    """
+    figure, (panel, strict) = new_figure(2, 9, 3.6)
+    figure.suptitle(
+        f"{dataset}, {components} components: VI of random splits minus VI of the copies", parse_math=False
+    )
+    baselines = (
+        (panel, "random_even_odds", "even odds", summary),
+        (strict, "random_same_sizes", "same sizes", summary["same_sizes"]),
+    )
+    for axes, name, words, numbers in baselines:
+        differences = [row[name] - row["vi"] for row in rows]
+        axes.hist(differences, bins="auto", color=_BLUE, edgecolor="white", lw=0.3)
+        axes.axvline(0, color="black", lw=1)
+        mean = numbers["mean_difference"]
+        axes.axvline(mean, color=_ORANGE, ls="--", label=f"mean {mean:.3f}")
+        better = numbers["fraction_better_than_random"]
+        axes.set_title(f"random split with {words}: {better:.1%} better", fontsize=10)
+        axes.set(xlabel="difference (nats); right of 0 is better", ylabel="labels")
+        axes.legend()
+    save_figure(figure, folder, f"differences-{components}")

@@ -1,0 +1,337 @@
+"""Labels for new instances: matrices or texts in, files of the best labels out."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import scipy.sparse as sp
+
+from ..data import components
+from ..data.datasets import CARRIED
+from ..data.readers import read_texts
+from ..data.tfidf import VECTORIZER_FILE, Vectorizer
+from ..errors import DisentangleError
+from ..model.predictor import PREDICTOR_FILE, Predictor
+from ..model.xlinear import FEW
+from ..params import DEFAULT_PRESET
+from ..runtime import progress, provenance
+from ..runtime.memory import Budget
+from ..runtime.terminal import shown
+from ..storage import atomic, npz, places
+from ..storage.files import sha256
+from ..storage.matrices import load_sparse
+from ..storage.saved import Saved
+
+logger = logging.getLogger(__name__)
+
+INPUTS, OUTPUTS = (".npz", ".txt", ".jsonl"), (".npz", ".tsv", ".jsonl")
+XR_LINEAR = "xr-linear"
+# Takes the number of the first instance, and labels and scores of some, best first, -1 for none.
+Write = Callable[[int, np.ndarray, np.ndarray], None]
+
+
+def variants(base: Path) -> dict[str, Path]:
+    """Models of a base job that can predict, by the names that its frontier gives them.
+
+    Those with other settings than the dataset's own have the folder of these before their names.
+    """
+    found = {}
+    # Not rglob: it passes over folders that are links.
+    for path in sorted(
+        path for depth in range(1, 4) for path in base.glob(f"{'*/' * depth}{PREDICTOR_FILE}")
+    ):
+        name = str(path.parent.relative_to(base)).replace("/evaluation", "").replace("-evaluation", "")
+        if not name.startswith("."):
+            found[name] = path.parent
+    return found
+
+
+def choose(base: Path, variant: str | None) -> Path:
+    """Where the evaluation of a base job's variant lies.
+
+    Parameters
+    ----------
+    base : Path
+    variant : str or None
+        None for the default preset where it is there, else the only way to overlap that is.
+
+    Raises
+    ------
+    DisentangleError
+        If there is none of that name, or none that could be meant.
+    """
+    known = variants(base)
+    overlaps = [name for name in known if not name.startswith(XR_LINEAR)]
+    if variant is None:
+        variant = overlaps[0] if len(overlaps) == 1 else DEFAULT_PRESET
+    if variant not in known:
+        there = f"it has {', '.join(known)} (--variant names one)" if known else "no base job has ended there"
+        raise DisentangleError(f"no model {variant!r} in {base}: {there}")
+    return known[variant]
+
+
+def features(source: Path | list[str], saved: Saved, n_features: int) -> Iterator[sp.csr_matrix]:
+    """Features of instances, in blocks.
+
+    Parameters
+    ----------
+    source : Path or list of str
+        A matrix (.npz), texts, one a line (.txt), objects with a "text" (.jsonl); or texts themselves.
+    saved : Saved
+        The evaluation, whose vectorizer texts need.
+    n_features : int
+        As many as the model takes.
+
+    Raises
+    ------
+    DisentangleError
+        If a file is missing, damaged or of another kind or width, or there is no vectorizer.
+    """
+    blocks: Iterable[list[str]] = [source] if isinstance(source, list) else []
+    if isinstance(source, Path):
+        if source.suffix == ".npz":
+            X = load_sparse(source)
+            if X.shape[0] == 0:
+                raise DisentangleError(f"{source} is empty: its shape is {X.shape}")
+            _check_width(source, X.shape[1], n_features)
+            yield X
+            return
+        blocks = read_texts(source, is_json=source.suffix == ".jsonl")
+    if VECTORIZER_FILE not in saved:
+        raise DisentangleError(
+            f"texts need a model of a dataset that was imported from texts, found no {VECTORIZER_FILE} "
+            f"in {saved.folder}"
+        )
+    with saved.pinned(VECTORIZER_FILE) as path:
+        vectorizer = Vectorizer.load(path)
+    _check_width(saved.folder / VECTORIZER_FILE, len(vectorizer.terms), n_features)
+    is_empty = True
+    for block in blocks:
+        is_empty = False
+        yield vectorizer.transform(block)
+    if is_empty:
+        raise DisentangleError(f"{source} is empty: expected a text a line")
+
+
+def _check_width(path: Path, found: int, expected: int) -> None:
+    if found != expected:
+        raise DisentangleError(f"{path}: expected {expected} features, as the model has, got {found}")
+
+
+def predict(
+    predictor: Predictor, blocks: Iterable[sp.csr_matrix], k: int, threads: int, budget: Budget, write: Write
+) -> tuple[int, int]:
+    """Write the `k` best labels of each instance; those without features get none.
+
+    Returns
+    -------
+    tuple of int
+        How many instances there were, and how many without features.
+    """
+    n = n_empty = 0
+    for X in blocks:
+        is_empty = np.diff(X.indptr) == 0
+        start = n
+        for labels, scores in predictor.best(X, k, threads, budget):
+            rows = is_empty[n - start : n - start + len(labels)]
+            write(n, np.where(rows[:, None], -1, labels), scores)
+            n += len(labels)
+        n_empty += int(is_empty.sum())
+    return n, n_empty
+
+
+def check_out(out: Path, read: Iterable[Path]) -> None:
+    """Refuse a file that no labels can be written to, or whose writing, or its record's, would cost others.
+
+    Raises
+    ------
+    DisentangleError
+        If it is of no known kind, or as `places.check_file`.
+    """
+    if out.suffix not in OUTPUTS:
+        raise DisentangleError(f"--out must end in {', '.join(OUTPUTS)}, got {out}")
+    for path in (out, _record_of(out)):
+        places.check_file("--out" if path == out else "the record of --out", path, read)
+
+
+def _record_of(out: Path) -> Path:
+    return out.with_name(f"{out.name}.json")
+
+
+@contextmanager
+def writer(out: Path | None, n_labels: int, names: list[str]) -> Iterator[Write]:
+    """What writes labels to a file, whole or not at all, or to standard output as tab-separated lines.
+
+    Parameters
+    ----------
+    out : Path or None
+        One that `check_out` accepts.
+    n_labels : int
+    names : list of str
+        Of the labels; written as they are, but for control characters on a terminal.
+
+    Raises
+    ------
+    DisentangleError
+        If it cannot be written.
+    """
+    if out is None:
+        with _standard_output() as text:
+            is_shown = text.isatty()
+            yield _tsv(text, [shown(name) for name in names] if is_shown else names)
+        return
+    with atomic.replacing(places.real(out)) as temporary:
+        if out.suffix == ".npz":
+            with npz.Writer(temporary) as file:
+                yield lambda _, labels, scores: file.append(_matrix(labels, scores, n_labels))
+                file.finish(n_labels)
+        else:
+            with temporary.open("w", encoding="utf-8", newline="") as text:
+                yield (_tsv if out.suffix == ".tsv" else _json_lines)(text, names)
+
+
+@contextmanager
+def _standard_output() -> Iterator[TextIO]:
+    """Standard output, in UTF-8 where it is no terminal: what reads it need not know this place's locale."""
+    if sys.stdout is None:
+        raise DisentangleError("standard output is closed: name a file with --out")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        if sys.stdout.isatty():
+            sys.stdout.reconfigure(errors="replace")
+        else:
+            sys.stdout.reconfigure(encoding="utf-8")
+    try:
+        yield sys.stdout
+        sys.stdout.flush()
+    except OSError as error:
+        # A closed pipe is no error, and what has a name is of another file.
+        if isinstance(error, BrokenPipeError) or error.filename is not None:
+            raise
+        raise DisentangleError(f"cannot write to standard output: {error.strerror}") from error
+
+
+def _matrix(labels: np.ndarray, scores: np.ndarray, n_labels: int) -> sp.csr_matrix:
+    is_there = labels >= 0
+    indptr = np.concatenate([[0], is_there.sum(axis=1).cumsum()])
+    return sp.csr_matrix((scores[is_there], labels[is_there], indptr), shape=(len(labels), n_labels))
+
+
+def _tsv(file: Any, names: list[str]) -> Write:
+    lines = csv.writer(file, delimiter="\t", lineterminator="\n")
+
+    def write(first: int, labels: np.ndarray, scores: np.ndarray) -> None:
+        if first == 0:
+            lines.writerow(("instance", "label", "name", "score"))
+        for i, j in np.argwhere(labels >= 0):
+            label = labels[i, j]
+            lines.writerow((first + i, label, names[label], f"{scores[i, j]:.6g}"))
+
+    return write
+
+
+def _json_lines(file: Any, names: list[str]) -> Write:
+    def write(first: int, labels: np.ndarray, scores: np.ndarray) -> None:
+        for i, (row, found) in enumerate(zip(labels.tolist(), scores.tolist(), strict=True)):
+            best = [
+                {"label": label, "name": names[label], "score": float(f"{score:.6g}")}
+                for label, score in zip(row, found, strict=True)
+                if label >= 0
+            ]
+            file.write(json.dumps({"instance": first + i, "labels": best}, ensure_ascii=False) + "\n")
+
+    return write
+
+
+def run_predict(
+    base: Path,
+    variant: str | None,
+    source: Path | list[str],
+    data_folder: Path,
+    out: Path | None,
+    k: int,
+    threads: int,
+    budget: Budget,
+) -> int:
+    """Predict labels of instances with a base job's model; beside a file goes a record, FILE.json.
+
+    Features and names of labels are those that the model was trained with, whatever the dataset has by now.
+
+    Returns
+    -------
+    int
+        How many instances there were.
+
+    Raises
+    ------
+    DisentangleError
+        As `check_out`, `choose`, `Predictor.read`, `features` and `writer`.
+    """
+    start = time.perf_counter()
+    if isinstance(source, Path) and source.suffix not in INPUTS:
+        raise DisentangleError(f"--input must end in {', '.join(INPUTS)}, got {source}")
+    if out is not None:
+        check_out(out, [data_folder, base, *([source] if isinstance(source, Path) else [])])
+    evaluation = choose(base, variant)
+    predictor = Predictor.read(evaluation)
+    if k > (most := min(voice.predict.top_k for voice in predictor.voices)):
+        raise DisentangleError(f"--k must be at most the models' --top-k ({most}), got {k}")
+    _say_what_changed(predictor.saved, data_folder)
+    names = _names(predictor.saved, predictor.n_labels)
+    with progress.stage("predict"), writer(out, predictor.n_labels, names) as write:
+        blocks = features(source, predictor.saved, predictor.n_features)
+        first = list(itertools.islice(blocks, 2))
+        predictor.load_models(for_few=len(first) == 1 and first[0].shape[0] <= FEW)
+        X = itertools.chain(first, blocks)
+        n, n_empty = predict(predictor, X, min(k, predictor.n_labels), threads, budget, write)
+    if n_empty:
+        is_text = isinstance(source, list) or source.suffix != ".npz"
+        what = ("texts", "known word") if is_text else ("instances", "features")
+        logger.warning("note: %s of %s %s have no %s: no labels for them", f"{n_empty:,}", f"{n:,}", *what)
+    if out is not None:
+        record = {
+            "job": "predict",
+            "model": str(evaluation),
+            "models": [voice.key for voice in predictor.voices],
+            "input": str(source) if isinstance(source, Path) else "--text",
+            "k": k,
+            "n_instances": n,
+            "n_without_features": n_empty,
+            "seconds": round(time.perf_counter() - start, 3),
+            "peak_rss_mib": provenance.peak_rss_mib(),
+            "threads": threads,
+            "versions": provenance.versions(),
+            "machine": provenance.machine(),
+        }
+        atomic.write_json(places.real(_record_of(out)), record)
+    return n
+
+
+def _names(saved: Saved, n_labels: int) -> list[str]:
+    """Names of labels as they were when the model was evaluated."""
+    if components.LABEL_NAMES not in saved:
+        return components.names_by_id(n_labels)
+    with saved.pinned(components.LABEL_NAMES) as path:
+        return components.read_names(path, n_labels)
+
+
+def _say_what_changed(saved: Saved, data_folder: Path) -> None:
+    """Tell of a vocabulary or names that the dataset has by now, and the model has not."""
+    for name in CARRIED:
+        now = sha256(data_folder / name) if (data_folder / name).is_file() else None
+        if now is not None and saved.digests is not None and now != saved.digests.get(name):
+            logger.warning(
+                "note: %s is not what the model was trained with, which it keeps to: "
+                "the base job makes one that follows it",
+                data_folder / name,
+            )

@@ -1,0 +1,157 @@
+"""Resumable stages: each leaves a folder, made whole or not at all, that is reused while it is valid."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..errors import DisentangleError
+from ..runtime import progress, provenance
+from ..storage import atomic, files
+from ..storage.saved import RECORD, Saved, read_record, sealed
+
+logger = logging.getLogger(__name__)
+
+
+class Stage:
+    """One step of a job, whose results lie in a folder of their own.
+
+    Parameters
+    ----------
+    name : str
+        What its seconds are booked under.
+    folder : Path
+        Where its results go, beside `stage.json`: the key, inputs, seconds, peak memory, results.
+    inputs : dict
+        Whatever the results depend on besides `needs`, versions and code, as JSON.
+    modules : tuple of str
+        Modules of this package whose code makes the results; imported before the clock starts.
+    build : callable
+        Takes an empty folder, writes the stage's files to it and returns its results as JSON; a
+        result named "seconds" splits the stage's time by name.
+    needs : tuple of Stage
+        Stages whose results `build` reads. They are made only when this one has to be.
+    prepare : callable, optional
+        Called before the clock starts, when the stage has to be made.
+    helpers : tuple of callable
+        Functions that `build` relies on, outside `modules`.
+    threads : int
+        For the record; they have no effect on results.
+    force : bool
+        Make it anew, once, even when it is valid.
+    title : str, optional
+        What the log calls it, if not by its folder.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        inputs: dict[str, Any],
+        modules: tuple[str, ...],
+        build: Callable[[Path], dict[str, Any]],
+        needs: tuple[Stage, ...] = (),
+        prepare: Callable[[], object] = lambda: None,
+        helpers: tuple[Callable, ...] = (),
+        threads: int = 1,
+        force: bool = False,
+        title: str | None = None,
+    ) -> None:
+        self.name = name
+        self.title = title or folder.name
+        self.folder = folder
+        self.needs = needs
+        self._build = build
+        self._prepare = prepare
+        self._threads = threads
+        self._force = force
+        self._modules = modules
+        self._inputs = (
+            inputs | provenance.versions() | {"code": provenance.code_of(modules, (build, *helpers))}
+        )
+        for need in needs:
+            # Those of several trees have the same name.
+            self._inputs[need.folder.name] = self._inputs.get(need.folder.name, "") + need.key
+        self.key: str = hashlib.sha256(json.dumps(self._inputs, sort_keys=True).encode()).hexdigest()
+
+    def record(self) -> dict[str, Any] | None:
+        """What `stage.json` says, or None if the stage is not done, not whole, or out of date."""
+        record = read_record(self.folder)
+        if self._force or record is None or record["key"] != self.key:
+            return None
+        return record if Saved(self.folder, record["files"]).is_whole() else None
+
+    def saved(self) -> Saved:
+        """What the stage has left, which must be done.
+
+        Raises
+        ------
+        DisentangleError
+            If it is not, or another by now.
+        """
+        saved, record = Saved.at(self.folder)
+        if record["key"] != self.key:
+            raise DisentangleError(f"{self.folder} has changed meanwhile: run the same command again")
+        return saved
+
+    def ensure(self) -> dict[str, Any]:
+        """Make the stage, and before it what it needs, unless it is done; return its record."""
+        if (record := self.record()) is not None:
+            return record
+        for need in self.needs:
+            need.ensure()
+        self._say_why()
+        with progress.stage(self.title):
+            record = self._make()
+        self._force = False
+        return record
+
+    def _say_why(self) -> None:
+        if (old := read_record(self.folder)) is None:
+            return
+        before = old["inputs"]
+        changed = sorted(name for name, value in self._inputs.items() if before.get(name) != value)
+        why = f"changed {', '.join(changed)}" if changed else "--force" if self._force else "damaged files"
+        logger.info("%s is redone: %s", self.title, why)
+
+    def _make(self) -> dict[str, Any]:
+        for module in self._modules:
+            importlib.import_module(f"disentangle.{module}")
+        self._prepare()
+        try:
+            with atomic.making(self.folder, RECORD) as temporary:
+                provenance.reset_peak_rss()
+                start = time.perf_counter()
+                results = self._build(temporary)
+                seconds = results.pop("seconds", {self.name: time.perf_counter() - start})
+                record = sealed(
+                    {
+                        "key": self.key,
+                        "inputs": self._inputs,
+                        "results": results,
+                        "seconds": {name: round(value, 3) for name, value in seconds.items()},
+                        "peak_rss_mib": provenance.peak_rss_mib(),
+                        "threads": self._threads,
+                        "machine": provenance.machine(),
+                        "files": _digests(temporary),
+                    }
+                )
+                text = json.dumps(record, indent=1) + "\n"
+                (temporary / RECORD).write_text(text, encoding="utf-8")
+                return record
+        except OSError as error:
+            raise DisentangleError(
+                f"cannot write {error.filename or self.folder}: {error.strerror or error}"
+            ) from error
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """Sha256 of each file in a folder, by its path there."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): files.sha256(path) for path in paths}

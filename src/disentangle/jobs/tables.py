@@ -1,0 +1,263 @@
+"""What a run says at its end: tables on the terminal and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ..data.datasets import SIZES
+from ..runtime.terminal import shown
+from ..storage.atomic import replacing
+from .estimate import Estimate
+
+_COLUMNS = ("P@1", "P@3", "P@5", "R@1", "R@5", "R@10", "PSP@5")
+_COSTS = ("candidates", "train s", "predict s")
+_LETTERS = {"P": "precision", "R": "recall", "PSP": "psp"}
+_TRAINING = ("train", "match", "assign", "expand", "split", "retrain")
+# Wide enough for every table where the output is no terminal: a wrapped table cannot be searched.
+_PLAIN_WIDTH = 300
+_N_SHOWN = 10
+
+
+def published(dataset: str) -> list[dict[str, Any]]:
+    """Figures that others published for a dataset, as `published.json` beside this file has them.
+
+    Returns
+    -------
+    list of dict
+        "method", "precision" and "recall" (10 percents or None each) and "source" in words.
+    """
+    facts = json.loads(Path(__file__).with_name("published.json").read_text(encoding="utf-8"))
+    return [
+        row | {"source": facts["sources"][row["source"]]}
+        for row in facts["results"]
+        if row["dataset"] == dataset
+    ]
+
+
+def _figures(run: dict[str, Any]) -> list[float | None]:
+    figures = []
+    for column in _COLUMNS:
+        letters, k = column.split("@")
+        values = run.get(_LETTERS[letters])
+        figures.append(values[int(k) - 1] if values else None)
+    return figures
+
+
+def training_seconds(run: dict[str, Any]) -> float:
+    """Seconds from loaded data to the model, what an overlap builds on of the first training included."""
+    return sum(run["seconds"].get(stage, 0.0) for stage in _TRAINING)
+
+
+def _name(run: dict[str, Any]) -> str:
+    if run["method"] == "xr-linear":
+        return setting_name(run)
+    return f"overlap ({setting_name(run)}, n_copies {run['n_copies']})"
+
+
+def setting_name(run: dict[str, Any]) -> str:
+    """What a run is called in tables and figures."""
+    trees = f", {run['n_trees']} trees" if run["n_trees"] > 1 else ""
+    return f"{run['variant'] or 'XR-Linear'}{trees}"
+
+
+def _costs(run: dict[str, Any]) -> list[float]:
+    return [run["candidates_per_instance"], training_seconds(run), run["seconds"]["predict"]]
+
+
+def _numbers(run: dict[str, Any]) -> list[str]:
+    """The cells of `_COLUMNS` and `_COSTS`."""
+    return [*_cells(_figures(run)), *(f"{value:,.1f}" for value in _costs(run))]
+
+
+def _cells(figures: list[float | None], sign: str = "") -> list[str]:
+    return ["" if value is None else f"{value:{sign}.2f}" for value in figures]
+
+
+def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write rows that have the same keys as CSV, whole or not at all."""
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _print(*tables: Table | str) -> None:
+    console = Console(emoji=False, markup=False)
+    if not console.is_terminal:
+        console = Console(emoji=False, markup=False, width=_PLAIN_WIDTH)
+    # Captured, because a console that finds its pipe closed ends the process by itself.
+    with console.capture() as capture:
+        console.print(*tables, sep="\n", markup=False, emoji=False, highlight=False)
+    print(capture.get(), end="")
+
+
+def print_base(report: dict[str, Any]) -> None:
+    """Print the runs of a base report, how they differ from XR-Linear's, and what others published."""
+    tables = [_comparison_table(f"{report['dataset']}: measured here, in percent", report["runs"])]
+    if rows := published(report["dataset"]):
+        tables.append(_published_table(report["dataset"], rows))
+    _print(*tables)
+
+
+def print_binned(report: dict[str, Any]) -> None:
+    """Print both methods and their difference for each way to bin."""
+    runs = report["runs"]
+    for pair in zip(runs[::2], runs[1::2], strict=True):
+        first = pair[0]
+        bins = f"{first['n_bins']:,} bins of {first['bin_size']}, level {first['level_from_leaf']}"
+        _print(_comparison_table(f"{report['dataset']}, {bins}: measured here, in percent", list(pair)))
+
+
+def _comparison_table(title: str, runs: list[dict[str, Any]]) -> Table:
+    table = Table(title=title)
+    table.add_column("method", overflow="fold")
+    for column in (*_COLUMNS, *_COSTS):
+        table.add_column(column, justify="right", no_wrap=True)
+    for run in runs:
+        table.add_row(_name(run), *_numbers(run))
+    if runs[0]["method"] != "xr-linear":
+        return table
+    (xr_linear, xr_costs), *overlaps = [(_figures(run), _costs(run)) for run in runs]
+    table.add_section()
+    for run, (overlap, overlap_costs) in zip(runs[1:], overlaps, strict=True):
+        difference = [b - a for a, b in zip(xr_linear, overlap, strict=True)]  # type: ignore[operator]
+        ratios = [f"x {b / a:.2f}" if a else "" for a, b in zip(xr_costs, overlap_costs, strict=True)]
+        what = "difference" if len(overlaps) == 1 else f"difference, {setting_name(run)}"
+        table.add_row(what, *_cells(difference, "+"), *ratios)
+    return table
+
+
+def print_sweep(report: dict[str, Any]) -> None:
+    """Print a row for each variant, with those of its parts that are not the same for all."""
+    xr_linear, *runs = report["runs"]
+    values = {name: {str(run["overlap"][name]) for run in runs} for name in runs[0]["overlap"]}
+    varied = [name for name in values if len(values[name]) > 1]
+    same = ", ".join(f"{name} {runs[0]['overlap'][name]}" for name in values if name not in varied)
+    table = Table(title=f"{report['dataset']}, a fifth of the training data; {same}")
+    for column in varied or ["overlap"]:
+        table.add_column(column.replace("_", " "))
+    for column in (*_COLUMNS, *_COSTS):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_row("XR-Linear", *[""] * (len(varied) - 1), *_numbers(xr_linear), end_section=True)
+    for run in runs:
+        table.add_row(*([str(run["overlap"][name]) for name in varied] or [run["variant"]]), *_numbers(run))
+    _print(table)
+
+
+def _published_table(dataset: str, rows: list[dict[str, Any]]) -> Table:
+    table = Table(title=f"{dataset}: published elsewhere, not run here")
+    table.add_column("method", no_wrap=True)
+    for column in _COLUMNS:
+        table.add_column(column, justify="right")
+    table.add_column("source")
+    for row in rows:
+        table.add_row(row["method"], *_cells(_figures(row)), row["source"])
+    return table
+
+
+def print_metric(report: dict[str, Any]) -> None:
+    """Print the summary of a metric report, and its best and worst separated labels by name."""
+    summary = Table(
+        title=f"{report['dataset']}, {report['components']} components: variation of information, nats"
+    )
+    summary.add_column("against a random split with", no_wrap=True)
+    for column in ("labels", "VI", "random", "difference", "95 % interval", "better than random"):
+        summary.add_column(column, justify="right")
+    for words, numbers in (("even odds", report), ("the same sizes", report["same_sizes"])):
+        low, high = numbers["difference_95_percent_interval"]
+        summary.add_row(
+            words,
+            f"{report['n_labels_scored']:,}",
+            f"{report['mean_vi']:.4f}",
+            f"{numbers['mean_random_baseline']:.4f}",
+            f"{numbers['mean_difference']:.4f}",
+            f"{low:.4f} to {high:.4f}",
+            f"{numbers['fraction_better_than_random']:.1%}",
+        )
+    coverage = report["coverage"]
+    sentence = (
+        f"normalised VI {report['mean_normalised_vi']:.4f}, "
+        f"adjusted Rand index {report['mean_adjusted_rand']:.4f}; "
+        f"{coverage['n_instances']:,} instances scored ({coverage['fraction_scored']:.1%}); left out: "
+        f"{coverage['n_several_components']:,} with several components, "
+        f"{coverage['n_small_component']:,} of a small component, "
+        f"{coverage['n_unreached']:,} that reach no copy, {coverage['n_tied']:,} that reach several alike"
+    )
+    ranked = sorted(report["labels"], key=lambda row: row["vi"] - row["random_same_sizes"])
+    shown = min(_N_SHOWN, len(ranked))
+    _print(
+        summary,
+        sentence,
+        _labels_table("best separated labels", ranked[:shown]),
+        _labels_table("worst separated labels", ranked[::-1][:shown]),
+    )
+
+
+def _labels_table(title: str, rows: list[dict[str, Any]]) -> Table:
+    table = Table(title=title)
+    table.add_column("label", overflow="ellipsis", no_wrap=True, max_width=60)
+    for column in ("components", "copies", "instances", "VI", "random, same sizes", "adjusted Rand"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        numbers = (row["vi"], row["random_same_sizes"], row["adjusted_rand"])
+        counts = (row["n_components"], row["n_copies"], row["n_instances"])
+        table.add_row(shown(row["name"]), *(f"{n:,}" for n in counts), *(f"{n:.4f}" for n in numbers))
+    return table
+
+
+def print_datasets(data_dir: Path, rows: dict[str, tuple[dict[str, int], str]]) -> None:
+    """Print datasets: their sizes as far as they are known, and where they are."""
+    table = Table(title=f"datasets of {shown(str(data_dir))}")
+    table.add_column("name", no_wrap=True)
+    for column in ("training instances", "test instances", "labels"):
+        table.add_column(column, justify="right")
+    table.add_column("where")
+    for name, (sizes, where) in rows.items():
+        cells = (f"{sizes[size]:,}" if size in sizes else "" for size in SIZES)
+        table.add_row(shown(name), *cells, shown(where))
+    _print(table)
+
+
+def print_info(
+    name: str, described: dict[str, Any], costs: Estimate, threads: int, machine: dict[str, Any]
+) -> None:
+    """Print what a dataset looks like, and what a base run is estimated to cost."""
+    table = Table(title=name, show_header=False)
+    table.add_column("what", no_wrap=True)
+    table.add_column("value", justify="right")
+    for what, value in described.items():
+        if isinstance(value, dict):
+            table.add_section()
+            for group, n in value.items():
+                table.add_row(f"labels with {group} training instances", f"{n:,}")
+        else:
+            shown = f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+            table.add_row(what.removeprefix("n_").replace("_", " "), shown)
+    of_runs = (
+        f"at the pace of base runs on this machine ({costs.n_local_runs})"
+        if costs.n_local_runs
+        else f"at the pace of the measured runs ({costs.machine})"
+    )
+    memory = machine["memory_gib"]
+    _print(
+        table,
+        f"Estimate, not a promise: a base run with the paper preset and {threads} threads takes about "
+        f"{_duration(costs.seconds)}, {of_runs}, and {costs.mebibytes / 1024:,.1f} GiB of memory. "
+        f"Runs that were measured are off by a factor of up to {costs.seconds_factor:.1f} in time and "
+        f"{costs.mebibytes_factor:.1f} in memory; much larger datasets may be further off.",
+    )
+    if costs.mebibytes > memory * 1024:
+        _print(f"That is more than the {memory} GiB of this machine.")
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.0f} {unit}"
+    return f"{seconds:,.0f} seconds"

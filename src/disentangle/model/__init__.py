@@ -1,0 +1,1 @@
+"""The door to PECOS: trees, training, saved models, prediction."""

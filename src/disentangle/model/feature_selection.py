@@ -1,0 +1,59 @@
+"""Which features of an instance are learnt from: of a long text, the largest alone, and no common ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+
+from ..kernels.largest import largest_rows
+from ..params import LONG
+from ..storage.matrices import flat
+
+
+def largest(X: sp.csr_matrix, n: int) -> sp.csr_matrix:
+    """The features of largest value of each instance, ties to the lower id.
+
+    Parameters
+    ----------
+    X : csr_matrix of shape (n_instances, n_features), float32
+        Indices sorted.
+    n : int
+        Most features that an instance keeps, by their absolute values.
+
+    Returns
+    -------
+    csr_matrix of the same shape, float32
+        `X` itself where no instance has more.
+    """
+    if np.diff(X.indptr).max(initial=0) <= n:
+        return X
+    indptr, _, values = flat(X)
+    return _only(X, largest_rows(indptr, values, n))
+
+
+def without_common(X: sp.csr_matrix, max_df: float) -> sp.csr_matrix:
+    """Long texts without the features that most of them have.
+
+    Parameters
+    ----------
+    X : csr_matrix of shape (n_instances, n_features), float32
+    max_df : float
+        Largest share of the instances that a feature may be in.
+
+    Returns
+    -------
+    csr_matrix of the same shape, float32
+        `X` itself where all features are rarer, or instances have no more than `LONG` features on average.
+    """
+    n_instances, n_features = X.shape
+    if X.nnz <= LONG * n_instances:
+        return X
+    is_rare = np.bincount(X.indices, minlength=n_features) <= max_df * n_instances
+    return X if is_rare.all() else _only(X, is_rare[X.indices])
+
+
+def _only(X: sp.csr_matrix, kept: np.ndarray) -> sp.csr_matrix:
+    """Those of a matrix's entries that a boolean for each says."""
+    indptr, indices, values = flat(X)
+    kept_indptr = np.concatenate([[0], np.cumsum(kept)])[indptr]
+    return sp.csr_matrix((values[kept], indices[kept], kept_indptr), shape=X.shape)

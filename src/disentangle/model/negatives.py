@@ -1,0 +1,99 @@
+"""In which further clusters instances are negatives: where the matcher sends a share of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+
+from ..kernels.ranking import rank_rows
+from ..storage.matrices import flat
+from .pecos import XLinearModel
+from .xlinear import for_prediction, match
+
+
+def mine(
+    matcher: XLinearModel,
+    X: sp.csr_matrix,
+    share: float,
+    spared: int,
+    beam_size: int,
+    seed: int,
+    threads: int,
+) -> sp.csr_matrix | None:
+    """Clusters in which instances are negatives besides their own labels'; None if there are none.
+
+    Parameters
+    ----------
+    matcher : XLinearModel
+        As it was trained.
+    X : csr_matrix of shape (n_instances, n_features), float32
+    share : float
+        Of the instances, 0 to 1.
+    spared : int
+        Best clusters of an instance that are left out: where labels are incomplete, those that it should
+        have are likeliest to be there.
+    beam_size : int
+        Clusters that the matcher keeps per level.
+    seed : int
+    threads : int
+        Has no effect on the result.
+
+    Returns
+    -------
+    csr_matrix of shape (n_instances, n_clusters), float32
+        Ones.
+    """
+    drawn = draw_instances(X.shape[0], share, seed)
+    if not len(drawn):
+        return None
+    M = match(for_prediction(matcher), X[drawn], beam_size, threads)
+    most = min(beam_size, M.shape[1])
+    # Not `metrics.rank`: with that module in the stage, a new metric would have models trained again.
+    negatives = spread(rank_rows(*flat(M), most)[:, spared:], drawn, (X.shape[0], M.shape[1]))
+    return negatives if negatives.nnz else None
+
+
+def draw_instances(n_instances: int, share: float, seed: int) -> np.ndarray:
+    """Draw the instances that are to be negatives wherever the matcher sends them.
+
+    A ranker trained on teacher-forcing negatives alone has never seen most of the instances that the beam
+    will send it. PECOS's matcher-aware negatives are all of these. Labels are trained one by one, so it is
+    the same to each whether instances are drawn once or for every cluster; but then only they are matched.
+
+    Parameters
+    ----------
+    n_instances : int
+    share : float
+        0 to 1.
+    seed : int
+
+    Returns
+    -------
+    ndarray of int64
+        Rising.
+    """
+    return np.flatnonzero(np.random.default_rng(seed).random(n_instances) < share)
+
+
+def spread(clusters: np.ndarray, drawn: np.ndarray, shape: tuple[int, int]) -> sp.csr_matrix:
+    """Clusters of the instances that were drawn, as negatives of all instances.
+
+    Parameters
+    ----------
+    clusters : ndarray of shape (len(drawn), n)
+        -1 where an instance has fewer.
+    drawn : ndarray of int64
+        From `draw_instances`.
+    shape : tuple of int
+        (n_instances, n_clusters).
+
+    Returns
+    -------
+    csr_matrix of that shape, float32
+        Ones; rows of instances that were not drawn are empty.
+    """
+    is_there = clusters >= 0
+    sizes = np.zeros(shape[0] + 1, np.int64)
+    sizes[drawn + 1] = is_there.sum(axis=1)
+    found = clusters[is_there]
+    return sp.csr_matrix((np.ones(len(found), np.float32), found, sizes.cumsum()), shape=shape)

@@ -1,0 +1,243 @@
+"""Saved models as one that predicts original labels: their copies merged, their scores averaged."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from ..errors import DisentangleError
+from ..evaluate.metrics import candidates_of
+from ..overlap.assign import OVERLAP_FILE, Overlap, load_overlap
+from ..overlap.copies import best_labels
+from ..params import CHOICES, PredictParams
+from ..runtime.memory import UNLIMITED, Budget
+from ..storage.saved import Saved
+from . import xlinear
+
+PREDICTOR_FILE = "predictor.json"
+
+
+@dataclass(frozen=True)
+class Voice:
+    """A saved model whose scores of labels are averaged with others'.
+
+    Attributes
+    ----------
+    saved : Saved
+    predict : PredictParams
+        How it predicts here, whatever it has stored.
+    merge : str
+        Rule for scores of copies of one label.
+    weight : float
+        Of its scores in the mean; only ratios count.
+    key : str
+        Of the stage that made the model, if one did.
+    """
+
+    saved: Saved
+    predict: PredictParams
+    merge: str
+    weight: float
+    key: str = ""
+
+    @cached_property
+    def overlap(self) -> Overlap:
+        return load_overlap(self.saved)
+
+
+class Predictor:
+    """Weighted means of models' scores.
+
+    Parameters
+    ----------
+    voices : tuple of Voice
+        Of models with the same features and labels.
+    saved : Saved, optional
+        The evaluation that it was read from, which carries what says what features and labels are.
+
+    Attributes
+    ----------
+    n_labels, n_features : int
+    """
+
+    def __init__(self, voices: tuple[Voice, ...], saved: Saved = Saved(Path(), {})) -> None:  # noqa: B008
+        self.voices = voices
+        self.saved = saved
+
+    @classmethod
+    def load(cls, folder: Path) -> Predictor:
+        """Read what `save` wrote into an evaluation's folder, and the models, which may then be replaced.
+
+        Raises
+        ------
+        DisentangleError
+            As `read` and `load_models`.
+        """
+        predictor = cls.read(folder)
+        predictor.load_models()
+        return predictor
+
+    @classmethod
+    def read(cls, folder: Path) -> Predictor:
+        """Read what `save` wrote; the models are yet to be loaded, and must be the same then.
+
+        Raises
+        ------
+        DisentangleError
+            If a file is missing or damaged, or a model that it names is not there or another by now.
+        """
+        saved, _ = Saved.at(folder)
+        read = saved.read_json(PREDICTOR_FILE)
+        try:
+            voices = tuple(_voice(folder, said) for said in read["voices"])
+            if not voices:
+                raise ValueError("it names no model")
+            if len({voice.saved.folder for voice in voices}) < len(voices):
+                raise ValueError("it names a model twice")
+        except DisentangleError:
+            raise
+        except (ValueError, TypeError, KeyError, ArithmeticError) as error:
+            raise saved.damaged(PREDICTOR_FILE, error) from error
+        return cls(voices, saved)
+
+    def load_models(self, for_few: bool = False) -> None:
+        """Load the models; predicting does it where it has not been done.
+
+        Parameters
+        ----------
+        for_few : bool
+            Whether they are for at most `xlinear.FEW` instances: sooner there, with the same results.
+
+        Raises
+        ------
+        DisentangleError
+            If one is damaged, another by now, or of other features or labels.
+        """
+        self._models = tuple(xlinear.load(voice.saved, for_few) for voice in self.voices)
+        for voice, model in zip(self.voices, self._models, strict=True):
+            overlap = voice.overlap
+            if (len(overlap.original), overlap.n_clusters) != xlinear.n_labels_and_clusters(model):
+                raise voice.saved.damaged(
+                    OVERLAP_FILE, "expected the copies and clusters of the model beside it"
+                )
+            if (overlap.n_labels, xlinear.n_features(model)) != (self.n_labels, self.n_features):
+                raise self.saved.damaged(PREDICTOR_FILE, "expected models of the same features and labels")
+
+    def save(self, folder: Path) -> None:
+        """Write which models it is made of, by their places relative to `folder`."""
+        said = [
+            {
+                "model": os.path.relpath(voice.saved.folder, folder),
+                "predict": asdict(voice.predict),
+                "merge": voice.merge,
+                "weight": voice.weight,
+                "key": voice.key,
+            }
+            for voice in self.voices
+        ]
+        (folder / PREDICTOR_FILE).write_text(json.dumps({"voices": said}, indent=1) + "\n", encoding="utf-8")
+
+    @property
+    def n_labels(self) -> int:
+        return self.voices[0].overlap.n_labels
+
+    @property
+    def n_features(self) -> int:
+        return xlinear.n_features_of(self.voices[0].saved)
+
+    @cached_property
+    def _models(self) -> tuple[Any, ...]:
+        return tuple(xlinear.load(voice.saved) for voice in self.voices)
+
+    @cached_property
+    def _matchers(self) -> tuple[Any, ...]:
+        return tuple(xlinear.load_matcher(voice.saved) for voice in self.voices)
+
+    def candidates(self, X: sp.csr_matrix, threads: int, budget: Budget = UNLIMITED) -> np.ndarray:
+        """Labels, copies counted, that each model ranks for each instance.
+
+        Returns
+        -------
+        ndarray of shape (n_models, n_instances), int64
+        """
+        return np.array(
+            [
+                candidates_of(
+                    xlinear.match(matcher, X, voice.predict.beam_size, threads, budget),
+                    voice.overlap.cluster_sizes(),
+                )
+                for voice, matcher in zip(self.voices, self._matchers, strict=True)
+            ]
+        )
+
+    def best(
+        self,
+        X: sp.csr_matrix,
+        k: int,
+        threads: int,
+        budget: Budget = UNLIMITED,
+        candidates: np.ndarray | None = None,
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The best labels of each instance, in batches of instances; a model that lacks one counts 0 for it.
+
+        Parameters
+        ----------
+        X : csr_matrix of shape (n_instances, n_features), float32
+        k : int
+            How many, at most the models' `top_k`.
+        threads : int
+            Has no effect on the result, nor has `budget`.
+        budget : Budget
+        candidates : ndarray, optional
+            What `candidates` returns, if it is known; only a limit needs it.
+
+        Yields
+        ------
+        labels : ndarray of shape (at most n_instances, k), int32
+            Best first, equal scores by ascending label id, -1 where an instance has fewer.
+        scores : ndarray of the same shape, float32
+            Theirs, 0 where there is none.
+        """
+        models = self._models
+        costs = np.zeros(X.shape[0], np.int64)
+        if budget.limit is not None:
+            if candidates is None:
+                candidates = self.candidates(X, threads, budget)
+            costs = candidates.max(axis=0) * xlinear.BYTES_PER_CANDIDATE
+        total = sum(voice.weight for voice in self.voices)
+        how = (
+            [voice.overlap.original for voice in self.voices],
+            [voice.merge for voice in self.voices],
+            [voice.weight / total for voice in self.voices],
+        )
+        for rows in budget.slices(costs):
+            found = [
+                xlinear.predict(model, X[rows], voice.predict, threads)
+                for voice, model in zip(self.voices, models, strict=True)
+            ]
+            yield best_labels(found, *how, k)
+
+
+def _voice(evaluation: Path, said: dict[str, Any]) -> Voice:
+    """A model that an evaluation names, if it is still the one that was evaluated."""
+    predict, merge, weight = PredictParams(**said["predict"]), said["merge"], float(said["weight"])
+    if any(type(value) is not int for value in asdict(predict).values()):
+        raise ValueError(f"{predict} instead of whole numbers")
+    predict.validate()
+    if merge not in CHOICES["merge"] or not 0 < weight <= 1:
+        raise ValueError(f"a rule of merging {merge!r} and a weight of {weight}")
+    saved, record = Saved.at(Path(os.path.normpath(evaluation / said["model"])))
+    if record["key"] != said["key"]:
+        raise DisentangleError(
+            f"{evaluation / PREDICTOR_FILE} needs the model that was at {saved.folder}, found one made "
+            "otherwise: run the base job again"
+        )
+    return Voice(saved, predict, merge, weight, said["key"])

@@ -1,0 +1,239 @@
+"""The label tree: build its chain with PECOS, read it back from a model, replace its leaf level."""
+
+from __future__ import annotations
+
+from itertools import count, pairwise, takewhile
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+from ..errors import DisentangleError
+from ..params import TreeParams
+from ..runtime.interrupt import interruptible
+from ..runtime.progress import track
+from ..runtime.threads import in_threads
+from ..storage.matrices import one_per_row
+from ..storage.saved import Saved
+from .pecos import ClusterChain, HierarchicalKMeans, Indexer, LabelEmbeddingFactory, ScipyCsrF32, clib
+
+# Levels of a tree that is saved alone, and of a model, counted from the root.
+_LEVEL, _LEVEL_OF_MODEL = "level-{}.npz", "ranker/{}.model/C.npz"
+
+
+def build_chain(X: sp.csr_matrix, Y: sp.csc_matrix, params: TreeParams, threads: int) -> ClusterChain:
+    """Cluster the labels by their PIFA features with balanced spherical k-means.
+
+    Parameters
+    ----------
+    X : csr_matrix of shape (n_instances, n_features), float32
+    Y : csc_matrix of shape (n_instances, n_labels), float32
+    params : TreeParams
+    threads : int
+
+    Returns
+    -------
+    ClusterChain
+        Top to leaf; the last matrix is C, of shape (n_labels, n_clusters), one 1 per row.
+
+    Raises
+    ------
+    DisentangleError
+        If there are so few labels that the tree would be one single cluster.
+    """
+    params.n_levels(Y.shape[1])
+    return interruptible(lambda: _cluster(_label_features(X, Y, threads), params, threads))
+
+
+def _label_features(X: sp.csr_matrix, Y: sp.csc_matrix, threads: int) -> sp.csr_matrix:
+    """PIFA: each label's is the normalised sum of its instances' features."""
+    return LabelEmbeddingFactory.create(Y, X, method="pifa", threads=threads)
+
+
+def _cluster(label_features: sp.csr_matrix, params: TreeParams, threads: int) -> ClusterChain:
+    kmeans = HierarchicalKMeans.TrainParams(
+        nr_splits=params.nr_splits,
+        max_leaf_size=params.max_leaf_size,
+        seed=params.seed,
+        spherical=True,
+        threads=threads,
+    )
+    return Indexer.gen(label_features, train_params=kmeans)
+
+
+def save_chain(chain: ClusterChain, folder: Path) -> None:
+    """Save a tree on which nothing is trained yet."""
+    for d, C in enumerate(chain):
+        sp.save_npz(folder / _LEVEL.format(d), C)
+
+
+def load_chain(saved: Saved) -> ClusterChain:
+    """The chain of a saved tree, or of a saved model, top to leaf.
+
+    Raises
+    ------
+    DisentangleError
+        If a file is damaged, or it is no tree.
+    """
+    level = _LEVEL if _LEVEL.format(0) in saved else _LEVEL_OF_MODEL
+    # Levels are counted, not listed: as text, 10 sorts before 2.
+    names = list(takewhile(saved.__contains__, (level.format(d) for d in count())))
+    if not names:
+        raise saved.damaged(level.format(0), "expected the first level of a tree, found none")
+    chain: list[sp.csc_matrix] = []
+    for name in names:
+        above = chain[-1].shape[0] if chain else 1
+        chain.append(check_level(saved, name, saved.matrix(name), above))
+    return ClusterChain(chain)
+
+
+def check_level(saved: Saved, name: str, C: sp.spmatrix, n_columns: int) -> sp.csc_matrix:
+    """A level of a tree, as PECOS takes it: in each row of nodes one 1, in the column of the node above.
+
+    Raises
+    ------
+    DisentangleError
+        If the matrix, read from the file `name`, is none, or has not `n_columns`.
+    """
+    rows = C.tocsr()
+    if (np.diff(rows.indptr) != 1).any() or (rows.data != 1).any() or C.shape[1] != n_columns:
+        raise saved.damaged(name, f"expected one 1 per row and {n_columns} columns, found no such tree")
+    return C.tocsc()
+
+
+def replace_upper_levels(chain: ClusterChain, nr_splits: int) -> ClusterChain:
+    """The same leaf clusters below other levels: those of the tree that `nr_splits` would have given.
+
+    K-means halves clusters until they are small enough, whatever `nr_splits`, which only says how many
+    halvings make a level.
+
+    Parameters
+    ----------
+    chain : ClusterChain
+        As it was built.
+    nr_splits : int
+        Children per inner node.
+    """
+    return ClusterChain.from_partial_chain(chain[-1], min_codes=nr_splits, nr_splits=nr_splits)
+
+
+def replace_leaf_level(chain: ClusterChain, C: sp.csc_matrix) -> ClusterChain:
+    """The same tree with other labels in its leaf clusters.
+
+    Parameters
+    ----------
+    chain : ClusterChain
+    C : csc_matrix of shape (n_labels, n_clusters), float32
+        One 1 per row; `n_labels` may differ from the chain's, copies counted.
+    """
+    return ClusterChain([*chain[:-1], C])
+
+
+def split_leaves(
+    chain: ClusterChain,
+    X: sp.csr_matrix,
+    Y: sp.csc_matrix,
+    leaf_size: int,
+    nested: bool,
+    seed: int,
+    threads: int,
+) -> ClusterChain:
+    """The same tree, each leaf cluster of too many labels split into parts of about equal size.
+
+    They are found by balanced spherical k-means on PIFA features, for which only the labels in too large
+    clusters are counted.
+
+    Parameters
+    ----------
+    chain : ClusterChain
+        Its last matrix has `n_labels` rows.
+    X : csr_matrix of shape (n_instances, n_features), float32
+    Y : csc_matrix of shape (n_instances, n_labels), float32
+        Labels, copies counted.
+    leaf_size : int
+        Most labels per leaf cluster.
+    nested : bool
+        The cluster stays as the parent of its parts, and the tree gets a level deeper; otherwise they
+        become children of the cluster's parent.
+    seed : int
+        Of k-means.
+    threads : int
+
+    Returns
+    -------
+    ClusterChain
+        The given one if no cluster is too large. Of a cluster's parts the first keeps its number.
+    """
+    clusters = leaf_clusters(chain)
+    n_clusters = chain[-1].shape[1]
+    sizes = np.bincount(clusters, minlength=n_clusters)
+    too_large = np.flatnonzero(sizes > leaf_size)
+    if not len(too_large):
+        return chain
+    # Cluster by cluster: the labels of each lie between its offset and the next.
+    labels = np.flatnonzero(sizes[clusters] > leaf_size)
+    labels = labels[np.argsort(clusters[labels], kind="stable")]
+    offsets = np.concatenate([[0], np.cumsum(sizes[too_large])])
+    features = interruptible(lambda: _label_features(X, Y[:, labels], threads))
+    members = [slice(*pair) for pair in pairwise(offsets)]
+    part_of = [np.arange(n_clusters)]
+    # Clusters are so small that the threads of one would only wait for one another.
+    parts = in_threads(lambda rows: _halve(features[rows], leaf_size, seed), members, threads)
+    for k, rows, part in track(zip(too_large, members, parts, strict=True), len(too_large)):
+        clusters[labels[rows]] = np.where(part == 0, k, n_clusters + part - 1)
+        n_clusters += int(part.max())
+        part_of.append(np.full(part.max(), k))
+    parents = np.concatenate(part_of)
+    if nested:
+        above = [*chain[:-1], one_per_row(parents, len(sizes)).tocsc()]
+    else:
+        above = [*chain[:-2], chain[-2].tocsr()[parents].tocsc()]
+    return ClusterChain([*above, one_per_row(clusters, n_clusters).tocsc()])
+
+
+def _halve(label_features: sp.csr_matrix, leaf_size: int, seed: int) -> np.ndarray:
+    """Part of each label: halves of halves, down to `leaf_size`; int64 of shape (n_labels,).
+
+    The leaf clusters of `_cluster`, by the call that PECOS makes for them: the tree above takes longer to
+    make than a cluster to halve, in one thread at a time.
+    """
+    # The last two are for clusters of all rows and not of a sample.
+    params = HierarchicalKMeans.TrainParams(
+        max_leaf_size=leaf_size, seed=seed, threads=1, warmup_ratio=1.0, min_sample_rate=1.0
+    )
+    params.depth = params.infer_binary_tree_depth(label_features.shape[0])
+    params.partition_algo = HierarchicalKMeans.SKMEANS
+    return clib.run_clustering(ScipyCsrF32.init_from(label_features), params).astype(np.int64)
+
+
+def leaf_clusters(chain: ClusterChain) -> np.ndarray:
+    """Cluster of each label: int32 of shape (n_labels,)."""
+    return chain[-1].tocsr().indices.astype(np.int32)
+
+
+def clusters_at_level(chain: ClusterChain, level_from_leaf: int) -> np.ndarray:
+    """Cluster of each label at a level of the tree.
+
+    Parameters
+    ----------
+    chain : ClusterChain
+    level_from_leaf : int
+        0 for the leaf clusters, 1 for their parents, and so on up to the root.
+
+    Returns
+    -------
+    ndarray of shape (n_labels,), int32
+
+    Raises
+    ------
+    DisentangleError
+        If the tree has no such level.
+    """
+    if not 0 <= level_from_leaf < len(chain):
+        raise DisentangleError(
+            f"the level must be in 0..{len(chain) - 1} for this tree, got {level_from_leaf}"
+        )
+    clusters = leaf_clusters(chain)
+    for level in range(1, level_from_leaf + 1):
+        clusters = chain[-1 - level].tocsr().indices[clusters].astype(np.int32)
+    return clusters

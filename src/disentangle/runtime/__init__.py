@@ -1,0 +1,1 @@
+"""What a run runs in: signals, threads, memory, progress."""

@@ -1,0 +1,186 @@
+"""How much memory a job may take, and how its work is cut to fit in."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import re
+import resource
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import DisentangleError
+from ..params import Limits
+
+# Of a batch: PECOS is a tenth slower on much larger ones, whose results are fresh memory each time.
+_MOST_ROWS = 2048
+# Below that a prediction would crawl.
+_LEAST_BATCH = 1 << 24
+_MOST_GIB = 1e6
+_PROC, _CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
+# A control group's limit, what it holds, and which lines of memory.stat count the files in it.
+_VERSION_1 = "memory.limit_in_bytes", "memory.usage_in_bytes", r"^total_(?:in)?active_file (\d+)$"
+_VERSION_2 = "memory.max", "memory.current", r"^(?:in)?active_file (\d+)$"
+
+
+def resident() -> int:
+    """Bytes of memory that this process holds, those apart that it has freed and not given back."""
+    with suppress(OSError, AttributeError):  # another C library than glibc: counted as held
+        ctypes.CDLL(None).malloc_trim(0)
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def available() -> int:
+    """Bytes that this process may still take: the least that the machine and every limit leave it."""
+    return _least()[0]
+
+
+def require(needed: int, what: str) -> None:
+    """Raise DisentangleError if so many bytes for `what`, the sentence's subject, are not available."""
+    free, where = _least()
+    if needed > free:
+        raise DisentangleError(
+            f"{what} needs about {gibibytes(needed)} of memory, {gibibytes(free)} are available {where}"
+        ) from MemoryError()
+
+
+def gibibytes(size: float) -> str:
+    """Bytes for a message: "1.5 GiB"."""
+    return f"{size / 2**30:,.1f} GiB" if size >= 2**30 else f"{size / 2**30:.2g} GiB"
+
+
+def _least() -> tuple[int, str]:
+    free, where = min([*_of_machine(), *_of_cgroups(), *_of_limits()], default=(2**63, "on this machine"))
+    return max(0, free), where
+
+
+def _of_machine() -> Iterator[tuple[int, str]]:
+    # Swap is not counted: training in it would never end.
+    if found := re.search(r"MemAvailable: *(\d+)", _text(_PROC / "meminfo")):
+        yield int(found[1]) * 1024, "on this machine"
+
+
+def _of_cgroups() -> Iterator[tuple[int, str]]:
+    """What the control groups of this process, and those around them, leave: of version 1, 2, or both."""
+    for line in _text(_PROC / "self" / "cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            roots, (limit, usage, cached) = [_CGROUPS, _CGROUPS / "unified"], _VERSION_2
+        elif "memory" in controllers.split(","):
+            roots, (limit, usage, cached) = [_CGROUPS / "memory"], _VERSION_1
+        else:
+            continue
+        for root in roots:
+            # In a container the path may be that outside of it; the group is then the root.
+            group = root if ".." in path else root / path.lstrip("/")
+            for folder in (group, *group.parents[: len(group.parts) - len(root.parts)]):
+                most, used = _text(folder / limit).strip(), _text(folder / usage).strip()
+                if most.isdecimal() and used.isdecimal():
+                    yield int(most) - int(used) + _cached(folder, cached), "in this control group"
+
+
+def _cached(folder: Path, pattern: str) -> int:
+    """Bytes of files that a control group holds in memory, which the kernel gives back when it needs them."""
+    return sum(int(n) for n in re.findall(pattern, _text(folder / "memory.stat"), re.MULTILINE))
+
+
+def _of_limits() -> Iterator[tuple[int, str]]:
+    pages = [int(n) for n in _text(_PROC / "self" / "statm").split()]
+    if len(pages) < 6:
+        return
+    page_size = os.sysconf("SC_PAGE_SIZE")
+    for limit, held, name in (
+        (resource.RLIMIT_AS, pages[0], "ulimit -v"),
+        (resource.RLIMIT_DATA, pages[5], "ulimit -d"),
+    ):
+        most = resource.getrlimit(limit)[0]
+        if most != resource.RLIM_INFINITY:
+            yield most - held * page_size, f"under {name}"
+
+
+def _text(path: Path) -> str:
+    """What a file of the kernel's says; nothing if there is none."""
+    try:
+        return path.read_text()
+    except (OSError, ValueError):
+        return ""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A limit for matching and predicting; PECOS's training takes what it takes.
+
+    Attributes
+    ----------
+    limit : int or None
+        Bytes that the process may hold; None for no limit.
+    """
+
+    limit: int | None = None
+
+    @classmethod
+    def of(cls, gibibytes: float | None) -> Budget:
+        """A limit in GiB.
+
+        Raises
+        ------
+        DisentangleError
+            If it is no positive number, or larger than any machine.
+        """
+        if gibibytes is None:
+            return cls()
+        Limits(0.0, _MOST_GIB, is_open=True).check("--max-memory", gibibytes)
+        return cls(int(gibibytes * 2**30))
+
+    def require(self, needed: int, what: str) -> None:
+        """Raise DisentangleError if so many bytes for `what` are more than the limit."""
+        if self.limit is not None and needed > self.limit:
+            raise DisentangleError(
+                f"--max-memory must be at least {math.ceil(needed / 2**30 * 100) / 100} GiB for {what}, "
+                f"got {self.limit / 2**30:g} GiB"
+            )
+
+    def slices(self, costs: np.ndarray, kept: int = 0, most_rows: int = _MOST_ROWS) -> Iterator[slice]:
+        """Cut rows into batches that fit into what is left of the limit, if there is one.
+
+        Parameters
+        ----------
+        costs : ndarray of shape (n_rows,), int64
+            Bytes that each row takes while it is worked on.
+        kept : int
+            Bytes that all results take in the end.
+        most_rows : int
+            Of a batch.
+
+        Yields
+        ------
+        slice
+            At least one row, which may take more than is left.
+
+        Raises
+        ------
+        DisentangleError
+            If the limit leaves next to nothing.
+        """
+        left: float = math.inf
+        if self.limit is not None:
+            held = resident() + kept
+            self.require(held + _LEAST_BATCH, "predicting with this model")
+            left = self.limit - held
+        ends = np.cumsum(costs)
+        start = 0
+        while start < len(costs):
+            before = ends[start - 1] if start else 0
+            stop = int(np.searchsorted(ends, before + left, side="right"))
+            stop = max(start + 1, min(stop, start + most_rows))
+            yield slice(start, stop)
+            start = stop
+
+
+UNLIMITED = Budget()

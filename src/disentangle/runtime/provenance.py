@@ -1,0 +1,69 @@
+"""Which code and versions made a result, on what machine, and what memory it took."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import logging
+import os
+import platform
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+
+logger = logging.getLogger(__name__)
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that results depend on."""
+    packages = ("libpecos", "numpy", "scipy", "numba", "scikit-learn")
+    found = {name: metadata.version(name) for name in packages}
+    return {"disentangle": __version__, "python": platform.python_version()} | found
+
+
+def machine() -> dict[str, Any]:
+    """What a reader needs to judge the seconds by."""
+    model = next(
+        (
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": model,
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(memory / 2**30, 1),
+    }
+
+
+def code_of(modules: tuple[str, ...], functions: tuple[Callable, ...]) -> str:
+    """Sha256 of modules of this package, by name, and of functions: a changed rule makes results stale."""
+    sha = hashlib.sha256()
+    for module in modules:
+        sha.update((Path(__file__).parents[1] / f"{module.replace('.', '/')}.py").read_bytes())
+    for function in functions:
+        sha.update(inspect.getsource(getattr(function, "func", function)).encode())
+    return sha.hexdigest()
+
+
+def reset_peak_rss() -> None:
+    """Let the kernel count the peak from now on; where it is forbidden the peak is an upper bound."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        logger.debug("the peak memory of single stages cannot be told apart here")
+
+
+def peak_rss_mib() -> int:
+    """Most memory that the process has held, in MiB, since `reset_peak_rss`."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) // 1024
+    return 0

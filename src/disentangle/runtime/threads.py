@@ -1,0 +1,55 @@
+"""How many threads there may be, and work shared out among them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from ..params import Limits
+
+T = TypeVar("T")
+R = TypeVar("R")
+# Beyond the cores they only wait for one another, and OpenMP ends the process when it gets none.
+_MAX_THREADS = 256
+_limit: int | None = None
+
+
+def check_threads(threads: int) -> None:
+    """Raise DisentangleError unless there may be so many threads."""
+    Limits(1, max(_MAX_THREADS, os.cpu_count() or 1)).check("--threads", threads)
+
+
+def limit_threads(threads: int) -> None:
+    """Tell BLAS, which reads it when it is imported, and `allowed`; PECOS is told call by call.
+
+    Raises
+    ------
+    DisentangleError
+        If there may not be so many.
+    """
+    global _limit
+    check_threads(threads)
+    _limit = threads
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    # On a machine shared with other work, threads that spin while they wait hold each other up.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def allowed() -> int:
+    """How many threads there may be: those of `limit_threads`, or the cores."""
+    return _limit or len(os.sched_getaffinity(0))
+
+
+def in_threads(call: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
+    """What calls that release the GIL return, in the order of the items.
+
+    Who stops listening, as Ctrl-C makes them, waits for no call.
+    """
+    pool = ThreadPoolExecutor(threads)
+    try:
+        yield from pool.map(call, items)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

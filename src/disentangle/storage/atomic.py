@@ -1,0 +1,245 @@
+"""Files and folders that are made whole or not at all, whatever ends the process."""
+
+from __future__ import annotations
+
+import fcntl
+import glob
+import json
+import os
+import secrets
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any, TextIO
+
+from ..errors import DisentangleError
+from ..runtime.interrupt import undoing
+from ..runtime.undo import OLD, TEMPORARY, beside, remove, settle
+
+# Of folders for a moment, wherever the system has its temporary ones.
+_SCRATCH = "disentangle-"
+
+
+def sync(path: Path) -> None:
+    """Have the disk keep a file's content, or a folder's list of files.
+
+    A power cut may otherwise keep a name without what it names.
+    """
+    number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def _sync_tree(folder: Path) -> None:
+    for place, _, files in os.walk(folder):
+        for file in files:
+            sync(Path(place, file))
+        sync(Path(place))
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name to write a file under, renamed to `path` when it is whole.
+
+    Raises
+    ------
+    DisentangleError
+        If it cannot be written.
+    """
+    # Its own for each process, as two may write the same.
+    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
+    try:
+        for left in path.parent.glob(f"{TEMPORARY}*-{glob.escape(path.name)}"):
+            _remove_if_free(left)
+        with _held(temporary, temporary.touch):
+            yield temporary
+            sync(temporary)
+            temporary.replace(path)
+        sync(path.parent)
+    except OSError as error:
+        raise DisentangleError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+@contextmanager
+def _held(path: Path, make: Callable[[], object]) -> Iterator[None]:
+    """Make a temporary file or folder, removed in the end, with a lock that says its process is alive."""
+
+    def begin() -> int:
+        while True:
+            make()
+            with suppress(FileNotFoundError):
+                number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                fcntl.flock(number, fcntl.LOCK_EX)
+                # Before it was locked another process may have taken it for one that was left.
+                if path.exists():
+                    return number
+                os.close(number)
+
+    with undoing(("remove", str(path)), begin) as number:
+        try:
+            yield
+        finally:
+            os.close(number)
+
+
+def _remove_if_free(left: Path) -> None:
+    """Remove a temporary file or folder unless a process that is alive holds its lock."""
+    with suppress(OSError):
+        number = os.open(left, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            remove(str(left))
+        finally:
+            os.close(number)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """An empty folder for a moment, in the system's temporary one, without what killed processes left there.
+
+    Raises
+    ------
+    DisentangleError
+        If there can be none.
+    """
+    start = f"{_SCRATCH}{os.getuid()}-"
+    folder = Path(tempfile.gettempdir(), f"{start}{secrets.token_hex(8)}")
+    with ExitStack() as stack:
+        try:
+            for left in folder.parent.glob(f"{start}*"):
+                with suppress(FileNotFoundError):  # its process removes it just now
+                    if left.lstat().st_uid == os.getuid():
+                        _remove_if_free(left)
+            stack.enter_context(_held(folder, lambda: folder.mkdir(mode=0o700, exist_ok=True)))
+        except OSError as error:
+            raise DisentangleError(f"cannot make a temporary folder (TMPDIR says where): {error}") from error
+        yield folder
+
+
+@contextmanager
+def making(folder: Path, record: str) -> Iterator[Path]:
+    """An empty folder to be filled, which takes the place of `folder` when it is whole.
+
+    One process at a time may make it.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it is a link, what that points to is replaced.
+    record : str
+        The file that is written last.
+
+    Yields
+    ------
+    Path
+        Beside `folder`, so that neither a failure nor a kill leaves a half-written one in its place.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    folder = Path(os.path.realpath(folder))
+    temporary, old = beside(folder)
+    settle(str(folder), record)
+    with undoing(("settle", str(folder), record), lambda: temporary.mkdir(parents=True)):
+        yield temporary
+        _sync_tree(temporary)
+        if folder.exists():
+            folder.rename(old)
+        temporary.rename(folder)
+        sync(folder.parent)
+
+
+def publish(made: Path, folder: Path) -> None:
+    """Give a folder that is whole its name, under which there is none.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written, or there is one by now.
+    """
+    _sync_tree(made)
+    made.rename(folder)
+    sync(folder.parent)
+
+
+@contextmanager
+def workspace(folder: Path, record: str) -> Iterator[None]:
+    """Hold a results folder for one run at a time, and clear what a killed run left half-written.
+
+    Raises
+    ------
+    DisentangleError
+        If the folder cannot be made or another run holds it.
+    """
+    with _locked(folder, ".lock"):
+        for left in list(folder.rglob(f"{TEMPORARY}*")):
+            if left.is_dir():
+                place = left.with_name(left.name.removeprefix(OLD).removeprefix(TEMPORARY))
+                settle(str(place), record)
+            else:
+                _remove_if_free(left)
+        yield
+
+
+@contextmanager
+def claim(folder: Path) -> Iterator[Path]:
+    """Hold the name of a folder that is to be made whole or not at all, beside others that are left alone.
+
+    Yields
+    ------
+    Path
+        Where to make it, for `publish`: an own name beside `folder`, not there yet, cleared whatever happens.
+
+    Raises
+    ------
+    DisentangleError
+        As `workspace`.
+    """
+    temporary = beside(folder)[0]
+    lock = folder.with_name(f".{folder.name}.lock")
+    parent = "" if folder.parent.exists() else str(folder.parent)
+    with _locked(lock.parent, lock.name), undoing(("release", str(temporary), str(lock), parent)):
+        remove(str(temporary))
+        yield temporary
+
+
+def _open_lock(path: Path) -> TextIO:
+    """A file that nobody else holds; one that was removed meanwhile protects nothing, so it is made anew."""
+    while True:
+        lock = path.open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Held until everything is undone, should a signal come.
+            os.set_inheritable(lock.fileno(), True)
+            if path.exists() and os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                return lock
+        except BaseException:
+            lock.close()
+            raise
+        lock.close()
+
+
+@contextmanager
+def _locked(folder: Path, name: str) -> Iterator[None]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = _open_lock(folder / name)
+    except BlockingIOError as error:
+        raise DisentangleError(
+            f"another run is at work in {folder} ({name} is held): wait for it or stop it"
+        ) from error
+    except OSError as error:
+        raise DisentangleError(f"cannot write to {folder}: {error.strerror}") from error
+    with lock:
+        yield

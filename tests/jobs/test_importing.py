@@ -1,0 +1,625 @@
+"""Imports: what each format may look like, the one sentence for what it may not, and nothing half-written."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import resource
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from conftest import EMBEDDED, SHARED, Command, run_disentangle
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from disentangle.cli import data
+from disentangle.data import datasets, exporting
+from disentangle.data.readers import FORMATS
+from disentangle.errors import DisentangleError
+from disentangle.jobs.importing import Import, import_dataset
+from disentangle.params import TfidfParams
+from disentangle.storage.matrices import load_any
+
+
+def test_the_command_line_offers_every_format():
+    assert tuple(FORMATS) == data.FORMATS
+    assert tuple(exporting.WRITERS) == data.EXPORT_FORMATS
+
+
+Content = bytes | Callable[[Path], None]
+
+
+def put(path: Path, content: Content) -> Path:
+    if callable(content):
+        content(path)
+    else:
+        path.write_bytes(content)
+    return path
+
+
+def files(folder: Path, part: str, contents: tuple[Content, ...]) -> tuple[Path, ...]:
+    """Write the files of a part; numpy would add .npy to other names."""
+    return tuple(put(folder / f"{part}{i}.npy", content) for i, content in enumerate(contents))
+
+
+def job(folder: Path, format: str, trn: Any, tst: Any, items: bytes | None = None, **tfidf: Any) -> Import:
+    parts = [one if isinstance(one, tuple) else (one,) for one in (trn, tst)]
+    output_items = None if items is None else put(folder / "items.txt", items)
+    paths = [files(folder, name, contents) for name, contents in zip(("trn", "tst"), parts, strict=True)]
+    return Import("made", format, *paths, output_items, TfidfParams(**{"min_df": 1, **tfidf}))
+
+
+def make(folder: Path, *args: Any, **kwargs: Any) -> datasets.Dataset:
+    """Import and load, X and Y still of all instances."""
+    import_dataset(job(folder, *args, **kwargs), folder / "data")
+    return datasets.load_dataset(folder / "data", "made")
+
+
+def names(folder: Path) -> list[str]:
+    return (folder / "data" / "made" / "output-items.txt").read_text().split("\n")[:-1]
+
+
+SVM = b"2 3 2\n0,1 0:0.5 2:1\n1 1:2\n"
+SVM_TST = b"1 3 2\n0 2:1\n"
+
+
+def test_svmlight_with_header(tmp_path: Path):
+    dataset = make(tmp_path, "svmlight", SVM, SVM_TST)
+    assert dataset.X_trn.toarray().tolist() == [[0.5, 0, 1], [0, 2, 0]]
+    assert dataset.Y_trn.toarray().tolist() == [[1, 1], [0, 1]]
+    assert dataset.X_tst.toarray().tolist() == [[0, 0, 1]]
+
+
+def test_svmlight_without_header_has_the_columns_that_it_needs(tmp_path: Path):
+    dataset = make(tmp_path, "svmlight", b"0 0:1\n0 1:1\n", b"2 4:1\n")
+    assert dataset.X_trn.shape == (2, 5)
+    assert dataset.Y_trn.shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SVM.replace(b"\n", b"\r\n"),
+        b"\xef\xbb\xbf" + SVM,
+        SVM.removesuffix(b"\n"),
+        SVM.replace(b"0:0.5 2:1", b"2:1e0 0:.5  "),
+        SVM.replace(b"0,1", b"1,0,1").replace(b" 1:2", b"\t1:+2."),
+    ],
+    ids=["CRLF", "byte order mark", "no last line end", "unsorted features", "a label twice"],
+)
+def test_svmlight_in_other_dress_is_the_same(tmp_path: Path, text: bytes):
+    dataset = make(tmp_path, "svmlight", text, SVM_TST)
+    assert dataset.X_trn.toarray().tolist() == [[0.5, 0, 1], [0, 2, 0]]
+    assert dataset.Y_trn.toarray().tolist() == [[1, 1], [0, 1]]
+
+
+def test_svmlight_lines_without_labels_features_or_both_are_instances(tmp_path: Path):
+    dataset = make(tmp_path, "svmlight", b"5 2 2\n 0:1\n1:1\n0\n\n1 0:1\n", b"0 0:1\n")
+    assert dataset.X_trn.toarray().tolist() == [[1, 0], [0, 1], [0, 0], [0, 0], [1, 0]]
+    assert dataset.Y_trn.toarray().tolist() == [[0, 0], [0, 0], [1, 0], [0, 0], [0, 1]]
+
+
+def test_svmlight_without_a_single_feature_in_a_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("disentangle.data.readers._BLOCK_LINES", 2)
+    dataset = make(tmp_path, "svmlight", b"3 1 1\n\n0\n0 0:1\n", b"0 0:1\n")
+    assert dataset.X_trn.toarray().tolist() == [[0], [0], [1]]
+
+
+def test_labels_by_name_are_sorted_and_those_of_test_instances_are_among_them(tmp_path: Path):
+    dataset = make(
+        tmp_path, "attentionxml", (b"red fruit\nred\n", b"pear apple\npear\n"), (b"red\n", b"fig\n")
+    )
+    assert names(tmp_path) == ["apple", "fig", "pear"]
+    assert dataset.Y_trn.toarray().tolist() == [[1, 0, 1], [0, 0, 1]]
+    assert dataset.Y_tst.toarray().tolist() == [[0, 1, 0]]
+    assert dataset.notes == ("labels without training instances: 1; they keep their cluster, uncopied",)
+
+
+def test_a_file_of_names_gives_the_order(tmp_path: Path):
+    trn, tst = (b"red\n", b"b a\n"), (b"red\n", b"a\n")
+    dataset = make(tmp_path, "attentionxml", trn, tst, b"c\nb\na\n")
+    assert names(tmp_path) == ["c", "b", "a"]
+    assert dataset.Y_trn.toarray().tolist() == [[0, 1, 1]]
+
+
+def test_pecos_text(tmp_path: Path):
+    dataset = make(tmp_path, "pecos", b"1,0\tred\tfruit\n\tred\n", b"0\tred\n", b"a\nb\n")
+    assert dataset.Y_trn.toarray().tolist() == [[1, 1], [0, 0]]
+    assert dataset.X_trn.shape == (2, 2)
+
+
+def test_json_lines(tmp_path: Path):
+    trn = b'{"text": "red\\nfruit", "labels": ["big apple", 7], "id": 3}\n{"labels": [], "text": "red"}\n'
+    dataset = make(tmp_path, "jsonl", trn, b'{"text": "red", "labels": ["7"]}\n')
+    assert names(tmp_path) == ["7", "big apple"]
+    assert dataset.Y_trn.toarray().tolist() == [[1, 1], [0, 0]]
+
+
+def save(array: Any) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        with path.open("wb") as file:
+            sp.save_npz(file, array) if sp.issparse(array) else np.save(file, array)
+
+    return write
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.int8, np.uint16, bool])
+def test_matrices_are_cast_dense_or_sparse(tmp_path: Path, dtype: type):
+    X, Y = np.array([[0, 1], [1, 1]], dtype), np.array([[1, 0], [1, 1]], dtype)
+    dataset = make(tmp_path, "npz", (save(X), save(sp.csc_matrix(Y))), (save(sp.coo_matrix(X)), save(Y)))
+    assert dataset.X_trn.dtype == np.float32
+    assert dataset.X_trn.toarray().tolist() == dataset.X_tst.toarray().tolist() == X.tolist()
+    assert dataset.Y_trn.toarray().tolist() == dataset.Y_tst.toarray().tolist() == Y.tolist()
+
+
+def test_terms_are_learnt_from_training_text_alone(tmp_path: Path):
+    trn, tst = (b"red fruit\nred\n", b"a\na\n"), (b"blue red\n", b"a\n")
+    assert make(tmp_path, "attentionxml", trn, tst).X_tst.toarray().tolist() == [[0, 1]]
+
+
+def test_blocks_do_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    lines = [f"{i % 7} {i % 5}:1 {5 + i % 3}:2" for i in range(100)]
+    text = "\n".join(lines).encode()
+    whole = make(tmp_path, "svmlight", text, text)
+    monkeypatch.setattr("disentangle.data.readers._BLOCK_LINES", 7)
+    (tmp_path / "again").mkdir()
+    parts = make(tmp_path / "again", "svmlight", text, text)
+    assert (whole.X_trn != parts.X_trn).nnz == (whole.Y_trn != parts.Y_trn).nnz == 0
+
+
+J = b'{"text": "red", "labels": ["a"]}\n'
+P, PI = b"0\tred\n", b"a\nb\n"
+TEXT = (b"red\n", b"a\n")
+MATRICES = (save(np.eye(2)), save(np.eye(2)))
+
+
+def bomb(path: Path) -> None:
+    """A few hundred bytes that claim terabytes."""
+    header = io.BytesIO()
+    shape = {"descr": "<f8", "fortran_order": False, "shape": (10**6, 10**6)}
+    np.lib.format.write_array_header_1_0(header, shape)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("data.npy", "format.npy"):
+            archive.writestr(name, header.getvalue())
+
+
+def cut(content: Callable[[Path], None]) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        content(path)
+        path.write_bytes(path.read_bytes()[:-9])
+
+    return write
+
+
+def pickled(path: Path) -> None:
+    with path.open("wb") as file:
+        np.save(file, np.array([[object()]]))
+
+
+DEFAULTS: dict[str, tuple[Any, bytes | None]] = {
+    "svmlight": (SVM_TST, None),
+    "attentionxml": (TEXT, None),
+    "pecos": (P, PI),
+    "jsonl": (J, None),
+    "npz": (MATRICES, None),
+}
+
+
+def case(name: str, trn: Any, message: str, **other: Any) -> Any:
+    """One malformed input, in the training part unless others are given; its name starts with the format."""
+    form = other.get("format") or name.partition(":")[0]
+    tst, items = DEFAULTS[form]
+    return pytest.param(form, trn, other.get("tst", tst), other.get("items", items), message, id=name)
+
+
+MALFORMED = [
+    case("svmlight: empty", b"", "trn0.npy must have instances with features, found none"),
+    case("svmlight: no labels", SVM, "tst0.npy must have instances with labels", tst=b"1 3 2\n 2:1\n"),
+    case("svmlight: too few lines", SVM[:-6], "must have 2 instances, as its header says, got 1"),
+    case("svmlight: too many", SVM + b"0 1:1\n", "line 4: expected the end after the 2 inst"),
+    case("svmlight: blank at the end", SVM + b"\n", "line 4: expected the end after the 2 inst"),
+    case("svmlight: label range", b"1 3 2\n0,2 0:1\n", "line 2: expected labels from 0 to 1, found '2'"),
+    case("svmlight: feature range", b"1 3 2\n0 3:1\n", "line 2: expected features from 0 to 2, found '3'"),
+    case(
+        "svmlight: no such feature", b"0 9999999999:1\n", "features from 0 to 1073741823, found '9999999999'"
+    ),
+    case("svmlight: no such label", b"9999999999 0:1\n", "labels from 0 to 1073741823"),
+    case("svmlight: endless id", b"9" * 5000 + b" 0:1\n", "expected label,label feature:value"),
+    case(
+        "svmlight: feature twice", b"0 0:1\n0 2:1 1:1 2:3\n", "line 2: expected each feature once, found '2'"
+    ),
+    case("svmlight: NaN", b"0 1:1 0:nan\n", "feature:value ..., found '0:nan'"),
+    case("svmlight: infinite", b"0 0:inf\n", "feature:value ..., found '0:inf'"),
+    case("svmlight: too large", b"0 0:1 1:1e39\n", "expected values of up to 1.84e[+]19, found '1e39'"),
+    case("svmlight: negative label", b"-1 0:1\n", "found '-1'"),
+    case("svmlight: negative feature", b"0 -1:1\n", "found '-1:1'"),
+    case("svmlight: label by name", b"apple 0:1\n", "line 1: expected label,label .* found 'apple'"),
+    case("svmlight: label half", b"0, 0:1\n", "found '0,'"),
+    case("svmlight: id with a point", b"0 1.5:1\n", "found '1.5:1'"),
+    case("svmlight: no value", b"0 1:\n", "found '1:'"),
+    case("svmlight: no feature", b"0 1\n", "found '1'"),
+    case("svmlight: comment", b"0 1:1 # one\n", "found '#'"),
+    case(
+        "svmlight: long numbers",
+        b"0 " + b" ".join(b"%d:1000" % i for i in range(5000)) + b" x\n",
+        "found 'x'",
+    ),
+    case("svmlight: one long number", b"0 0:" + b"1" * 100_000 + b"x\n", "expected label,label"),
+    case("svmlight: blanks", b"0" + b" " * 100_000 + b"x\n", "found 'x'"),
+    case("svmlight: blank line, no header", b"0 0:1\n\n", "line 2: expected label,label .* found ''"),
+    case(
+        "svmlight: feature beyond a header",
+        b"2 5 3\n0 0:1\n1 1:1\n",
+        "ids of features below 5, as .*trn0",
+        tst=b"0 9:1\n",
+    ),
+    case("svmlight: NUL", b"0 1:1\x00\n", r"found '1:1\\x00'"),
+    case("svmlight: Arabic digits", "0 ١:1\n".encode(), "found '١:1'"),
+    case(
+        "svmlight: other features",
+        SVM,
+        r"tst0.npy must have as many features as .*trn0.npy \(3\), got 4",
+        tst=b"1 4 2\n0 3:1\n",
+    ),
+    case(
+        "svmlight: other labels",
+        SVM,
+        r"tst0.npy must have as many labels as .*trn0.npy \(2\), got 9",
+        tst=b"1 3 9\n0 2:1\n",
+    ),
+    case(
+        "svmlight: too few names",
+        b"3 0:1\n",
+        r"items.txt must have 4 lines, one a name, got 2",
+        tst=b"0 0:1\n",
+        items=b"a\nb\n",
+    ),
+    case("svmlight: header of ages", b"1 9999999999 1\n", "line 1: expected numbers up to 1073741824"),
+    case(
+        "text: gzip",
+        gzip.compress(SVM),
+        "line 1: expected UTF-8 text, found packed bytes [(]gzip[?][)]",
+        format="svmlight",
+    ),
+    case(
+        "text: Latin-1",
+        ("red\ncafé\n".encode("latin-1"), b"a\na\n"),
+        "line 2: .* byte 0xe9 at position 4",
+        format="attentionxml",
+    ),
+    case(
+        "text: UTF-16",
+        "0\tred\n".encode("utf-16"),
+        "expected UTF-8 text, found the byte 0xff at position 1",
+        format="pecos",
+    ),
+    case(
+        "attentionxml: labels end",
+        (b"red\nred\n", b"a\n"),
+        "trn0.npy, line 2: expected the end, as .*trn1.npy has 1 lines",
+    ),
+    case(
+        "attentionxml: texts end",
+        (b"red\n", b"a\na\n"),
+        "trn1.npy, line 2: expected the end, as .*trn0.npy has 1 lines",
+    ),
+    case("attentionxml: labels in Latin-1", (b"red\n", b"\xe9\n"), "trn1.npy, line 1: expected UTF-8"),
+    case(
+        "attentionxml: no such name",
+        (b"red\n", b"z\n"),
+        r"trn1.npy must have no other label names than .*items.txt has, found 'z'",
+        items=b"a\n",
+    ),
+    case(
+        "attentionxml: a name twice",
+        TEXT,
+        "items.txt, line 3: expected each name once, found 'a', which line 1 has, too",
+        items=b"a\nb\na\n",
+    ),
+    case("attentionxml: no names", TEXT, "items.txt is empty", items=b""),
+    case("attentionxml: empty", (b"", b""), "found none in the 0 of .*trn0"),
+    case(
+        "attentionxml: no words",
+        (b"- -\n\n", b"a\na\n"),
+        r"a term must be in at least 1 .* found none in the 2 of .*trn0",
+    ),
+    case(
+        "attentionxml: no known word",
+        TEXT,
+        "tst0.npy must have instances with features",
+        tst=(b"blue\n", b"a\n"),
+    ),
+    case("pecos: no tab", b"0 red\n", "line 1: expected label,label<tab>text, found '0 red'"),
+    case("pecos: label range", b"0\tred\n0,2\tred\n", "line 2: expected labels from 0 to 1, found '2'"),
+    case("pecos: names for ids", b"apple\tred\n", "expected label,label<tab>text"),
+    case("pecos: blank line", b"0\tred\n\n", "line 2: expected label,label<tab>text, found ''"),
+    case("pecos: without names", P, "pecos needs --output-items", items=None),
+    case("jsonl: no JSON", b"red\n", "line 1: expected an object .* found 'red'"),
+    case("jsonl: cut off", J + b'{"text": "red", "lab', "line 2: expected an object"),
+    case("jsonl: a list", b"[1, 2]\n", "line 1: expected an object"),
+    case("jsonl: no text", b'{"labels": ["a"]}\n', "line 1: expected an object"),
+    case("jsonl: text is a number", b'{"text": 1, "labels": ["a"]}\n', "line 1: expected an object"),
+    case("jsonl: labels are text", b'{"text": "red", "labels": "a"}\n', "line 1: expected an object"),
+    case("jsonl: a label is null", b'{"text": "red", "labels": [null]}\n', "line 1: expected an object"),
+    case("jsonl: a label is true", b'{"text": "red", "labels": [true]}\n', "line 1: expected an object"),
+    case(
+        "jsonl: a label of two lines",
+        b'{"text": "red", "labels": ["a\\nb"]}\n',
+        "expected label names that make a line each",
+    ),
+    case("jsonl: an empty label", b'{"text": "red", "labels": [""]}\n', "label names that make a line each"),
+    case(
+        "jsonl: half a character",
+        b'{"text": "red", "labels": ["\\ud800"]}\n',
+        "expected label names that make a line each",
+    ),
+    case("jsonl: very deep", b"[" * 100_000 + b"\n", "line 1: expected an object"),
+    case(
+        "jsonl: endless number",
+        b'{"text": "red", "labels": [' + b"9" * 5000 + b"]}\n",
+        "line 1: expected an object",
+    ),
+    case("jsonl: blank line", J + b"\n" + J, "line 2: expected an object .* found ''"),
+    case(
+        "npz: rows disagree",
+        (save(np.eye(2)), save(np.eye(3))),
+        r"trn1.npy must have as many instances as trn0.npy \(2\), got 3",
+    ),
+    case(
+        "npz: columns disagree",
+        MATRICES,
+        r"tst0.npy must have as many features as .*trn0.npy \(2\), got 3",
+        tst=(save(np.ones((2, 3))), save(np.eye(2))),
+    ),
+    case(
+        "npz: NaN",
+        (save(np.full((2, 2), np.nan)), save(np.eye(2))),
+        "finite values, got nan in row 0, column 0",
+    ),
+    case(
+        "npz: labels count", (save(np.eye(2)), save(2 * np.eye(2))), "trn1.npy must hold only 0 and 1, got 2"
+    ),
+    case("npz: negative labels", (save(np.eye(2)), save(-sp.identity(2))), "only 0 and 1, got -1"),
+    case("npz: a vector", (save(np.ones(2)), save(np.eye(2))), r"an array of shape \(2,\)"),
+    case("npz: complex", (save(np.eye(2) * 1j), save(np.eye(2))), "type complex128"),
+    case("npz: pickled", (pickled, save(np.eye(2))), "trn0.npy is damaged .*Python objects"),
+    case("npz: cut off", (cut(save(np.eye(2))), save(np.eye(2))), "trn0.npy is damaged"),
+    case("npz: cut off, sparse", (cut(save(sp.identity(2))), save(np.eye(2))), "trn0.npy is damaged"),
+    case("npz: a bomb", (bomb, save(np.eye(2))), "0 bytes of values where its header claims 8000000000000"),
+    case("npz: text", (b"1 0\n0 1\n", save(np.eye(2))), "trn0.npy is damaged"),
+    case("files: too many", (SVM, SVM), r"--trn must name 1 for svmlight \(FILE\), got 2", format="svmlight"),
+    case(
+        "files: too few",
+        TEXT,
+        r"--tst must name 2 for attentionxml \(TEXTS LABELS\), got 1",
+        format="attentionxml",
+        tst=b"red\n",
+    ),
+    case("files: missing", lambda path: None, "cannot read .*trn0.npy: No such file", format="svmlight"),
+    case("files: a folder", Path.mkdir, "trn0.npy must be a file, found a folder", format="svmlight"),
+    case("files: a pipe", os.mkfifo, "trn0.npy must be a file, found a pipe", format="svmlight"),
+]
+
+
+@pytest.mark.parametrize(("format", "trn", "tst", "items", "message"), MALFORMED)
+def test_malformed_input_is_refused_in_one_sentence_and_leaves_nothing(
+    tmp_path: Path, format: str, trn: Any, tst: Any, items: bytes | None, message: str
+):
+    with pytest.raises(DisentangleError, match=message) as error:
+        make(tmp_path, format, trn, tst, items)
+    assert "\n" not in str(error.value)
+    left = [path.name for path in (tmp_path / "data").glob("*")]
+    assert not left
+
+
+def test_a_line_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("disentangle.data.readers.MAX_LINE", 100)
+    with pytest.raises(DisentangleError, match="line 2: expected less than 100 bytes"):
+        make(tmp_path, "svmlight", SVM.replace(b"\n0,1", b"\n" + b"0," * 60 + b"1"), SVM_TST)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"min_df": 0}, "--min-df must be at least 1, got 0"),
+        ({"max_df": 0.0}, "--max-df must be above 0, got 0.0"),
+        ({"max_df": float("nan")}, "--max-df must be a number, got nan"),
+        ({"max_features": 0}, "--max-features must be at least 1, got 0"),
+        ({"ngram_range": (2, 1)}, "--ngram-range must be two rising numbers in 1..10, got 2, 1"),
+        ({"token_pattern": "("}, "--token-pattern must be a regular expression"),
+        ({"token_pattern": "a{99999999999999999999}"}, "--token-pattern must be a regular expression"),
+        ({"token_pattern": "(?:" * 5000 + ")" * 5000}, "--token-pattern must be made of characters"),
+        ({"token_pattern": "(a+)+$"}, "--token-pattern must be made of characters"),
+        ({"token_pattern": "(a)(b)"}, "--token-pattern must have at most one group, got 2"),
+    ],
+)
+def test_wrong_settings(tmp_path: Path, wrong: dict[str, Any], message: str):
+    with pytest.raises(DisentangleError, match=message):
+        make(tmp_path, "attentionxml", TEXT, TEXT, **wrong)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "a/b", "a\nb"])
+def test_a_dataset_has_a_plain_name(tmp_path: Path, name: str):
+    with pytest.raises(DisentangleError, match="must be the name of a folder"):
+        import_dataset(replace(job(tmp_path, "svmlight", SVM, SVM_TST), name=name), tmp_path / "data")
+
+
+def test_the_same_import_again_is_reused_and_another_one_refused(tmp_path: Path):
+    first = job(tmp_path, "svmlight", SVM, SVM_TST)
+    made = import_dataset(first, tmp_path / "data")
+    file = tmp_path / "data" / "made" / "Y.trn.npz"
+    before = file.stat().st_mtime_ns
+    assert import_dataset(first, tmp_path / "data") == made
+    with pytest.raises(DisentangleError, match="data/made exists, and was not made from these files"):
+        import_dataset(replace(first, tst=first.trn), tmp_path / "data")
+    assert file.stat().st_mtime_ns == before
+    file.unlink()
+    with pytest.raises(DisentangleError, match="or is damaged: choose another name, or remove it"):
+        import_dataset(first, tmp_path / "data")
+
+
+def test_both_parts_may_be_the_same_file(tmp_path: Path):
+    same = job(tmp_path, "svmlight", SVM, SVM_TST)
+    import_dataset(replace(same, tst=same.trn), tmp_path / "data")
+    assert datasets.load_dataset(tmp_path / "data", "made").X_tst.shape == (2, 3)
+
+
+def test_a_dataset_that_was_not_imported_is_never_replaced(tmp_path: Path):
+    (tmp_path / "data" / "made").mkdir(parents=True)
+    (tmp_path / "data" / "made" / "mine.txt").write_text("mine")
+    with pytest.raises(DisentangleError, match="choose another name, or remove it"):
+        make(tmp_path, "svmlight", SVM, SVM_TST)
+    assert (tmp_path / "data" / "made" / "mine.txt").read_text() == "mine"
+
+
+def test_an_interrupted_import_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def stop(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("disentangle.storage.npz.Writer.finish", stop)
+    with pytest.raises(KeyboardInterrupt):
+        make(tmp_path, "svmlight", SVM, SVM_TST)
+    assert not (tmp_path / "data").exists()
+
+
+def test_what_a_killed_import_left_is_cleared(tmp_path: Path):
+    left = tmp_path / "data" / ".tmp-made"
+    left.mkdir(parents=True)
+    (left / "Y.trn.npz").write_text("half")
+    make(tmp_path, "svmlight", SVM, SVM_TST)
+    assert not left.exists()
+
+
+def test_a_full_disk_is_one_sentence(tmp_path: Path):
+    line = b"0 " + b" ".join(b"%d:%d" % (i, i * i) for i in range(2000)) + b"\n"
+    files = put(tmp_path / "trn.txt", line * 50), put(tmp_path / "tst.txt", line)
+    result = run_disentangle(
+        tmp_path,
+        *("data", "import", "made", "--format", "svmlight", "--trn", files[0], "--tst", files[1]),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
+    )
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1].startswith("error: cannot write ")
+    assert result.stderr.endswith(": File too large\n")
+    assert not (tmp_path / "dataset" / "xmc-base" / "made").exists()
+
+
+def test_the_record_has_the_settings(tmp_path: Path):
+    make(tmp_path, "attentionxml", TEXT, TEXT, sublinear_tf=True)
+    inputs = json.loads((tmp_path / "data" / "made" / "stage.json").read_text())["inputs"]
+    assert inputs["tfidf"]["sublinear_tf"] is True
+    assert inputs["format"] == "attentionxml"
+    assert len(inputs["files"]["trn"]) == 2
+
+
+WORDS = b"0 1,0 0:1 2:.5 -1 1e999 99999999999 red a { }".split()
+STARTS = [b"1 2 2\n", b'{"text": "red"', b'"labels": ["a"]']
+PIECES = st.sampled_from(
+    [*WORDS, b" ", b"\t", b"\n", b"\r\n", b", ", b"\xff", b"\x00", "é".encode(), J, P, SVM, *STARTS]
+)
+STREAMS = st.one_of(st.binary(max_size=60), st.lists(PIECES, max_size=12).map(b"".join))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@settings(max_examples=150)
+@given(streams=st.lists(STREAMS, min_size=4, max_size=4), items=st.none() | STREAMS)
+def test_whatever_a_file_holds_it_is_a_dataset_or_a_sentence(
+    tmp_path_factory: pytest.TempPathFactory, format: str, streams: list[bytes], items: bytes | None
+):
+    folder = tmp_path_factory.mktemp("fuzz")
+    n = len(FORMATS[format].files)
+    if items is None and format == "pecos":
+        items = b"a\nb\n"
+    sentence = None
+    try:
+        make(folder, format, tuple(streams[:n]), tuple(streams[2 : 2 + n]), items)
+    except DisentangleError as error:
+        sentence = str(error)
+    assert (folder / "data" / "made").exists() == (sentence is None)
+    assert "\n" not in (sentence or "")
+
+
+@settings(max_examples=300)
+@given(position=st.integers(0, 10_000), value=st.integers(0, 255), end=st.integers(1, 10_000))
+def test_a_damaged_matrix_file_is_a_matrix_or_a_sentence(
+    tmp_path_factory: pytest.TempPathFactory, position: int, value: int, end: int
+):
+    folder = tmp_path_factory.mktemp("damaged")
+    sp.save_npz(folder / "m.npz", sp.random(5, 4, 0.5, format="csr", random_state=0))
+    content = bytearray((folder / "m.npz").read_bytes()[:end])
+    content[position % len(content)] = value
+    (folder / "m.npz").write_bytes(content)
+    sentence = ""
+    try:
+        datasets.load_part("X_trn", folder / "m.npz")
+        load_any(folder / "m.npz")
+    except DisentangleError as error:
+        sentence = str(error)
+    assert "\n" not in sentence
+
+
+FILES = {
+    "svmlight": (".txt",),
+    "attentionxml": ("_texts.txt", "_labels.txt"),
+    "pecos": (".txt",),
+    "jsonl": (".jsonl",),
+}
+
+
+def round_trip(data_dir: Path, name: str, format: str, folder: Path, **tfidf: Any) -> datasets.Dataset:
+    exporting.export_dataset(data_dir, name, format, folder / "out")
+    paths = [tuple(folder / "out" / f"{part}{end}" for end in FILES[format]) for part in ("trn", "tst")]
+    back = Import("back", format, *paths, folder / "out" / "output-items.txt", TfidfParams(**tfidf))
+    import_dataset(back, folder / "data")
+    return datasets.load_dataset(folder / "data", "back")
+
+
+@pytest.mark.parametrize("format", exporting.WRITERS)
+def test_the_embedded_set_comes_back_from_every_text_format(tmp_path: Path, format: str):
+    before = datasets.load_dataset(EMBEDDED.parent, EMBEDDED.name)
+    after = round_trip(EMBEDDED.parent, EMBEDDED.name, format, tmp_path)
+    for name in ("X_trn", "Y_trn", "X_tst", "Y_tst"):
+        assert getattr(after, name).shape == getattr(before, name).shape
+        assert (getattr(after, name) != getattr(before, name)).nnz == 0
+
+
+def test_export_refuses_what_it_cannot_tell(tmp_path: Path, disentangle: Command):
+    import_dataset(job(tmp_path, "svmlight", SVM, SVM_TST, b"a b\na_b\n"), tmp_path / "data")
+    options = ["--data-dir", tmp_path / "data", "--out", tmp_path / "out", "--format"]
+    result = disentangle("data", "export", "made", *options, "attentionxml")
+    assert result.returncode == 2
+    assert "must differ: labels 0 and 1 are both 'a_b'" in result.stderr
+    result = disentangle("data", "export", "made", *options, "jsonl")
+    assert result.returncode == 2
+    assert "missing file" in result.stderr
+    assert not (tmp_path / "out").exists()
+    result = disentangle("data", "export", "made", *options, "svmlight")
+    assert result.returncode == 0
+    assert (tmp_path / "out" / "trn.txt").read_text().startswith("2 3 2\n0,1 0:0.5 2:1\n")
+    result = disentangle("data", "export", "made", *options, "svmlight")
+    assert "must not exist yet" in result.stderr
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the development data beside the checkout")
+def test_raw_text_gives_a_model_as_good_as_the_features_that_came_with_it(
+    tmp_path: Path, disentangle: Command
+):
+    from_shared = SHARED / "data" / "xmc-base"
+    folder = tmp_path / "vullib"
+    round_trip(from_shared, "vullib", "attentionxml", tmp_path)
+    precision = {}
+    for name, data_dir in (("vullib", from_shared), ("back", tmp_path / "data")):
+        result = disentangle("base", name, "--data-dir", data_dir)
+        assert result.returncode == 0, result.stderr
+        report = json.loads((tmp_path / "model" / name / "base" / "report.json").read_text())
+        precision[name] = [run["precision"][0] for run in report["runs"]]
+    assert not folder.exists()
+    assert precision["back"] == pytest.approx(precision["vullib"], abs=1.0)

@@ -1,0 +1,311 @@
+"""Prediction as a user runs it: matrices and texts in, files of labels out."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from conftest import EMBEDDED, ROOT, Command, reseal, run_disentangle
+
+from disentangle.errors import DisentangleError
+from disentangle.evaluate import metrics
+from disentangle.model import xlinear
+from disentangle.model.predictor import PREDICTOR_FILE, Predictor
+from disentangle.runtime.memory import Budget
+from disentangle.storage.saved import RECORD
+
+TREE = ("--nr-splits", "8", "--max-leaf-size", "10")
+N_TEST = 300
+# A variant of two models, by name.
+SHARED = "tuned-first-weight-0.2"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder where texts were imported and the base job has run with two presets and two trees."""
+    folder = tmp_path_factory.mktemp("predict")
+    names = (EMBEDDED / "output-items.txt").read_text(encoding="utf-8").splitlines()
+    for part, n in (("trn", 3000), ("tst", N_TEST)):
+        texts = (EMBEDDED / f"X.{part}.txt").read_text(encoding="utf-8").splitlines()[-n:]
+        Y = sp.load_npz(EMBEDDED / f"Y.{part}.npz")[-n:]
+        rows = [{"text": text, "labels": [names[i] for i in Y[r].indices]} for r, text in enumerate(texts)]
+        (folder / f"{part}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        (folder / f"{part}.txt").write_text("".join(f"{text}\n" for text in texts))
+    run = partial(run_disentangle, folder)
+    files = ("--trn", "trn.jsonl", "--tst", "tst.jsonl")
+    for command in (
+        ("data", "import", "verbs", "--format", "jsonl", *files),
+        ("base", "verbs", *TREE, "--preset", "paper,tuned"),
+        ("base", "verbs", *TREE, "--preset", "tuned", "--first-weight", "0.2", "--n-trees", "2"),
+    ):
+        ended = run(*command)
+        assert ended.returncode == 0, ended.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def predict(place: Path) -> Command:
+    return partial(run_disentangle, place, "predict", "verbs")
+
+
+def dataset(place: Path) -> Path:
+    return place / "dataset" / "xmc-base" / "verbs"
+
+
+def base(place: Path) -> Path:
+    return place / "model" / "verbs" / "base"
+
+
+def features_of(place: Path) -> Path:
+    return dataset(place) / "tfidf-attnxml" / "X.tst.npz"
+
+
+@pytest.mark.parametrize(
+    ("variant", "which"),
+    [("xr-linear", (None, 1)), (SHARED, (SHARED, 1)), (f"{SHARED}-trees-2", (SHARED, 2))],
+)
+def test_predictions_have_the_figures_of_the_report(
+    place: Path, predict: Command, variant: str, which: tuple, tmp_path: Path
+):
+    out = tmp_path / "scores.npz"
+    ended = predict("--variant", variant, "--input", features_of(place), "--out", out)
+    assert ended.returncode == 0, ended.stderr
+    report = json.loads((base(place) / "report.json").read_text())
+    run = next(run for run in report["runs"] if (run["variant"], run["n_trees"]) == which)
+    scores, Y = sp.load_npz(out), sp.load_npz(dataset(place) / "Y.tst.npz").tocsr()
+    assert scores.shape == Y.shape
+    assert np.diff(scores.indptr).max() == 10
+    is_scored = np.diff(Y.indptr) > 0
+    precision = metrics.precision(Y[is_scored], metrics.rank(scores[is_scored], 10))
+    assert precision == pytest.approx(run["precision"], abs=1e-4)
+    record = json.loads((tmp_path / "scores.npz.json").read_text())
+    assert record["n_instances"] == N_TEST
+    assert record["versions"]["libpecos"]
+
+
+def test_texts_are_predicted_as_their_features_are(place: Path, predict: Command, tmp_path: Path):
+    found = {}
+    for source in ("tst.txt", "tst.jsonl", features_of(place)):
+        for ending in ("npz", "tsv", "jsonl"):
+            out = tmp_path / f"{Path(source).name}.{ending}"
+            ended = predict("--variant", "tuned", "--input", source, "--out", out, "--k", "3")
+            assert ended.returncode == 0, ended.stderr
+            found[Path(source).name, ending] = out.read_bytes()
+    for ending in ("npz", "tsv", "jsonl"):
+        assert found["tst.txt", ending] == found["tst.jsonl", ending] == found["X.tst.npz", ending]
+    scores = sp.load_npz(tmp_path / "tst.txt.npz")
+    names = (dataset(place) / "output-items.txt").read_text(encoding="utf-8").splitlines()
+    rows = list(csv.DictReader(found["tst.txt", "tsv"].decode().splitlines(), delimiter="\t"))
+    objects = [json.loads(line) for line in found["tst.txt", "jsonl"].decode().splitlines()]
+    assert len(rows) == scores.nnz == sum(len(one["labels"]) for one in objects)
+    flat = [one["labels"][j] for one in objects for j in range(len(one["labels"]))]
+    for row, label in zip(rows, flat, strict=True):
+        assert int(row["label"]) == label["label"]
+        assert row["name"] == label["name"] == names[label["label"]]
+        assert float(row["score"]) == pytest.approx(label["score"], abs=1e-5)
+        assert scores[int(row["instance"]), label["label"]] == pytest.approx(label["score"], abs=1e-5)
+    # Best first.
+    for one in objects:
+        assert [label["score"] for label in one["labels"]] == sorted(
+            (label["score"] for label in one["labels"]), reverse=True
+        )
+
+
+def test_single_texts_go_to_standard_output(place: Path, predict: Command):
+    first, second = (place / "tst.txt").read_text().splitlines()[:2]
+    ended = predict("--text", first, "--text", second, "--k", "2")
+    assert ended.returncode == 0, ended.stderr
+    lines = [line.split("\t") for line in ended.stdout.splitlines()]
+    assert lines[0] == ["instance", "label", "name", "score"]
+    assert [line[0] for line in lines[1:]] == ["0", "0", "1", "1"]
+    assert predict("--text", first, "--text", second, "--k", "2").stdout == ended.stdout
+
+
+def test_lines_go_to_a_file_though_a_terminal_shows_the_progress(place: Path, tmp_path: Path):
+    ours, theirs = pty.openpty()
+    env = {name: value for name, value in os.environ.items() if not name.startswith("XMC_")}
+    env |= {"PYTHONPATH": str(ROOT / "src"), "TERM": "xterm"}
+    command = [sys.executable, "-m", "disentangle", "predict", "verbs", "--text", "move", "--k", "2"]
+    try:
+        with (tmp_path / "labels.tsv").open("w") as out:
+            subprocess.run(command, cwd=place, env=env, stdout=out, stderr=theirs, check=True)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert (tmp_path / "labels.tsv").read_text().startswith("instance\tlabel\tname\tscore\n0\t")
+
+
+def test_instances_without_features_get_no_labels(place: Path, predict: Command, tmp_path: Path):
+    known = (place / "tst.txt").read_text().splitlines()[0]
+    (tmp_path / "odd.txt").write_text(f"xqzv\n{known}\n\n")
+    for ending in ("tsv", "jsonl", "npz"):
+        ended = predict("--input", tmp_path / "odd.txt", "--out", tmp_path / f"odd.{ending}")
+        assert ended.returncode == 0, ended.stderr
+        assert "2 of 3 texts have no known word: no labels for them" in ended.stderr
+    rows = list(csv.DictReader((tmp_path / "odd.tsv").open(newline=""), delimiter="\t"))
+    assert {row["instance"] for row in rows} == {"1"}
+    objects = [json.loads(line) for line in (tmp_path / "odd.jsonl").open()]
+    assert [len(one["labels"]) for one in objects] == [0, 10, 0]
+    assert np.diff(sp.load_npz(tmp_path / "odd.npz").indptr).tolist() == [0, 10, 0]
+    assert json.loads((tmp_path / "odd.npz.json").read_text())["n_without_features"] == 2
+    X = sp.load_npz(features_of(place)).tocsr()[:3]
+    X.data[X.indptr[1] : X.indptr[2]] = 0
+    sp.save_npz(tmp_path / "X.npz", X)
+    ended = predict("--input", tmp_path / "X.npz", "--out", tmp_path / "X.jsonl")
+    assert "1 of 3 instances have no features: no labels for them" in ended.stderr
+    objects = [json.loads(line) for line in (tmp_path / "X.jsonl").open()]
+    assert [len(one["labels"]) for one in objects] == [10, 0, 10]
+
+
+def test_an_output_is_refused_before_anything_is_read(place: Path, predict: Command, tmp_path: Path):
+    (tmp_path / "link.tsv").symlink_to(place / "tst.txt")
+    (tmp_path / "o.tsv.json").hardlink_to(place / "tst.txt")
+    before = (place / "tst.txt").read_bytes()
+    for out, message in (
+        (tmp_path / "link.tsv", "--out must be another place than tst.txt"),
+        (tmp_path / "o.tsv", "the record of --out must be another place than tst.txt"),
+        (features_of(place), "--out must lie outside dataset/xmc-base/verbs"),
+        (base(place) / "o.tsv", "--out must lie outside model/verbs/base"),
+    ):
+        ended = predict("--input", "tst.txt", "--out", out, "--variant", "none")
+        assert ended.returncode == 2
+        assert message in ended.stderr
+    assert (place / "tst.txt").read_bytes() == before
+
+
+def test_a_limit_changes_batches_and_no_score(place: Path, monkeypatch: pytest.MonkeyPatch):
+    predictor = Predictor.load(base(place) / "tuned" / "evaluation-first-weight-0.2")
+    X = sp.load_npz(features_of(place)).tocsr()
+    (whole,) = predictor.best(X, 10, 2)
+    # Some ten instances at a time: what the batches hold is counted from the candidates.
+    candidates = predictor.candidates(X, 2).max(axis=0)
+    monkeypatch.setattr("disentangle.runtime.memory.resident", lambda: 0)
+    monkeypatch.setattr("disentangle.runtime.memory._LEAST_BATCH", 0)
+    limit = Budget(int(candidates.mean()) * xlinear.BYTES_PER_CANDIDATE * 10)
+    batches = list(predictor.best(X, 10, 2, limit))
+    assert 25 < len(batches) < 60
+    for parts, expected in zip(zip(*batches, strict=True), whole, strict=True):
+        assert np.array_equal(np.vstack(parts), expected)
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (
+            ("--variant", "lean", "--text", "a"),
+            f"no model 'lean' .* it has paper, tuned, {SHARED}, {SHARED}-trees-2, xr",
+        ),
+        (("--input", "none.txt"), "cannot read none.txt: No such file"),
+        (("--input", "trn.csv"), "--input must end in .npz, .txt, .jsonl, got trn.csv"),
+        (("--input", "empty.txt"), "empty.txt is empty: expected a text a line"),
+        (("--input", "bad.jsonl", "--out", "o.tsv"), 'bad.jsonl, line 2: expected an object with a "text"'),
+        (
+            ("--input", "dataset/xmc-base/verbs/Y.tst.npz"),
+            r"Y.tst.npz: expected \d+ features, as the",
+        ),
+        (("--input", "tst.txt", "--out", "o.csv"), "--out must end in .npz, .tsv, .jsonl, got o.csv"),
+        (("--input", "tst.txt", "--out", "no/o.tsv"), "cannot write no/o.tsv: No such file"),
+        (("--text", "a", "--k", "0"), "--k must be at least 1, got 0"),
+        (("--text", "a", "--k", "161"), r"--k must be at most the models' --top-k \(160\), got 161"),
+        (("--input", "none.npz"), "missing file none.npz"),
+        (("--input", "rows.npz"), r"rows.npz is empty: its shape is \(0, 5\)"),
+        (
+            ("--input", "tst.jsonl", "--out", "tst.jsonl"),
+            "--out must be another place than tst.jsonl",
+        ),
+        (("--text", "a", "--threads", "0"), "--threads must be at least 1, got 0"),
+        (("--text", "a", "--model-dir", "none"), "no model 'paper' in none/verbs/base: no base job"),
+        (("--text", "a", "--max-memory", "nan"), "--max-memory must be a number, got nan"),
+        ((), "one of the arguments --input --text is required"),
+    ],
+)
+def test_mistakes(place: Path, predict: Command, args: tuple[str, ...], message: str):
+    (place / "empty.txt").write_text("")
+    (place / "bad.jsonl").write_text('{"text": "fine"}\n{"words": "none"}\n')
+    sp.save_npz(place / "rows.npz", sp.csr_matrix((0, 5), dtype=np.float32))
+    before = sorted(path.name for path in place.iterdir())
+    ended = predict(*args)
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert "Traceback" not in ended.stderr
+    assert re.search(message, ended.stderr), ended.stderr
+    assert sorted(path.name for path in place.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "predictor.json is damaged"),
+        ("[]", "predictor.json is damaged"),
+        ('{"voices": 1}', "predictor.json is damaged"),
+        ('{"voices": []}', "predictor.json is damaged: it names no model"),
+        ('{"voices": [{}]}', "predictor.json is damaged"),
+        (
+            '{"voices": [{"model": "gone", "predict": {}, "merge": "mean", "weight": 1, "key": ""}]}',
+            "gone/stage.json must be the record of what a job left there, found none",
+        ),
+        (
+            '{"voices": [{"model": "x", "predict": {"top_k": 2.5}, "merge": "max", "weight": 1, "key": ""}]}',
+            "predictor.json is damaged: .* instead of whole numbers",
+        ),
+        (
+            '{"voices": [{"model": "x", "predict": {}, "merge": "mean", "weight": NaN, "key": ""}]}',
+            "predictor.json is damaged: a rule of merging 'mean' and a weight of nan",
+        ),
+    ],
+)
+def test_damaged_predictors(tmp_path: Path, content: str, message: str):
+    record = {
+        "key": "",
+        "inputs": {},
+        "results": {},
+        "seconds": {},
+        "peak_rss_mib": 0,
+        "threads": 1,
+        "machine": {},
+    }
+    (tmp_path / PREDICTOR_FILE).write_text(content)
+    (tmp_path / RECORD).write_text(json.dumps(record | {"files": {}}))
+    reseal(tmp_path)
+    with pytest.raises(DisentangleError, match=message):
+        Predictor.load(tmp_path)
+
+
+def test_models_that_were_made_anew_are_not_mixed_with_older_ones(place: Path, predict: Command):
+    record = base(place) / "xr-linear" / RECORD
+    before = record.read_text()
+    record.write_text(before.replace('"key": "', '"key": "0'))
+    reseal(record.parent)
+    try:
+        ended = predict("--variant", SHARED, "--text", "a")
+    finally:
+        record.write_text(before)
+    assert ended.returncode == 2
+    assert "found one made otherwise: run the base job again" in ended.stderr
+    assert ended.stdout == ""
+
+
+def test_a_limit_holds_for_texts_in_several_blocks(place: Path, predict: Command, tmp_path: Path):
+    lines = (place / "tst.txt").read_text() * 60  # 18,000 texts, three blocks
+    (tmp_path / "many.txt").write_text(lines)
+    found = {}
+    for limit in ((), ("--max-memory", "0.5")):
+        out = tmp_path / f"labels-{len(limit)}.npz"
+        ended = predict("--variant", "tuned", "--input", tmp_path / "many.txt", "--out", out, *limit)
+        assert ended.returncode == 0, ended.stderr
+        found[limit] = sp.load_npz(out)
+        record = json.loads((tmp_path / f"{out.name}.json").read_text())
+        assert record["n_instances"] == 60 * N_TEST
+    assert record["peak_rss_mib"] < 0.5 * 1024
+    one, other = found.values()
+    assert (one != other).nnz == 0

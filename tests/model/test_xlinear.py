@@ -1,0 +1,322 @@
+"""The door to PECOS: the fast matcher equals the slow one, threads do not matter, models are PECOS's own."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from pecos.utils.cluster_util import ClusterChain
+from pecos.xmc import HierarchicalMLModel, MLModel
+from pecos.xmc.base import MLProblem
+from pecos.xmc.xlinear import XLinearModel
+
+from disentangle.data.datasets import Dataset, load_dataset
+from disentangle.errors import DisentangleError
+from disentangle.model import subproblems, tree, xlinear
+from disentangle.params import PredictParams, SolverParams, TreeParams
+from disentangle.storage.saved import Saved
+
+TREE = TreeParams(nr_splits=4, max_leaf_size=8)
+
+
+def train(dataset: Dataset, folder: Path, threads: int) -> Path:
+    Y = dataset.Y_trn.tocsc()
+    chain = tree.build_chain(dataset.X_trn, Y, TREE, threads)
+    folder.mkdir()
+    xlinear.save(trained(dataset, Y, chain, threads), folder)
+    return folder
+
+
+def trained(
+    dataset: Dataset,
+    Y: sp.csc_matrix,
+    chain: ClusterChain,
+    threads: int = 2,
+    predict: PredictParams | None = None,
+    of_matcher: SolverParams | None = None,
+    **of_ranker: Any,
+) -> XLinearModel:
+    X, predict = dataset.X_trn, predict or PredictParams()
+    matcher = xlinear.train_matcher(X, Y, chain, predict, threads, of_matcher or SolverParams())
+    return xlinear.train_ranker(X, Y, chain, matcher, predict, threads, **of_ranker)
+
+
+@pytest.fixture(scope="module")
+def dataset(verbs: Path) -> Dataset:
+    return load_dataset(verbs, "verbs")
+
+
+@pytest.fixture(scope="module")
+def model(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(dataset, tmp_path_factory.mktemp("model") / "xr-linear", threads=2)
+
+
+def test_matching_equals_pecos_layer_by_layer(dataset: Dataset, model: Path):
+    fast = xlinear.match(xlinear.load_matcher(Saved(model)), dataset.X_trn, 5, threads=2)
+    whole = XLinearModel.load(str(model)).model
+    matcher = type(whole)(whole.model_chain[:-1], whole.pred_params[:-1])
+    slow = matcher.predict(dataset.X_trn, beam_size=5, only_topk=5, post_processor="l3-hinge", threads=1)
+    assert fast.shape == (4000, tree.load_chain(Saved(model))[-1].shape[1])
+    assert np.diff(fast.indptr).max() == 5
+    assert (fast != slow).nnz == 0
+
+
+def test_predicting_equals_pecos_layer_by_layer(dataset: Dataset, model: Path):
+    fast = xlinear.predict(xlinear.load(Saved(model)), dataset.X_tst, PredictParams(), threads=2)
+    # Without parameters: the saved model itself knows beam and top_k.
+    slow = XLinearModel.load(str(model)).predict(dataset.X_tst, threads=1)
+    assert (fast != slow).nnz == 0
+
+
+def test_threads_do_not_change_a_byte_of_the_model(dataset: Dataset, model: Path, tmp_path: Path):
+    def digests(folder: Path) -> dict[str, str]:
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        return {str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+
+    assert digests(train(dataset, tmp_path / "again", threads=1)) == digests(model)
+
+
+def test_matcher_and_ranker_trained_apart_are_what_pecos_trains_at_once(dataset: Dataset, model: Path):
+    Y = dataset.Y_trn.tocsc()
+    at_once = XLinearModel.train(dataset.X_trn, Y, C=tree.load_chain(Saved(model)), threads=2)
+    apart = XLinearModel.load(str(model)).model.model_chain
+    assert len(apart) == len(at_once.model.model_chain)
+    for one, other in zip(apart, at_once.model.model_chain, strict=True):
+        assert (one.W != other.W).nnz == 0
+
+
+@pytest.mark.parametrize(("pairs", "share"), [(1, 1.0), (200, 1.0), (50, 0.05), (10**9, 1.0)])
+def test_levels_trained_in_parts_are_what_pecos_trains_whole(
+    dataset: Dataset, model: Path, monkeypatch: pytest.MonkeyPatch, pairs: int, share: float
+):
+    sizes: list[tuple[int, int]] = []
+
+    def counted(*args: Any) -> tuple[np.ndarray, list[np.ndarray]]:
+        crowded, found = groups(*args)
+        sizes.append((len(crowded), len(found)))
+        return crowded, found
+
+    groups = xlinear.groups
+    monkeypatch.setattr(xlinear, "groups", counted)
+    monkeypatch.setattr(subproblems, "_PAIRS", pairs)
+    monkeypatch.setattr(subproblems, "_CROWDED", share)
+    X, Y, chain = dataset.X_trn, dataset.Y_trn.tocsc(), tree.load_chain(Saved(model))
+    # With negatives an instance is in clusters that none of its labels are in.
+    matched = xlinear.match(xlinear.load_matcher(Saved(model)), X, 3, threads=2)
+    found = trained(dataset, Y, chain, negatives=matched).model.model_chain
+    args = HierarchicalMLModel.TrainParams(
+        neg_mining_chain=["tfn"] * (len(chain) - 1) + ["tfn+usn"],
+        model_chain=[MLModel.TrainParams(threads=2)] * len(chain),
+    )
+    supplied = [None] * (len(chain) - 1) + [matched.tocsc()]
+    problem = MLProblem(X, Y, C=chain[-1])
+    whole = HierarchicalMLModel.train(problem, clustering=chain, matching_chain=supplied, train_params=args)
+    for one, other in zip(found, whole.model_chain, strict=True):
+        assert one.W.dtype == other.W.dtype
+        assert (one.W != other.W).nnz == 0
+        assert one.bias == other.bias
+    # The leaf level is the last: all in groups, some in groups, or none.
+    n_crowded, n_groups = sizes[-1]
+    assert (n_groups >= 16) == (pairs < 10**9)
+    assert (n_crowded == 0) == (pairs < 10**9 and share == 1)
+    assert n_crowded <= Y.shape[1]
+
+
+def test_a_matcher_saved_alone_matches_as_the_whole_model(dataset: Dataset, model: Path, tmp_path: Path):
+    Y, chain = dataset.Y_trn.tocsc(), tree.load_chain(Saved(model))
+    matcher = xlinear.train_matcher(dataset.X_trn, Y, chain, PredictParams(), threads=2)
+    xlinear.save(matcher, tmp_path)
+    alone, whole = (
+        xlinear.match(loaded, dataset.X_trn, 5, threads=2)
+        for loaded in (xlinear.load(Saved(tmp_path)), xlinear.load_matcher(Saved(model)))
+    )
+    assert (alone != whole).nnz == 0
+    # What was saved can be trained on.
+    again = xlinear.load_trained(Saved(tmp_path))
+    ranked = xlinear.train_ranker(dataset.X_trn, Y, chain, again, PredictParams(), threads=2)
+    (tmp_path / "whole").mkdir()
+    xlinear.save(ranked, tmp_path / "whole")
+    for d in range(len(chain)):
+        for name in ("W.npz", "C.npz", "param.json"):
+            path = Path("ranker") / f"{d}.model" / name
+            assert (tmp_path / "whole" / path).read_bytes() == (model / path).read_bytes()
+
+
+@pytest.mark.parametrize("nr_splits", [2, 3, 4, 100])
+def test_other_levels_above_the_clusters_are_those_of_the_tree_built_so(dataset: Dataset, nr_splits: int):
+    def built(nr_splits: int) -> ClusterChain:
+        params = TreeParams(nr_splits=nr_splits, max_leaf_size=TREE.max_leaf_size)
+        return tree.build_chain(dataset.X_trn, dataset.Y_trn.tocsc(), params, threads=2)
+
+    chain = built(32)
+    replaced = tree.replace_upper_levels(chain, nr_splits)
+    assert replaced == built(nr_splits)
+    assert (replaced[-1] != chain[-1]).nnz == 0
+    assert len(replaced) == {2: 8, 3: 6, 4: 5, 100: 3}[nr_splits]
+    assert replaced[1].sum(axis=0).max() <= nr_splits
+
+
+def test_a_saved_models_chain_is_the_tree_it_was_trained_on(dataset: Dataset, model: Path):
+    built = tree.build_chain(dataset.X_trn, dataset.Y_trn.tocsc(), TREE, threads=1)
+    assert len(built) > 3
+    assert tree.load_chain(Saved(model)) == built
+
+
+def test_a_tree_of_more_than_ten_levels_keeps_their_order(dataset: Dataset, tmp_path: Path):
+    # As text, layer 10 would come before layer 2.
+    Y = dataset.Y_trn.tocsc()
+    chain = tree.build_chain(dataset.X_trn, Y, TreeParams(nr_splits=2, max_leaf_size=2), threads=2)
+    root = sp.csc_matrix(np.ones((1, 1), dtype=np.float32))
+    chain = ClusterChain([root, root, *chain])
+    assert len(chain) > 10
+    (tmp_path / "tree").mkdir()
+    tree.save_chain(chain, tmp_path / "tree")
+    assert tree.load_chain(Saved(tmp_path / "tree")) == chain
+    xlinear.save(trained(dataset, Y, chain), tmp_path)
+    assert tree.load_chain(Saved(tmp_path)) == chain
+    fast = xlinear.predict(xlinear.load(Saved(tmp_path)), dataset.X_tst, PredictParams(), threads=2)
+    assert (fast != XLinearModel.load(str(tmp_path)).predict(dataset.X_tst, threads=2)).nnz == 0
+
+
+def test_replacing_the_leaf_level_keeps_the_rest(model: Path):
+    chain = tree.load_chain(Saved(model))
+    C = sp.csc_matrix(np.ones((3, 1), np.float32) @ np.eye(1, chain[-1].shape[1], dtype=np.float32))
+    replaced = tree.replace_leaf_level(chain, C)
+    assert len(replaced) == len(chain)
+    assert all((a != b).nnz == 0 for a, b in zip(replaced[:-1], chain[:-1], strict=True))
+    assert tree.leaf_clusters(replaced).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_leaves_with_too_many_labels_are_split_and_the_rest_of_the_tree_stays(
+    dataset: Dataset, model: Path, nested: bool
+):
+    chain, Y = tree.load_chain(Saved(model)), dataset.Y_trn.tocsc()
+    before = tree.leaf_clusters(chain)
+    limit = int(np.bincount(before).max()) - 1
+    split = tree.split_leaves(chain, dataset.X_trn, Y, limit, nested, seed=0, threads=2)
+    after = tree.leaf_clusters(split)
+    sizes = np.bincount(after)
+    assert sizes.max() <= limit
+    assert sizes.min() > 0
+    # The parts of a cluster have its labels and no others.
+    assert len(set(zip(after.tolist(), before.tolist(), strict=True))) == len(sizes)
+    small = np.bincount(before)[before] <= limit
+    assert 0 < small.sum() < len(small)
+    assert after[small].tolist() == before[small].tolist()
+    assert len(split) == len(chain) + nested
+    # Above the parts nothing moves: each label has the ancestors that it had.
+    for level in range(0 if nested else 1, len(chain)):
+        ancestors = tree.clusters_at_level(chain, level).tolist()
+        assert tree.clusters_at_level(split, level + nested).tolist() == ancestors
+    again = tree.split_leaves(chain, dataset.X_trn, Y, limit, nested, seed=0, threads=1)
+    assert again == split
+
+
+def test_the_parts_of_a_leaf_are_the_leaves_of_a_tree_of_its_own(dataset: Dataset, model: Path):
+    chain, Y = tree.load_chain(Saved(model)), dataset.Y_trn.tocsc()
+    before = tree.leaf_clusters(chain)
+    (labels,) = np.nonzero(before == np.bincount(before).argmax())
+    halving = TreeParams(nr_splits=2, max_leaf_size=3, seed=5)
+    alone = tree.leaf_clusters(tree.build_chain(dataset.X_trn, Y[:, labels], halving, threads=2))
+    split = tree.split_leaves(chain, dataset.X_trn, Y, 3, True, seed=5, threads=2)
+    parts = tree.leaf_clusters(split)[labels]
+    assert len(set(alone.tolist())) > 2
+    assert len(set(zip(alone.tolist(), parts.tolist(), strict=True))) == len(set(alone.tolist()))
+    assert len(set(parts.tolist())) == len(set(alone.tolist()))
+
+
+def test_a_tree_whose_leaves_are_small_enough_is_not_split(dataset: Dataset, model: Path):
+    chain, Y = tree.load_chain(Saved(model)), dataset.Y_trn.tocsc()
+    largest = int(np.bincount(tree.leaf_clusters(chain)).max())
+    assert tree.split_leaves(chain, dataset.X_trn, Y, largest, True, seed=0, threads=1) == chain
+
+
+def layers(folder: Path) -> list[bytes]:
+    depth = len(list((folder / "ranker").glob("*.model")))
+    return [(folder / "ranker" / f"{d}.model" / "W.npz").read_bytes() for d in range(depth)]
+
+
+def test_negatives_change_the_ranker_and_nothing_else(dataset: Dataset, model: Path, tmp_path: Path):
+    chain, Y, X = tree.load_chain(Saved(model)), dataset.Y_trn.tocsc(), dataset.X_trn
+    predict = PredictParams(beam_size=3, top_k=20)
+    own = (Y @ chain[-1]).tocsr()
+    matched = xlinear.match(xlinear.load_matcher(Saved(model)), X, 3, threads=2)
+    for name, negatives in (("own", own), ("matched", matched)):
+        (tmp_path / name).mkdir()
+        xlinear.save(trained(dataset, Y, chain, predict=predict, negatives=negatives), tmp_path / name)
+    # Where the labels are at home an instance is a negative anyway.
+    assert layers(tmp_path / "own") == layers(model)
+    mined = tmp_path / "matched"
+    assert layers(mined)[:-1] == layers(model)[:-1]
+    assert layers(mined)[-1] != layers(model)[-1]
+    # The parts that were trained one after the other are one model, which predicts as it was told to.
+    expected = xlinear.predict(xlinear.load(Saved(mined)), dataset.X_tst, predict, threads=1)
+    by_default = XLinearModel.load(str(mined)).predict(dataset.X_tst)
+    assert abs(by_default - expected).max() < 1e-6
+    assert np.diff(by_default.indptr).max() == 20
+
+
+def test_a_model_is_the_same_for_prediction_whether_it_is_saved_or_not(dataset: Dataset, model: Path):
+    not_saved = xlinear.for_prediction(XLinearModel.load(str(model)))
+    expected = xlinear.predict(xlinear.load(Saved(model)), dataset.X_tst, PredictParams(), threads=2)
+    assert (xlinear.predict(not_saved, dataset.X_tst, PredictParams(), threads=2) != expected).nnz == 0
+
+
+def test_the_hinge_is_the_rankers(dataset: Dataset, model: Path, tmp_path: Path):
+    chain, Y, X = tree.load_chain(Saved(model)), dataset.Y_trn.tocsc(), dataset.X_tst
+    xlinear.save(trained(dataset, Y, chain, hinge=4), tmp_path)
+    assert layers(tmp_path) == layers(model)
+    cubed, found = (
+        xlinear.predict(xlinear.load(Saved(folder)), X, PredictParams(), 2) for folder in (model, tmp_path)
+    )
+    assert (XLinearModel.load(str(tmp_path)).predict(X) != found).nnz == 0
+    # By hand: a label's score is its cluster's times exp(-h^power), h being how far z is below 1.
+    M = xlinear.match(xlinear.load_matcher(Saved(model)), X, 10, threads=2).toarray()
+    clusters = tree.leaf_clusters(chain)
+    both = cubed.multiply(found > 0).tocoo()
+    of_cluster = M[both.row, clusters[both.col]]
+    h = np.cbrt(-np.log(np.minimum(both.data / of_cluster, 1)))
+    by_hand = of_cluster * np.exp(-(h**4))
+    assert both.nnz > 1000
+    assert by_hand == pytest.approx(np.asarray(found[both.row, both.col]).ravel(), rel=1e-2, abs=1e-5)
+
+
+def test_tolerances_are_the_solvers(dataset: Dataset, model: Path, tmp_path: Path):
+    chain, Y = tree.load_chain(Saved(model)), dataset.Y_trn.tocsc()
+    for name, (matcher_eps, eps) in {"both": (0.1, 0.1), "matcher": (10, 0.1), "ranker": (0.1, 10)}.items():
+        solvers = {"of_matcher": SolverParams(eps=matcher_eps), "solver": SolverParams(eps=eps)}
+        (tmp_path / name).mkdir()
+        xlinear.save(trained(dataset, Y, chain, **solvers), tmp_path / name)
+    expected = layers(model)
+    assert layers(tmp_path / "both") == expected
+    loose_matcher, loose_ranker = layers(tmp_path / "matcher"), layers(tmp_path / "ranker")
+    assert all(a != b for a, b in zip(loose_matcher[:-1], expected[:-1], strict=True))
+    assert loose_matcher[-1] == expected[-1] != loose_ranker[-1]
+    assert loose_ranker[:-1] == expected[:-1]
+
+
+def test_weights_below_the_threshold_are_dropped_and_the_others_stay(dataset: Dataset, model: Path):
+    chain, Y = tree.load_chain(Saved(model)), dataset.Y_trn.tocsc()
+    whole, few = (
+        trained(dataset, Y, chain, of_matcher=solver, solver=solver).model.model_chain
+        for solver in (SolverParams(threshold=0.0), SolverParams(threshold=0.3))
+    )
+    for every, level in zip(whole, few, strict=True):
+        expected = every.W.copy()
+        expected.data[abs(expected.data) < 0.3] = 0
+        expected.eliminate_zeros()
+        assert 0 < level.W.nnz < every.W.nnz
+        assert (expected != level.W).nnz == 0
+
+
+def test_too_few_labels_for_a_tree(dataset: Dataset):
+    n_labels = dataset.Y_trn.shape[1]
+    with pytest.raises(
+        DisentangleError, match=rf"expected more than --max-leaf-size \({n_labels}\), got {n_labels}"
+    ):
+        tree.build_chain(dataset.X_trn, dataset.Y_trn.tocsc(), TreeParams(max_leaf_size=n_labels), threads=1)

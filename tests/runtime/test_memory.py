@@ -1,0 +1,85 @@
+"""The memory limit: batches that fit, and runs that cannot fit said so."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Command
+
+from disentangle.errors import DisentangleError
+from disentangle.runtime import memory
+from disentangle.runtime.memory import UNLIMITED, Budget, resident
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def hundred(monkeypatch: pytest.MonkeyPatch) -> Budget:
+    """A limit that leaves 100 MiB, the process holding 400."""
+    monkeypatch.setattr(memory, "resident", lambda: 400 * MIB)
+    return Budget(500 * MIB)
+
+
+def test_batches_hold_what_is_left(hundred: Budget):
+    costs = np.array([30, 30, 30, 30, 30, 90, 90], np.int64) * MIB
+    cut = [(rows.start, rows.stop) for rows in hundred.slices(costs)]
+    assert cut == [(0, 3), (3, 5), (5, 6), (6, 7)]
+
+
+def test_a_row_that_is_too_large_is_a_batch_of_its_own(hundred: Budget):
+    costs = np.array([10, 300, 10], np.int64) * MIB
+    assert [(rows.start, rows.stop) for rows in hundred.slices(costs)] == [(0, 1), (1, 2), (2, 3)]
+
+
+def test_batches_have_at_most_2048_rows_whatever_is_left():
+    for budget in (UNLIMITED, Budget(1 << 50)):
+        assert [rows.stop for rows in budget.slices(np.ones(5000, np.int64))] == [2048, 4096, 5000]
+        assert [rows.stop for rows in budget.slices(np.ones(5000, np.int64), most_rows=4000)] == [4000, 5000]
+    assert list(UNLIMITED.slices(np.zeros(0, np.int64))) == []
+
+
+def test_a_limit_that_leaves_nothing_is_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(memory, "resident", lambda: 495 * MIB)
+    with pytest.raises(DisentangleError, match=r"at least 0\.5 GiB for predicting with .*, got 0\.48"):
+        list(Budget(500 * MIB).slices(np.ones(3, np.int64)))
+
+
+@pytest.mark.parametrize("wrong", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_limit_is_a_positive_number(wrong: float):
+    with pytest.raises(DisentangleError, match="--max-memory must be "):
+        Budget.of(wrong)
+
+
+def test_what_was_freed_is_not_held():
+    before = resident()
+    block = np.ones(64 * MIB // 8)
+    assert resident() - before > 60 * MIB
+    del block
+    assert resident() - before < 30 * MIB
+
+
+def test_a_run_that_cannot_fit_says_so_before_it_starts(verbs: Path, disentangle: Command, tmp_path: Path):
+    ended = disentangle("base", "verbs", "--data-dir", verbs, "--max-memory", "0.1")
+    assert ended.returncode == 2
+    assert "--max-memory must be at least 0.19 GiB for jobs on verbs, got 0.1 GiB" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.slow
+def test_the_peak_of_all_but_training_stays_within_the_limit(disentangle: Command, tmp_path: Path):
+    # The embedded set, where evaluation takes more without a limit.
+    data_dir = Path(__file__).resolve().parents[2] / "dataset" / "xmc-base"
+    limit = 0.65
+    ended = disentangle("base", "--data-dir", data_dir, "--max-memory", str(limit))
+    assert ended.returncode == 0, ended.stderr
+    peaks = {}
+    for path in (tmp_path / "model").rglob("stage.json"):
+        record = json.loads(path.read_text())
+        if not {"train", "retrain"} & set(record["seconds"]):
+            peaks[path.parent.name] = record["peak_rss_mib"]
+    assert len(peaks) == 5
+    assert max(peaks.values()) <= 1.1 * limit * 1024

@@ -1,0 +1,361 @@
+"""Setting up the Python environment, with stand-ins for Python, pip and platform: nothing is downloaded."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+PROJECT = Path(__file__).resolve().parents[2]
+LOCKS = [PROJECT / "requirements.txt", PROJECT / "requirements-dev.txt"]
+# All that the scripts may use besides bash's own commands; PATH holds nothing else, no real Python above all.
+TOOLS = ["bash", "cp", "flock", "grep", "mkdir", "mv", "readlink", "rm", "sed", "sha256sum"]
+
+# Answers the calls that environment.sh and the drivers make. A venv that it makes holds a copy of itself.
+FAKE_PYTHON = r"""
+case "$*" in
+    "-E -S -c "*) echo "@VERSION@"; exit @UNSUITABLE@ ;;
+    "-I -c import ensurepip, venv") exit @WITHOUT_VENV@ ;;
+    "-I -m venv "*) echo "venv of ${0##*/}" >>"$CALLS"; mkdir -p "$4/bin"; cp "$0" "$4/bin/python" ;;
+    "-I -m pip --version") ;;
+    "-I -m pip install "*)
+        file=${@: -1}
+        echo "pip ${file##*/}" >>"$CALLS"
+        eval "${DURING_PIP:-}" ;;
+    *check_lock.py*) exit "${LOCK_STATUS:-1}" ;;
+    "-m disentangle "*) printf '%s\n' "${@:3}" "$PWD" "$PYTHONPATH" "$XMC_DATA" "$XMC_MODEL" "$XMC_BINNED" ;;
+    *) echo "unexpected: $*" >&2; exit 1 ;;
+esac
+"""
+
+
+class Sandbox:
+    """A copy of the scripts in a folder with a space in its name, and a PATH of stand-ins."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "my project"
+        self.bin = folder / "bin"
+        self.calls_file = folder / "calls"
+        self.venv = self.root / ".venv"
+        self.bin.mkdir()
+        (self.root / "src").mkdir(parents=True)
+        for name in ("run_base.sh", "src/environment.sh", "src/check_lock.py"):
+            shutil.copy(PROJECT / name, self.root / name)
+        self.write_requirements("requirements.txt", "package==1\n# size: about 7 MB on disk\n")
+        self.write_requirements("requirements-dev.txt", "tool==1\n")
+        for tool in TOOLS:
+            if found := shutil.which(tool):
+                (self.bin / tool).symlink_to(found)
+        self.fake("uname", 'case "$1" in -s) echo Linux ;; *) echo x86_64 ;; esac')
+        self.fake("getconf", "echo glibc 2.36")
+        self.fake_python("python3")
+
+    def write_requirements(self, name: str, text: str) -> None:
+        (self.root / name).write_text(text)
+
+    def fake(self, name: str, script: str) -> Path:
+        path = self.bin / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!{shutil.which('bash')}\n{script}\n")
+        path.chmod(0o755)
+        return path
+
+    def fake_python(self, name: str, version: str = "3.11.7", suits: bool = True, venv: bool = True) -> Path:
+        script = FAKE_PYTHON.replace("@VERSION@", version)
+        script = script.replace("@UNSUITABLE@", "0" if suits else "1")
+        return self.fake(name, script.replace("@WITHOUT_VENV@", "0" if venv else "1"))
+
+    def start(self, *command: str, **variables: str) -> subprocess.Popen[str]:
+        variables = {"PATH": str(self.bin), "CALLS": str(self.calls_file), **variables}
+        return subprocess.Popen(
+            [self.bin / "bash", *command],
+            env=variables,
+            cwd=self.root.parent,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *command: str, **variables: str) -> tuple[int, list[str], str]:
+        """Status, lines of stdout, stderr."""
+        process = self.start(*command, **variables)
+        output, errors = process.communicate()
+        return process.returncode, output.splitlines(), errors
+
+    def run_base(self, *arguments: str, **variables: str) -> tuple[int, list[str], str]:
+        return self.run(str(self.root / "run_base.sh"), *arguments, **variables)
+
+    def prepare(self, **variables: str) -> tuple[int, list[str], str]:
+        """Prepare both requirements files as run_tests.sh does, print PYTHON."""
+        script = """set -euo pipefail
+        source "$root/src/environment.sh"
+        prepare_environment "$root/requirements.txt" "$root/requirements-dev.txt"
+        echo "$PYTHON" """
+        return self.run("-c", script, root=str(self.root), **variables)
+
+    def calls(self) -> list[str]:
+        """What was asked of venv and pip since the last look."""
+        lines = self.calls_file.read_text().splitlines() if self.calls_file.exists() else []
+        self.calls_file.unlink(missing_ok=True)
+        return lines
+
+
+@pytest.fixture
+def sandbox(tmp_path):
+    return Sandbox(tmp_path)
+
+
+def test_first_run_sets_up_in_one_line_and_the_second_is_silent(sandbox):
+    status, _, errors = sandbox.run_base()
+    assert status == 0
+    assert errors == (
+        f"Setting up {sandbox.venv} once: "
+        "Python 3.11 with the packages of requirements.txt (about 7 MB on disk) ...\n"
+    )
+    assert sandbox.calls() == ["venv of python3", "pip requirements.txt"]
+    status, _, errors = sandbox.run_base()
+    assert (status, errors, sandbox.calls()) == (0, "", [])
+
+
+def test_driver_passes_arguments_and_stays_in_the_callers_folder(sandbox):
+    status, output, _ = sandbox.run_base("my data", "--seed", "1")
+    root = sandbox.root
+    folders = [root / "src", root / "dataset/xmc-base", root / "model", root / "dataset-binned"]
+    assert (status, output[:4]) == (0, ["base", "my data", "--seed", "1"])
+    assert output[4:] == [str(path) for path in [root.parent, *folders]]
+
+
+def test_driver_finds_its_project_through_a_link(sandbox, tmp_path):
+    link = tmp_path / "link.sh"
+    link.symlink_to(sandbox.root / "run_base.sh")
+    assert sandbox.run(str(link))[0] == 0
+    assert sandbox.venv.is_dir()
+
+
+def test_folders_that_the_user_set_are_kept(sandbox):
+    _, output, _ = sandbox.run_base(XMC_DATA="data", XMC_MODEL="/results", XMC_BINNED="b")
+    assert output[-3:] == ["data", "/results", "b"]
+
+
+def test_only_the_changed_file_is_installed_again(sandbox):
+    status, output, _ = sandbox.prepare()
+    assert (status, output) == (0, [f"{sandbox.venv}/bin/python"])
+    assert sandbox.calls() == ["venv of python3", "pip requirements.txt", "pip requirements-dev.txt"]
+    sandbox.write_requirements("requirements-dev.txt", "tool==2\n")
+    assert sandbox.prepare()[0] == 0
+    assert sandbox.calls() == ["pip requirements-dev.txt"]
+
+
+def test_stand_in_that_does_not_run_is_passed_over(sandbox):
+    # pyenv puts such scripts in PATH for versions that are not switched on.
+    sandbox.fake("python3", "echo 'pyenv: python3: command not found' >&2; exit 127")
+    sandbox.fake_python("python3.12", "3.12.1")
+    assert sandbox.run_base()[0] == 0
+    assert sandbox.calls()[0] == "venv of python3.12"
+
+
+def test_no_usable_python_lists_what_was_found(sandbox):
+    sandbox.fake_python("python3", "3.13.0", suits=False)
+    sandbox.fake("python", "exit 127")
+    status, _, errors = sandbox.run_base()
+    assert status == 2
+    assert errors == (
+        "No usable Python: needs 64-bit CPython 3.10, 3.11 or 3.12, "
+        f"found 3.13.0 ({sandbox.bin}/python3), nothing that runs ({sandbox.bin}/python).\n"
+    )
+
+
+def test_no_python_at_all(sandbox):
+    (sandbox.bin / "python3").unlink()
+    status, _, errors = sandbox.run_base()
+    assert (status, errors.endswith(", found none.\n")) == (2, True)
+
+
+def test_disentangle_python_overrides_the_search(sandbox):
+    other = sandbox.fake_python("elsewhere/my-python", "3.10.2")
+    assert sandbox.run_base(DISENTANGLE_PYTHON=str(other))[0] == 0
+    assert sandbox.calls()[0] == "venv of my-python"
+
+
+def test_python_without_venv_gives_way_to_the_next(sandbox):
+    # Debian's python3 without python3-venv.
+    sandbox.fake_python("python3", venv=False)
+    sandbox.fake_python("python3.10", "3.10.2")
+    assert sandbox.run_base()[0] == 0
+    assert sandbox.calls()[0] == "venv of python3.10"
+
+
+def test_python_without_venv_names_the_fix(sandbox):
+    sandbox.fake_python("python3", venv=False)
+    status, _, errors = sandbox.run_base()
+    assert status == 2
+    assert errors == (
+        f"{sandbox.bin}/python3 has no venv module: install it "
+        "(Debian, Ubuntu: apt-get install python3.11-venv) or name another Python in DISENTANGLE_PYTHON.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "libc"),
+    [
+        ("Darwin", "arm64", "exit 1"),
+        ("Linux", "armv7l", "echo glibc 2.36"),
+        ("Linux", "x86_64", "echo glibc 2.17"),
+        ("Linux", "x86_64", "exit 1"),  # musl: getconf does not know the name, ldd says whose it is
+    ],
+)
+def test_unsupported_platform(sandbox, system, machine, libc):
+    sandbox.fake("uname", f'case "$1" in -s) echo {system} ;; *) echo {machine} ;; esac')
+    sandbox.fake("getconf", libc)
+    sandbox.fake("ldd", "echo 'musl libc (x86_64)' >&2; echo 'Version 1.2.4' >&2; exit 1")
+    status, _, errors = sandbox.run_base()
+    assert (status, errors.count("\n"), sandbox.venv.exists()) == (2, 1, False)
+    assert errors.startswith("Unsupported platform: needs Linux on x86_64 or aarch64 with glibc 2.28")
+    assert f"{system}-{machine}" in errors
+
+
+@pytest.mark.parametrize(
+    ("line", "cause"),
+    [
+        ("NewConnectionError: [Errno 111] Connection refused", "the package index cannot be reached"),
+        ("Temporary failure in name resolution", "the package index cannot be reached"),
+        ("ERROR: [Errno 28] No space left on device", "no space left on the disk"),
+        ("ERROR: No matching distribution found for package==1", "the package index lacks one of the pinned"),
+        ("ERROR: unheard of", "the cause is at the end of the log"),
+    ],
+)
+def test_failing_pip_tells_cause_and_log_and_the_next_run_goes_on(sandbox, line, cause):
+    status, _, errors = sandbox.run_base(DURING_PIP=f"echo '{line}'; exit 1")
+    _, message = errors.splitlines()
+    log = sandbox.venv / ".setup.log"
+    assert status == 2
+    assert message.startswith(f"Cannot install requirements.txt: {cause}")
+    assert message.endswith(f"; log in {log}.")
+    assert line in log.read_text()
+    sandbox.calls()
+    assert sandbox.run_base()[0] == 0
+    # pip had not touched the environment yet, so that it needs no rebuilding.
+    assert sandbox.calls() == ["pip requirements.txt"]
+
+
+@pytest.mark.parametrize(
+    "accident",
+    [
+        "kill -9 $PPID; exit 1",
+        "echo 'Installing collected packages: package'; echo 'No space left on device'; exit 1",
+    ],
+)
+def test_half_made_environment_is_built_anew(sandbox, accident):
+    assert sandbox.run_base(DURING_PIP=accident)[0] != 0
+    (sandbox.venv / "leftover").touch()
+    sandbox.calls()
+    assert sandbox.run_base()[0] == 0
+    assert sandbox.calls() == ["venv of python3", "pip requirements.txt"]
+    assert not (sandbox.venv / "leftover").exists()
+
+
+def test_half_made_environment_is_not_built_from_itself(sandbox):
+    sandbox.run_base(DURING_PIP="kill -9 $PPID; exit 1")
+    shutil.copy(sandbox.venv / "bin/python", sandbox.venv / "bin/python3")
+    sandbox.calls()
+    # An activated environment is first in PATH.
+    path = f"{sandbox.venv}/bin:{sandbox.bin}"
+    assert sandbox.run_base(PATH=path, VIRTUAL_ENV=str(sandbox.venv), LOCK_STATUS="0")[0] == 0
+    assert sandbox.calls() == ["venv of python3", "pip requirements.txt"]
+
+
+def test_environment_whose_python_has_gone_is_built_anew(sandbox):
+    sandbox.run_base()
+    sandbox.calls()
+    (sandbox.venv / "bin/python").unlink()
+    (sandbox.venv / "bin/python").symlink_to("/no/such/python")
+    assert sandbox.run_base()[0] == 0
+    assert sandbox.calls() == ["venv of python3", "pip requirements.txt"]
+
+
+@pytest.mark.parametrize("variable", ["VIRTUAL_ENV", "CONDA_PREFIX"])
+def test_active_environment_is_used_if_it_has_the_packages(sandbox, variable):
+    sandbox.fake_python("active/bin/python")
+    active = sandbox.bin / "active"
+    status, output, errors = sandbox.prepare(LOCK_STATUS="0", **{variable: str(active)})
+    assert (status, output, errors) == (0, [f"{active}/bin/python"], "")
+    assert not sandbox.venv.exists()
+    _, output, _ = sandbox.prepare(LOCK_STATUS="1", **{variable: str(active)})
+    assert output == [f"{sandbox.venv}/bin/python"]
+
+
+@pytest.mark.skipif(shutil.which("flock") is None, reason="needs flock")
+def test_two_runs_at_once_set_up_once(sandbox, tmp_path):
+    command, pipe = str(sandbox.root / "run_base.sh"), tmp_path / "pipe"
+    os.mkfifo(pipe)
+    # Open on both sides, so that pip waits for a line and nobody waits for the other to open it.
+    with open(os.open(pipe, os.O_RDWR), "wb", buffering=0) as held:
+        first = sandbox.start(command, DURING_PIP='read -r line <"$PIPE"', PIPE=str(pipe))
+        assert first.stderr.readline().startswith("Setting up")
+        second = sandbox.start(command)
+        assert second.stderr.readline() == f"Waiting for another run to set up {sandbox.venv} ...\n"
+        held.write(b"go on\n")
+        assert [run.communicate()[1] for run in (first, second)] == ["", ""]
+    assert [run.returncode for run in (first, second)] == [0, 0]
+    assert sandbox.calls() == ["venv of python3", "pip requirements.txt"]
+
+
+def test_probe_accepts_the_python_that_runs_these_tests(sandbox):
+    script = 'source "$root/src/environment.sh"; probe_python "$0"'
+    status, output, _ = sandbox.run("-c", script, sys.executable, root=str(sandbox.root))
+    assert (status, output) == (0, [".".join(map(str, sys.version_info[:3]))])
+
+
+@pytest.mark.parametrize(
+    ("requirements", "holds"),
+    [
+        ("# a comment\n\npytest=={pytest}  # runs the tests\n", True),
+        ("pytest=={pytest}\npluggy==0.0.1\n", False),
+        ("no-such-package==1\n", False),
+        ('no-such-package==1 ; python_version < "3.11"  # why\n', sys.version_info >= (3, 11)),
+    ],
+)
+def test_check_lock(tmp_path, requirements, holds):
+    file = tmp_path / "requirements.txt"
+    file.write_text(requirements.format(pytest=metadata.version("pytest")))
+    command = [sys.executable, PROJECT / "src/check_lock.py", file]
+    result = subprocess.run(command, capture_output=True, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (int(not holds), b"", b"")
+
+
+def read_pins(path):
+    """Name to version, for the lines that apply to this Python."""
+    lines = (line.partition("#")[0].strip() for line in path.read_text().splitlines())
+    pins = [Requirement(line) for line in lines if line]
+    return {
+        canonicalize_name(pin.name): str(pin.specifier).removeprefix("==")
+        for pin in pins
+        if pin.marker is None or pin.marker.evaluate()
+    }
+
+
+def test_both_locks_pin_shared_packages_alike():
+    runtime, dev = map(read_pins, LOCKS)
+    assert runtime | dev == dev | runtime
+
+
+def test_locks_hold_all_that_their_packages_need():
+    # --no-deps would not notice a gap. What libpecos needs for its transformer models is left out on purpose.
+    left_out = {"torch", "sentencepiece", "transformers", "peft", "datasets"}
+    pins = read_pins(LOCKS[0]) | read_pins(LOCKS[1])
+    needs = [Requirement(need) for name in pins for need in metadata.requires(name) or []]
+    unmet = {
+        str(need)
+        for need in needs
+        if (need.marker is None or need.marker.evaluate({"extra": ""}))
+        and not need.specifier.contains(pins.get(canonicalize_name(need.name), "0"))
+        and need.name not in left_out
+    }
+    assert unmet == set()
