@@ -203,7 +203,7 @@ def test_predictions_have_the_names_as_they_are(tmp_path: Path, ending: str):
 
 WRITE = """
 import sys, numpy as np
-from disentangle.prediction import writer
+from disentangle.jobs.predict import writer
 labels = np.zeros((1, 1), int)
 with writer(None, 1, [sys.argv[1]]) as write:
     write(0, labels, np.ones((1, 1), np.float32))

@@ -619,7 +619,9 @@ def test_another_run_gives_the_same_bytes_with_any_number_of_threads(
 # The command line, which a signal stops in the middle of the first retraining: the test gives its number.
 STOPPED = """
 import os, sys, threading
-from disentangle import cli, interrupt, pseudo
+from disentangle.cli import main as cli
+from disentangle.overlap import copies as pseudo
+from disentangle.runtime import interrupt
 
 number = int(sys.argv.pop(1))
 

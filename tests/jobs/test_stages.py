@@ -77,9 +77,9 @@ def test_changes_redo_exactly_what_they_affect(tmp_path: Path):
 def test_other_versions_and_other_code_redo_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     make(tmp_path)
     real = provenance.versions()
-    monkeypatch.setattr(stages, "versions", lambda: real | {"libpecos": "0.0"})
+    monkeypatch.setattr(provenance, "versions", lambda: real | {"libpecos": "0.0"})
     assert make(tmp_path) == ["dough", "bread"]
-    monkeypatch.setattr(stages, "code_of", lambda *code: "edited")
+    monkeypatch.setattr(provenance, "code_of", lambda *code: "edited")
     assert make(tmp_path) == ["dough", "bread"]
 
 

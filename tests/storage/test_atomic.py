@@ -13,7 +13,7 @@ from conftest import ROOT
 N_PROCESSES, N_TIMES = 3, 500
 USE = f"""
 from pathlib import Path
-from disentangle import atomic
+from disentangle.storage import atomic
 for _ in range({N_TIMES}):
     with %s as place:
         %s
