@@ -19,7 +19,7 @@ from pecos.utils.cluster_util import ClusterChain
 from pecos.xmc.xlinear import XLinearModel
 
 from disentangle.kernels.choosing import shuffled
-from disentangle.overlap.assign import Overlap
+from disentangle.overlap.copies import Overlap
 from disentangle.storage.saved import Saved
 
 

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from pecos.xmc.xlinear import XLinearModel
     from plain import Evaluation
 
-    from disentangle.overlap.assign import Overlap
+    from disentangle.overlap.copies import Overlap
 
 # What predicts is imported when the number of threads has been set, which numba and OpenMP read only once.
 
@@ -87,11 +87,11 @@ def overlap_fast(
     folder: Path, X: sp.csr_matrix, Y: sp.csr_matrix, threads: int
 ) -> tuple[Overlap, sp.csc_matrix]:
     """The package's overlap step, as its stages match, assign and retrain do it."""
-    from disentangle.model import xlinear
+    from disentangle.model import beam_search, saved_model, train_levels
     from disentangle.overlap import assign, copies
 
     Y = Y.tocsc()
-    M = xlinear.match(xlinear.load_matcher(Saved(folder)), X, PredictParams().beam_size, threads)
+    M = beam_search.match(saved_model.load_matcher(Saved(folder)), X, PredictParams().beam_size, threads)
     own = assign.load_overlap(Saved(folder)).clusters
     assigned = assign.assign(Y, M, own, PRESETS[DEFAULT_PRESET], threads)
     return assigned, copies.expand_labels(Y, assigned)
@@ -131,11 +131,11 @@ def evaluate_plain(folder: Path, X: sp.csr_matrix, Y: sp.csr_matrix, threads: in
 
 def train_fast(tree_folder: Path, X: sp.csr_matrix, Y: sp.csr_matrix, threads: int) -> XLinearModel:
     """The package's training of XR-Linear, as its two stages do it."""
-    from disentangle.model import tree, xlinear
+    from disentangle.model import tree, beam_search, saved_model, train_levels
 
     chain, Y, params = tree.load_chain(Saved(tree_folder)), Y.tocsc(), PredictParams()
-    matcher = xlinear.train_matcher(X, Y, chain, params, threads)
-    return xlinear.train_ranker(X, Y, chain, matcher, params, threads)
+    matcher = train_levels.train_matcher(X, Y, chain, params, threads)
+    return train_levels.train_ranker(X, Y, chain, matcher, params, threads)
 
 
 def train_plain(tree_folder: Path, X: sp.csr_matrix, Y: sp.csr_matrix, threads: int) -> XLinearModel:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields, replace
-from numbers import Integral, Real
+from collections.abc import Mapping
+from dataclasses import Field, asdict, dataclass, fields, replace
 from typing import Any
 
 from .errors import DisentangleError
+from .limits import MAX_NUMBER, at_least, check_limits, chosen, limited
 from .patterns import check_pattern
+from .rules import GAINS, MERGES, POSITIVES
 
 DEFAULT_DATASET = "wordnet-hypernyms"
 
@@ -19,74 +21,10 @@ ARCHIVE = "https://archive.org/download/pecos-dataset/xmc-base"
 MAX_K = 10
 
 
-# PECOS takes C integers, and some are added up: a larger one would come out as another number there.
-_MAX_COUNT = 2**30
-# Far beyond what makes a difference, and near enough that nothing computed with it is infinite.
-_MAX_NUMBER = 1e9
 # With one label per leaf PECOS cannot balance a tree over a label count that is no power of two.
 _LEAST_LEAF = 2
 # Each costs a folder and a model at least; more are a slip of the finger.
 MAX_REPEATS = 1000
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The range of a number.
-
-    Attributes
-    ----------
-    low, high : int or float
-        Integers ask for an integer.
-    is_open : bool
-        Whether `low` itself is too low.
-    """
-
-    low: float
-    high: float = _MAX_COUNT
-    is_open: bool = False
-
-    def check(self, name: str, value: Any) -> None:
-        """Raise DisentangleError, with this name, unless `value` is in the range."""
-        kind, what = (Integral, "an integer") if isinstance(self.low, int) else (Real, "a number")
-        is_number = isinstance(value, kind) and value == value  # NaN is not
-        if not is_number:
-            rule = what
-        elif value < self.low or (self.is_open and value == self.low):
-            rule = f"{'above' if self.is_open else 'at least'} {self.low:.10g}"
-        elif value > self.high:
-            rule = f"at most {self.high:.10g}"
-        else:
-            return
-        found = str(value)
-        raise DisentangleError(
-            f"{name} must be {rule}, got {found if len(found) <= 40 else f'{found[:37]}...'}"
-        )
-
-
-def option(name: str) -> str:
-    """A parameter by the name that is typed for it: messages call it so, whoever has set it."""
-    return "--" + _OPTIONS.get(name, name).replace("_", "-")
-
-
-_OPTIONS = {"A": "propensity-a", "B": "propensity-b"}
-
-
-def at_least(name: str, value: int, minimum: int) -> None:
-    """Raise DisentangleError unless an integer is in its range."""
-    Limits(minimum).check(name, value)
-
-
-def _limited(default: Any, low: float, high: float = _MAX_COUNT, is_open: bool = False) -> Any:
-    """A field of a dataclass with its default and the range that `check_limits` looks up."""
-    return field(default=default, metadata={"limits": Limits(low, high, is_open)})
-
-
-def check_limits(params: Any) -> None:
-    """Raise DisentangleError unless the numbers of a dataclass are in the ranges that its fields declare."""
-    for one in fields(params):
-        value = getattr(params, one.name)
-        if "limits" in one.metadata and not (value is None and one.default is None):
-            one.metadata["limits"].check(option(one.name), value)
 
 
 @dataclass(frozen=True)
@@ -103,9 +41,9 @@ class TreeParams:
         Seed of k-means, 0 to 2**32 - 1.
     """
 
-    nr_splits: int = _limited(32, 2)
-    max_leaf_size: int = _limited(100, _LEAST_LEAF)
-    seed: int = _limited(0, 0, 2**32 - 1)
+    nr_splits: int = limited(32, 2, words="children per inner node of the tree")
+    max_leaf_size: int = limited(100, _LEAST_LEAF, words="most labels per cluster of the first tree")
+    seed: int = limited(0, 0, 2**32 - 1, words="seed of all that is random")
 
     def validate(self) -> None:
         check_limits(self)
@@ -150,8 +88,8 @@ class PredictParams:
         Labels (copies counted) that a model returns per instance, before copies are merged.
     """
 
-    beam_size: int = _limited(10, 1)
-    top_k: int = _limited(160, MAX_K)
+    beam_size: int = limited(10, 1, words="clusters kept per level and instance")
+    top_k: int = limited(160, MAX_K, words="labels, copies counted, that a model returns")
 
     def validate(self) -> None:
         check_limits(self)
@@ -167,8 +105,6 @@ MAX_HINGE = 6
 # Where instances have no more features on average, none are left out for being common: on two sets of 12 and
 # 36 that costs, on two of 99 and 233 it does not.
 LONG = 50
-# Labels of fewer training instances cannot spare any of them to tell their copies apart.
-FREQUENT = 30
 
 
 @dataclass(frozen=True)
@@ -188,114 +124,186 @@ class SolverParams:
 
 
 @dataclass(frozen=True)
-class OverlapParams:
-    """How labels are duplicated: which clusters they take, what their copies learn, how scores are merged.
-
-    The defaults are the paper's rule.
+class Assignment:
+    """Which clusters a label takes.
 
     Attributes
     ----------
     n_copies : int
         The paper's lambda: most clusters a label may be in, the first included; 1 means no overlap.
-    gain : {"counts", "scores"}
-        What a cluster gains a label per instance that matches it: 1, or the matcher's score.
-    coverage : float
-        How much of an instance's best score in the clusters chosen before is taken off its gain in a
-        further one: 0 for nothing; 1 for facility location, where a copy counts only for what the
-        earlier ones leave uncovered.
-    capacity : float or None
-        No cluster takes more than `capacity` * `n_copies` * labels / clusters, but for labels that get no
-        choice and stay; labels take the choices that gain most in all. None for no limit.
-    budget : float or None
-        Copies go where they gain most per candidate that they add, until there are `budget` times the
-        candidates per training instance that the model has without overlap; None for no limit.
-    positives : {"all", "matched", "frequent"}
-        Instances of the label that a copy is trained on: all, or those that match its cluster (the first
-        copy also has those that match none); "frequent" is "matched" for labels of at least
-        `FREQUENT` training instances and "all" for the others.
+    gain : str
+        What a cluster gains a label per instance that matches it: a key of `rules.GAINS`.
+    """
+
+    n_copies: int = limited(2, 1, words="most clusters per label, the first included")
+    gain: str = chosen("counts", GAINS, "what an instance that matches a cluster gains it: 1, or its score")
+
+
+@dataclass(frozen=True)
+class Copies:
+    """What copies learn.
+
+    Attributes
+    ----------
+    positives : str
+        Instances of its label that a copy is trained on: a key of `rules.POSITIVES`.
+    """
+
+    positives: str = chosen("all", POSITIVES, "which instances of its label a copy is trained on")
+
+
+@dataclass(frozen=True)
+class Leaves:
+    """The tree that is overlapped.
+
+    Attributes
+    ----------
     leaf_size : int or None
-        A cluster that has got more labels than that, copies counted, is split; None leaves it as it is.
-    split : {"flat", "nested"}
-        Where the parts of a cluster that was split go: to its parent, or under the cluster, as a level more.
+        A cluster that has got more labels than that, copies counted, is split, and its parts go under it, as
+        a level more; None leaves it as it is.
+    overlap_splits : int or None
+        Children per inner node, in both matchers of this tree; its leaf clusters are XR-Linear's all the
+        same. None for `nr_splits`, as XR-Linear has it.
+    """
+
+    leaf_size: int | None = limited(
+        None, 2, words="most labels per cluster, copies counted: larger ones are split before retraining"
+    )
+    overlap_splits: int | None = limited(
+        None, 2, words="children per inner node of the tree that is overlapped, if not --nr-splits"
+    )
+
+
+@dataclass(frozen=True)
+class Negatives:
+    """What labels are trained against in retraining, besides all instances in their own labels' clusters.
+
+    Attributes
+    ----------
     negatives : float
-        In retraining, all instances are negatives in their own labels' clusters, and this share of them in
-        all others that the retrained matcher sends them to.
+        This share of the instances, in all other clusters that the retrained matcher sends them to.
     spared : int
         But not in the best so many of those that it sends one to.
-    overlap_splits : int or None
-        Children per inner node of the tree that is overlapped, in both its matchers; its leaf clusters are
-        XR-Linear's all the same. None for `nr_splits`, as XR-Linear has it.
+    """
+
+    negatives: float = limited(
+        0.0, 0.0, 1.0, words="share of the instances that labels are trained against wherever these are sent"
+    )
+    spared: int = limited(
+        0, 0, words="clusters that each of these matches best, to whose labels it is no negative after all"
+    )
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What training may leave out.
+
+    Attributes
+    ----------
     first_features, features : int or None
         Most features of an instance that the matcher which the choices are made by, and the retrained model,
         learn from: the largest. None for all. Predicting takes all of them in any case.
     max_df : float
         The retrained model learns from no features that a larger share of the training instances has, if
         these have more than `LONG` features on average.
-    first_eps : float
-        Tolerance at which PECOS's solver stops in training the first of these matchers. With `EPS` and all
-        features it is XR-Linear's; otherwise one of its own beside that, on the same tree.
-    eps : float
-        The solver's tolerance in retraining; 0.1 is PECOS's default.
     matcher_eps : float or None
-        The same for the levels above the leaves; None for `eps`.
+        Tolerance at which PECOS's solver stops in training matchers, the one that choices are made by and the
+        retrained one; None for `eps`. With `EPS` and all features the first is XR-Linear's; otherwise one of
+        its own beside that, on the same tree.
+    eps : float
+        The solver's tolerance in retraining the ranker; 0.1 is PECOS's default.
     threshold : float
         Weights of a smaller absolute value are dropped from the retrained ranker; 0.1 is PECOS's default.
+    """
+
+    first_features: int | None = limited(
+        None, 1, words="features of an instance, the largest, that the choices' matcher learns from"
+    )
+    features: int | None = limited(
+        None, 1, words="features of an instance, the largest, that retraining learns from"
+    )
+    max_df: float = limited(
+        1.0, 0.0, 1.0, is_open=True, words="share of the instances that a feature of long texts may be in"
+    )
+    matcher_eps: float | None = limited(
+        None, 0.0, MAX_NUMBER, is_open=True, words="tolerance of the solver for matchers, if not --eps"
+    )
+    eps: float = limited(
+        EPS, 0.0, MAX_NUMBER, is_open=True, words="tolerance of the solver in retraining the ranker"
+    )
+    threshold: float = limited(
+        THRESHOLD, 0.0, MAX_NUMBER, words="weights of a smaller absolute value are dropped from the ranker"
+    )
+
+    @property
+    def of_matchers(self) -> float:
+        """The tolerance of both matchers."""
+        return self.eps if self.matcher_eps is None else self.matcher_eps
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How labels are scored.
+
+    Attributes
+    ----------
     hinge : int
         A label's score in its cluster is exp(-max(0, 1 - z)^hinge), z being what the retrained ranker says; 3
         is PECOS's default. The higher, the less those differ that are near 1, and the more the matcher says.
     predict_beam : int or None
         Clusters that the retrained model keeps per level and instance; None for as many as in matching.
-    merge : {"mean", "max", "noisy-or"}
-        Score of a label from those of its copies that were retrieved.
-    first_weight : float
-        Share of XR-Linear's score in a label's, from 0 to 1; the retrained model's has the rest.
-    first_beam : int or None
-        Clusters that XR-Linear keeps per level and instance for that; None for as many as in matching.
-    rounds : int
-        How often match, assign and retrain are run, each round on the last round's model.
+    merge : str
+        Score of a label from those of its copies that were retrieved: a key of `rules.MERGES`.
     """
 
-    n_copies: int = _limited(2, 1)
-    gain: str = "counts"
-    coverage: float = _limited(0.0, 0.0, 1.0)
-    capacity: float | None = _limited(None, 1.0, _MAX_NUMBER)
-    budget: float | None = _limited(None, 1.0, _MAX_NUMBER)
-    positives: str = "all"
-    leaf_size: int | None = _limited(None, 2)
-    split: str = "flat"
-    negatives: float = _limited(0.0, 0.0, 1.0)
-    spared: int = _limited(0, 0)
-    overlap_splits: int | None = _limited(None, 2)
-    first_features: int | None = _limited(None, 1)
-    features: int | None = _limited(None, 1)
-    max_df: float = _limited(1.0, 0.0, 1.0, is_open=True)
-    first_eps: float = _limited(EPS, 0.0, _MAX_NUMBER, is_open=True)
-    eps: float = _limited(EPS, 0.0, _MAX_NUMBER, is_open=True)
-    matcher_eps: float | None = _limited(None, 0.0, _MAX_NUMBER, is_open=True)
-    threshold: float = _limited(THRESHOLD, 0.0, _MAX_NUMBER)
-    hinge: int = _limited(HINGE, 1, MAX_HINGE)
-    predict_beam: int | None = _limited(None, 1)
-    merge: str = "mean"
-    first_weight: float = _limited(0.0, 0.0, 1.0)
-    first_beam: int | None = _limited(None, 1)
-    rounds: int = _limited(1, 1, MAX_REPEATS)
+    hinge: int = limited(HINGE, 1, MAX_HINGE, words="power in the ranker's scores, exp(-max(0, 1 - z)^hinge)")
+    predict_beam: int | None = limited(
+        None, 1, words="clusters that the retrained model keeps, if not --beam-size"
+    )
+    merge: str = chosen("mean", MERGES, "a label's score from those of its copies")
+
+
+@dataclass(frozen=True)
+class OverlapParams:
+    """How labels are duplicated: which clusters they take, what their copies learn, how scores are merged.
+
+    The defaults are the paper's rule. No two parts of different groups have the same name.
+    """
+
+    assignment: Assignment = Assignment()
+    copies: Copies = Copies()
+    leaves: Leaves = Leaves()
+    negatives: Negatives = Negatives()
+    effort: Effort = Effort()
+    scoring: Scoring = Scoring()
 
     def validate(self) -> None:
-        check_limits(self)
-        for name, choices in CHOICES.items():
-            if (value := getattr(self, name)) not in choices:
-                raise DisentangleError(f"{option(name)} must be one of {', '.join(choices)}, got {value!r}")
+        for group in fields(self):
+            check_limits(getattr(self, group.name))
+
+    def parts(self) -> dict[str, Any]:
+        """All parts by name, whatever their group."""
+        return {name: value for group in asdict(self).values() for name, value in group.items()}
+
+    def changed(self, parts: Mapping[str, Any]) -> OverlapParams:
+        """The same with those of the parts that are given; other names are passed over."""
+        groups = {group.name: getattr(self, group.name) for group in fields(self)}
+        return OverlapParams(
+            **{
+                name: replace(group, **{key: parts[key] for key in asdict(group) if key in parts})
+                for name, group in groups.items()
+            }
+        )
 
 
-CHOICES = {
-    "gain": ("counts", "scores"),
-    "positives": ("all", "matched", "frequent"),
-    "split": ("flat", "nested"),
-    "merge": ("mean", "max", "noisy-or"),
-}
+def overlap_fields() -> dict[str, Field[Any]]:
+    """The parts of `OverlapParams` as they are declared, by name."""
+    default = OverlapParams()
+    return {one.name: one for group in fields(default) for one in fields(getattr(default, group.name))}
 
-# These say how scores are put together, of which the models know nothing.
-SCORING = ("merge", "first_weight", "first_beam")
+
+# The models know nothing of these.
+SCORING = ("merge",)
 
 
 @dataclass(frozen=True)
@@ -327,25 +335,16 @@ class BinParams:
 # A preset is a named setting of everything that makes one overlap variant.
 DEFAULT_PRESET = "paper"
 _SPLIT = OverlapParams(
-    gain="scores",
-    positives="frequent",
-    leaf_size=50,
-    split="nested",
-    first_features=32,
-    features=200,
-    max_df=0.5,
-    first_eps=1.0,
-    eps=0.5,
-    matcher_eps=1.0,
-    threshold=0.05,
-    hinge=4,
-    predict_beam=20,
-    merge="noisy-or",
+    assignment=Assignment(gain="scores"),
+    copies=Copies(positives="frequent"),
+    leaves=Leaves(leaf_size=50),
+    effort=Effort(first_features=32, features=200, max_df=0.5, matcher_eps=1.0, eps=0.5, threshold=0.05),
+    scoring=Scoring(hinge=4, predict_beam=20, merge="noisy-or"),
 )
 PRESETS = {
     DEFAULT_PRESET: OverlapParams(),
-    "tuned": replace(_SPLIT, n_copies=3, negatives=0.6, spared=5),
-    "lean": replace(_SPLIT, overlap_splits=8, negatives=0.3),
+    "tuned": _SPLIT.changed({"n_copies": 3, "negatives": 0.6, "spared": 5}),
+    "lean": _SPLIT.changed({"overlap_splits": 8, "negatives": 0.3}),
 }
 
 
@@ -354,8 +353,8 @@ class Propensity:
     """Constants of the label propensities in PSP@k (Jain, Prabhu and Varma, KDD 2016, section 4.3)."""
 
     # In these ranges the rarest label's weight still fits float32.
-    A: float = _limited(0.55, 0.0, 10.0, is_open=True)
-    B: float = _limited(1.5, 1e-3, 1e3)
+    A: float = limited(0.55, 0.0, 10.0, is_open=True, words="a constant of the propensities in PSP@k")
+    B: float = limited(1.5, 1e-3, 1e3, words="the other constant of the propensities")
 
     def validate(self) -> None:
         check_limits(self)
@@ -383,9 +382,9 @@ class TfidfParams:
     """
 
     ngram_range: tuple[int, int] = (1, 1)
-    min_df: int = _limited(2, 1)
-    max_df: float = _limited(1.0, 0.0, 1.0, is_open=True)
-    max_features: int | None = _limited(None, 1)
+    min_df: int = limited(2, 1)
+    max_df: float = limited(1.0, 0.0, 1.0, is_open=True)
+    max_features: int | None = limited(None, 1)
     sublinear_tf: bool = False
     lowercase: bool = True
     token_pattern: str = r"(?u)\b\w\w+\b"

@@ -16,7 +16,7 @@ from conftest import ROOT
 from pecos.xmc.xlinear import XLinearModel
 
 from disentangle.data.datasets import Dataset, load_dataset
-from disentangle.overlap.assign import Overlap
+from disentangle.overlap.copies import Overlap
 from disentangle.storage.saved import Saved
 
 

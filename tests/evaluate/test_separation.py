@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from disentangle.evaluate import variation_of_information as module
 from disentangle.evaluate.variation_of_information import separate, summarise, variation_of_information
-from disentangle.overlap.assign import Overlap
+from disentangle.overlap.copies import Overlap
 
 
 @st.composite

@@ -27,8 +27,8 @@ from disentangle.data import datasets
 from disentangle.evaluate import metrics
 from disentangle.evaluate.metrics import precision, rank
 from disentangle.jobs.comparison import Comparison, Settings, Variant
-from disentangle.model import feature_selection, negatives, tree, xlinear
-from disentangle.overlap.assign import Overlap
+from disentangle.model import feature_selection, negatives, tree, beam_search, saved_model
+from disentangle.overlap.copies import Overlap
 from disentangle.params import PRESETS, OverlapParams, TreeParams
 from disentangle.storage.matrices import one_per_row
 from disentangle.storage.saved import Saved
@@ -297,8 +297,8 @@ def test_retraining_hands_its_parts_to_the_solver(
     assert none_left.shape == (len(drawn), 0)
     X = comparison.dataset.X_trn
     assert 0.4 < len(drawn) / X.shape[0] < 0.6
-    matcher = xlinear.load_matcher(comparison.overlaps[2].model.saved())
-    M = xlinear.match(matcher, X[drawn], 3, threads=1)
+    matcher = saved_model.load_matcher(comparison.overlaps[2].model.saved())
+    M = beam_search.match(matcher, X[drawn], 3, threads=1)
     assert clusters.tolist() == metrics.rank(M, 3)[:, 1:].tolist()
 
 

@@ -19,7 +19,7 @@ from conftest import EMBEDDED, ROOT, Command, reseal, run_disentangle
 
 from disentangle.errors import DisentangleError
 from disentangle.evaluate import metrics
-from disentangle.model import xlinear
+from disentangle.model import beam_search
 from disentangle.model.predictor import PREDICTOR_FILE, Predictor
 from disentangle.runtime.memory import Budget
 from disentangle.storage.saved import RECORD
@@ -191,7 +191,7 @@ def test_a_limit_changes_batches_and_no_score(place: Path, monkeypatch: pytest.M
     candidates = predictor.candidates(X, 2).max(axis=0)
     monkeypatch.setattr("disentangle.runtime.memory.resident", lambda: 0)
     monkeypatch.setattr("disentangle.runtime.memory._LEAST_BATCH", 0)
-    limit = Budget(int(candidates.mean()) * xlinear.BYTES_PER_CANDIDATE * 10)
+    limit = Budget(int(candidates.mean()) * beam_search.BYTES_PER_CANDIDATE * 10)
     batches = list(predictor.best(X, 10, 2, limit))
     assert 25 < len(batches) < 60
     for parts, expected in zip(zip(*batches, strict=True), whole, strict=True):

@@ -16,7 +16,7 @@ from pecos.xmc.xlinear import XLinearModel
 
 from disentangle.data.datasets import Dataset, load_dataset
 from disentangle.errors import DisentangleError
-from disentangle.model import subproblems, tree, xlinear
+from disentangle.model import subproblems, tree, beam_search, saved_model, train_levels
 from disentangle.params import PredictParams, SolverParams, TreeParams
 from disentangle.storage.saved import Saved
 
@@ -27,7 +27,7 @@ def train(dataset: Dataset, folder: Path, threads: int) -> Path:
     Y = dataset.Y_trn.tocsc()
     chain = tree.build_chain(dataset.X_trn, Y, TREE, threads)
     folder.mkdir()
-    xlinear.save(trained(dataset, Y, chain, threads), folder)
+    saved_model.save(trained(dataset, Y, chain, threads), folder)
     return folder
 
 
@@ -41,8 +41,8 @@ def trained(
     **of_ranker: Any,
 ) -> XLinearModel:
     X, predict = dataset.X_trn, predict or PredictParams()
-    matcher = xlinear.train_matcher(X, Y, chain, predict, threads, of_matcher or SolverParams())
-    return xlinear.train_ranker(X, Y, chain, matcher, predict, threads, **of_ranker)
+    matcher = train_levels.train_matcher(X, Y, chain, predict, threads, of_matcher or SolverParams())
+    return train_levels.train_ranker(X, Y, chain, matcher, predict, threads, **of_ranker)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def model(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_matching_equals_pecos_layer_by_layer(dataset: Dataset, model: Path):
-    fast = xlinear.match(xlinear.load_matcher(Saved(model)), dataset.X_trn, 5, threads=2)
+    fast = beam_search.match(saved_model.load_matcher(Saved(model)), dataset.X_trn, 5, threads=2)
     whole = XLinearModel.load(str(model)).model
     matcher = type(whole)(whole.model_chain[:-1], whole.pred_params[:-1])
     slow = matcher.predict(dataset.X_trn, beam_size=5, only_topk=5, post_processor="l3-hinge", threads=1)
@@ -66,7 +66,7 @@ def test_matching_equals_pecos_layer_by_layer(dataset: Dataset, model: Path):
 
 
 def test_predicting_equals_pecos_layer_by_layer(dataset: Dataset, model: Path):
-    fast = xlinear.predict(xlinear.load(Saved(model)), dataset.X_tst, PredictParams(), threads=2)
+    fast = beam_search.predict(saved_model.load(Saved(model)), dataset.X_tst, PredictParams(), threads=2)
     # Without parameters: the saved model itself knows beam and top_k.
     slow = XLinearModel.load(str(model)).predict(dataset.X_tst, threads=1)
     assert (fast != slow).nnz == 0
@@ -100,13 +100,13 @@ def test_levels_trained_in_parts_are_what_pecos_trains_whole(
         sizes.append((len(crowded), len(found)))
         return crowded, found
 
-    groups = xlinear.groups
+    groups = train_levels.groups
     monkeypatch.setattr(xlinear, "groups", counted)
     monkeypatch.setattr(subproblems, "_PAIRS", pairs)
     monkeypatch.setattr(subproblems, "_CROWDED", share)
     X, Y, chain = dataset.X_trn, dataset.Y_trn.tocsc(), tree.load_chain(Saved(model))
     # With negatives an instance is in clusters that none of its labels are in.
-    matched = xlinear.match(xlinear.load_matcher(Saved(model)), X, 3, threads=2)
+    matched = beam_search.match(saved_model.load_matcher(Saved(model)), X, 3, threads=2)
     found = trained(dataset, Y, chain, negatives=matched).model.model_chain
     args = HierarchicalMLModel.TrainParams(
         neg_mining_chain=["tfn"] * (len(chain) - 1) + ["tfn+usn"],
@@ -128,18 +128,18 @@ def test_levels_trained_in_parts_are_what_pecos_trains_whole(
 
 def test_a_matcher_saved_alone_matches_as_the_whole_model(dataset: Dataset, model: Path, tmp_path: Path):
     Y, chain = dataset.Y_trn.tocsc(), tree.load_chain(Saved(model))
-    matcher = xlinear.train_matcher(dataset.X_trn, Y, chain, PredictParams(), threads=2)
-    xlinear.save(matcher, tmp_path)
+    matcher = train_levels.train_matcher(dataset.X_trn, Y, chain, PredictParams(), threads=2)
+    saved_model.save(matcher, tmp_path)
     alone, whole = (
-        xlinear.match(loaded, dataset.X_trn, 5, threads=2)
-        for loaded in (xlinear.load(Saved(tmp_path)), xlinear.load_matcher(Saved(model)))
+        beam_search.match(loaded, dataset.X_trn, 5, threads=2)
+        for loaded in (saved_model.load(Saved(tmp_path)), saved_model.load_matcher(Saved(model)))
     )
     assert (alone != whole).nnz == 0
     # What was saved can be trained on.
-    again = xlinear.load_trained(Saved(tmp_path))
-    ranked = xlinear.train_ranker(dataset.X_trn, Y, chain, again, PredictParams(), threads=2)
+    again = saved_model.load_trained(Saved(tmp_path))
+    ranked = train_levels.train_ranker(dataset.X_trn, Y, chain, again, PredictParams(), threads=2)
     (tmp_path / "whole").mkdir()
-    xlinear.save(ranked, tmp_path / "whole")
+    saved_model.save(ranked, tmp_path / "whole")
     for d in range(len(chain)):
         for name in ("W.npz", "C.npz", "param.json"):
             path = Path("ranker") / f"{d}.model" / name
@@ -176,9 +176,9 @@ def test_a_tree_of_more_than_ten_levels_keeps_their_order(dataset: Dataset, tmp_
     (tmp_path / "tree").mkdir()
     tree.save_chain(chain, tmp_path / "tree")
     assert tree.load_chain(Saved(tmp_path / "tree")) == chain
-    xlinear.save(trained(dataset, Y, chain), tmp_path)
+    saved_model.save(trained(dataset, Y, chain), tmp_path)
     assert tree.load_chain(Saved(tmp_path)) == chain
-    fast = xlinear.predict(xlinear.load(Saved(tmp_path)), dataset.X_tst, PredictParams(), threads=2)
+    fast = beam_search.predict(saved_model.load(Saved(tmp_path)), dataset.X_tst, PredictParams(), threads=2)
     assert (fast != XLinearModel.load(str(tmp_path)).predict(dataset.X_tst, threads=2)).nnz == 0
 
 
@@ -245,38 +245,38 @@ def test_negatives_change_the_ranker_and_nothing_else(dataset: Dataset, model: P
     chain, Y, X = tree.load_chain(Saved(model)), dataset.Y_trn.tocsc(), dataset.X_trn
     predict = PredictParams(beam_size=3, top_k=20)
     own = (Y @ chain[-1]).tocsr()
-    matched = xlinear.match(xlinear.load_matcher(Saved(model)), X, 3, threads=2)
+    matched = beam_search.match(saved_model.load_matcher(Saved(model)), X, 3, threads=2)
     for name, negatives in (("own", own), ("matched", matched)):
         (tmp_path / name).mkdir()
-        xlinear.save(trained(dataset, Y, chain, predict=predict, negatives=negatives), tmp_path / name)
+        saved_model.save(trained(dataset, Y, chain, predict=predict, negatives=negatives), tmp_path / name)
     # Where the labels are at home an instance is a negative anyway.
     assert layers(tmp_path / "own") == layers(model)
     mined = tmp_path / "matched"
     assert layers(mined)[:-1] == layers(model)[:-1]
     assert layers(mined)[-1] != layers(model)[-1]
     # The parts that were trained one after the other are one model, which predicts as it was told to.
-    expected = xlinear.predict(xlinear.load(Saved(mined)), dataset.X_tst, predict, threads=1)
+    expected = beam_search.predict(saved_model.load(Saved(mined)), dataset.X_tst, predict, threads=1)
     by_default = XLinearModel.load(str(mined)).predict(dataset.X_tst)
     assert abs(by_default - expected).max() < 1e-6
     assert np.diff(by_default.indptr).max() == 20
 
 
 def test_a_model_is_the_same_for_prediction_whether_it_is_saved_or_not(dataset: Dataset, model: Path):
-    not_saved = xlinear.for_prediction(XLinearModel.load(str(model)))
-    expected = xlinear.predict(xlinear.load(Saved(model)), dataset.X_tst, PredictParams(), threads=2)
-    assert (xlinear.predict(not_saved, dataset.X_tst, PredictParams(), threads=2) != expected).nnz == 0
+    not_saved = saved_model.for_prediction(XLinearModel.load(str(model)))
+    expected = beam_search.predict(saved_model.load(Saved(model)), dataset.X_tst, PredictParams(), threads=2)
+    assert (beam_search.predict(not_saved, dataset.X_tst, PredictParams(), threads=2) != expected).nnz == 0
 
 
 def test_the_hinge_is_the_rankers(dataset: Dataset, model: Path, tmp_path: Path):
     chain, Y, X = tree.load_chain(Saved(model)), dataset.Y_trn.tocsc(), dataset.X_tst
-    xlinear.save(trained(dataset, Y, chain, hinge=4), tmp_path)
+    saved_model.save(trained(dataset, Y, chain, hinge=4), tmp_path)
     assert layers(tmp_path) == layers(model)
     cubed, found = (
-        xlinear.predict(xlinear.load(Saved(folder)), X, PredictParams(), 2) for folder in (model, tmp_path)
+        beam_search.predict(saved_model.load(Saved(folder)), X, PredictParams(), 2) for folder in (model, tmp_path)
     )
     assert (XLinearModel.load(str(tmp_path)).predict(X) != found).nnz == 0
     # By hand: a label's score is its cluster's times exp(-h^power), h being how far z is below 1.
-    M = xlinear.match(xlinear.load_matcher(Saved(model)), X, 10, threads=2).toarray()
+    M = beam_search.match(saved_model.load_matcher(Saved(model)), X, 10, threads=2).toarray()
     clusters = tree.leaf_clusters(chain)
     both = cubed.multiply(found > 0).tocoo()
     of_cluster = M[both.row, clusters[both.col]]
@@ -291,7 +291,7 @@ def test_tolerances_are_the_solvers(dataset: Dataset, model: Path, tmp_path: Pat
     for name, (matcher_eps, eps) in {"both": (0.1, 0.1), "matcher": (10, 0.1), "ranker": (0.1, 10)}.items():
         solvers = {"of_matcher": SolverParams(eps=matcher_eps), "solver": SolverParams(eps=eps)}
         (tmp_path / name).mkdir()
-        xlinear.save(trained(dataset, Y, chain, **solvers), tmp_path / name)
+        saved_model.save(trained(dataset, Y, chain, **solvers), tmp_path / name)
     expected = layers(model)
     assert layers(tmp_path / "both") == expected
     loose_matcher, loose_ranker = layers(tmp_path / "matcher"), layers(tmp_path / "ranker")

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from disentangle.errors import DisentangleError
-from disentangle.overlap.assign import Overlap, assign, without_copies
+from disentangle.overlap.copies import Overlap, without_copies
+from disentangle.overlap.assign import assign
 from disentangle.params import OverlapParams
 from disentangle.storage.saved import Saved
 

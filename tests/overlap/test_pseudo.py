@@ -10,8 +10,9 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from disentangle.overlap.assign import Overlap
-from disentangle.overlap.copies import best_labels, expand_labels
+from disentangle.overlap.copies import Overlap
+from disentangle.overlap.merge import best_labels
+from disentangle.overlap.copies import expand_labels
 
 
 def overlap(original: Sequence[int], clusters: Sequence[int], n_labels: int) -> Overlap:

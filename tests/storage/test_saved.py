@@ -15,9 +15,9 @@ import scipy.sparse as sp
 from conftest import Command, reseal, run_disentangle
 
 from disentangle.errors import DisentangleError
-from disentangle.model import tree, xlinear
+from disentangle.model import tree, saved_model
 from disentangle.model.predictor import Predictor
-from disentangle.overlap.assign import load_overlap
+from disentangle.model.saved_model import load_overlap
 from disentangle.storage.saved import RECORD, Saved, read_record
 
 TREE = ("--nr-splits", "4", "--max-leaf-size", "5")
@@ -141,7 +141,7 @@ def test_what_pecos_would_crash_on_is_refused_although_its_record_vouches_for_it
     model = base_of(place) / "paper" / "overlap"
     forge(model / "ranker" / "1.model" / f"{matrix}.npz")
     reseal(model)
-    for load in (xlinear.load, xlinear.load_trained):
+    for load in (saved_model.load, saved_model.load_trained):
         with pytest.raises(DisentangleError, match=rf"{matrix}\.npz is damaged"):
             load(Saved.at(model)[0])
 

@@ -72,13 +72,15 @@ def dataset_name(text: str) -> str:
     return text.rstrip("/")
 
 
-def add_place(parser: argparse.ArgumentParser, option: str, variable: str, default: str, words: str) -> None:
+def add_place(
+    parser: argparse._ActionsContainer, option: str, variable: str, default: str, words: str
+) -> None:
     """Add a folder that an environment variable can name."""
     folder = os.environ.get(variable) or default
     parser.add_argument(option, type=place, default=folder, help=f"{words} (environment: {variable})")
 
 
-def add_mirror(parser: argparse.ArgumentParser) -> None:
+def add_mirror(parser: argparse._ActionsContainer) -> None:
     """Add where known datasets are fetched from."""
     # Set before the option is there, so that help does not show the environment's, which may hold a password.
     parser.set_defaults(mirror=os.environ.get("XMC_MIRROR") or ARCHIVE)

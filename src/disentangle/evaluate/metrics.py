@@ -97,6 +97,16 @@ def psp(Y_true: sp.csr_matrix, Y_pred: np.ndarray, inverse: np.ndarray) -> np.nd
     return 100 * gained / best
 
 
+def figures(Y_true: sp.csr_matrix, Y_pred: np.ndarray, inverse: np.ndarray) -> dict[str, np.ndarray]:
+    """All of these metrics, by the names that reports have for them."""
+    return {
+        "precision": precision(Y_true, Y_pred),
+        "recall": recall(Y_true, Y_pred),
+        "ndcg": ndcg(Y_true, Y_pred),
+        "psp": psp(Y_true, Y_pred, inverse),
+    }
+
+
 def candidates_of(M: sp.csr_matrix, cluster_sizes: np.ndarray) -> np.ndarray:
     """Labels, copies counted, in the clusters that the beam kept.
 

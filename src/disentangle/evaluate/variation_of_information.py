@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from scipy.special import xlogy
 from sklearn.metrics import adjusted_rand_score
 
-from ..overlap.assign import Overlap
+from ..overlap.copies import Overlap
 
 # A component of so few training instances says nothing about how it is separated: the paper's threshold.
 MIN_INSTANCES = 10

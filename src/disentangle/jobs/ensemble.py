@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..data import datasets
-from .comparison import Comparison, Settings, Variant, describe
+from .plan import Plan, runs, summary
+from .settings import Settings, Variant, describe
 
 
 class Ensemble:
@@ -33,32 +34,31 @@ class Ensemble:
     def __init__(
         self, root: Path, source: datasets.Source, settings: Settings, place: Callable[[Settings], str]
     ) -> None:
-        self.first = Comparison(root, source, settings, place(settings))
+        self.first = Plan(root, source, settings, place(settings))
         # What is loaded is the same for all.
         shared = replace(source, load=lambda: self.first.dataset)
         self.trees = [self.first]
         for t in range(1, settings.n_trees):
             of_tree = replace(settings, tree=replace(settings.tree, seed=settings.tree.seed + t))
-            self.trees.append(Comparison(root, shared, of_tree, place(of_tree)))
+            self.trees.append(Plan(root, shared, of_tree, place(of_tree)))
 
     def runs(self) -> list[dict[str, Any]]:
         """The first tree's runs, then those of all trees together if there are several."""
-        runs = self.first.runs()
+        made = runs(self.first)
         if len(self.trees) > 1:
             first = -1 if self.first.settings.xr_linear else 0
-            runs += [self._run(i) for i in range(first, len(self.first.overlaps))]
-        return runs
+            made += [self._run(i) for i in range(first, len(self.first.overlaps))]
+        return made
 
     def _run(self, i: int) -> dict[str, Any]:
         """The i-th way to overlap on all trees; -1 for XR-Linear."""
         variant: Variant | None = None
-        steps = [step for one in self.trees for step in one.steps(None if i < 0 else one.overlaps[i])]
+        stages = [stage for one in self.trees for stage in one.steps(None if i < 0 else one.overlaps[i])]
         folder = f"xr-linear-evaluation-trees-{len(self.trees)}"
-        models = [one.xr_linear for one in self.trees]
+        models = tuple(one.xr_linear for one in self.trees)
         if i >= 0:
             overlaps = [one.overlaps[i] for one in self.trees]
-            variant, models = overlaps[0].variant, [one.model for one in overlaps]
+            variant, models = overlaps[0].variant, tuple(one.model for one in overlaps)
             folder = f"{overlaps[0].evaluation.folder.relative_to(self.first.folder)}-trees-{len(self.trees)}"
-        scored = [one.models(model, variant) for one, model in zip(self.trees, models, strict=True)]
-        evaluation = self.first.evaluation(sum(scored, start=()), folder)
-        return describe(variant, len(self.trees)) | self.first.summary((*steps, evaluation), models[-1])
+        evaluation = self.first.evaluation(models, variant, folder)
+        return describe(variant, len(self.trees)) | summary(self.first, (*stages, evaluation), models[-1])

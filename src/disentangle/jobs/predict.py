@@ -23,7 +23,7 @@ from ..data.readers import read_texts
 from ..data.tfidf import VECTORIZER_FILE, Vectorizer
 from ..errors import DisentangleError
 from ..model.predictor import PREDICTOR_FILE, Predictor
-from ..model.xlinear import FEW
+from ..model.saved_model import FEW
 from ..params import DEFAULT_PRESET
 from ..runtime import progress, provenance
 from ..runtime.memory import Budget
@@ -302,7 +302,7 @@ def run_predict(
         record = {
             "job": "predict",
             "model": str(evaluation),
-            "models": [voice.key for voice in predictor.voices],
+            "models": [voice.saved.content for voice in predictor.voices],
             "input": str(source) if isinstance(source, Path) else "--text",
             "k": k,
             "n_instances": n,

@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 class Stage:
     """One step of a job, whose results lie in a folder of their own.
 
+    It is keyed by what goes into it. Its key tells that nothing before it has changed either; where something
+    has, and what it needs has come out as it was, it is kept all the same.
+
     Parameters
     ----------
     name : str
@@ -33,14 +36,14 @@ class Stage:
     modules : tuple of str
         Modules of this package whose code makes the results; imported before the clock starts.
     build : callable
-        Takes an empty folder, writes the stage's files to it and returns its results as JSON; a
-        result named "seconds" splits the stage's time by name.
+        Takes an empty folder, and what each of `needs` that has files has saved; writes the stage's files to the folder and
+        returns its results as JSON. A result named "seconds" splits the stage's time by name.
     needs : tuple of Stage
         Stages whose results `build` reads. They are made only when this one has to be.
     prepare : callable, optional
         Called before the clock starts, when the stage has to be made.
-    helpers : tuple of callable
-        Functions that `build` relies on, outside `modules`.
+    code : tuple of callable, optional
+        Functions whose code makes the results, outside `modules`; `build` itself if none is given.
     threads : int
         For the record; they have no effect on results.
     force : bool
@@ -55,10 +58,10 @@ class Stage:
         folder: Path,
         inputs: dict[str, Any],
         modules: tuple[str, ...],
-        build: Callable[[Path], dict[str, Any]],
+        build: Callable[..., dict[str, Any]],
         needs: tuple[Stage, ...] = (),
         prepare: Callable[[], object] = lambda: None,
-        helpers: tuple[Callable, ...] = (),
+        code: tuple[Callable, ...] = (),
         threads: int = 1,
         force: bool = False,
         title: str | None = None,
@@ -72,13 +75,10 @@ class Stage:
         self._threads = threads
         self._force = force
         self._modules = modules
-        self._inputs = (
-            inputs | provenance.versions() | {"code": provenance.code_of(modules, (build, *helpers))}
-        )
-        for need in needs:
-            # Those of several trees have the same name.
-            self._inputs[need.folder.name] = self._inputs.get(need.folder.name, "") + need.key
-        self.key: str = hashlib.sha256(json.dumps(self._inputs, sort_keys=True).encode()).hexdigest()
+        made_by = {"code": provenance.code_of(modules, code or (build,))}
+        self._own = inputs | provenance.versions() | made_by
+        said = [self._own, [[need.folder.name, need.key] for need in needs]]
+        self.key: str = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
     def record(self) -> dict[str, Any] | None:
         """What `stage.json` says, or None if the stage is not done, not whole, or out of date."""
@@ -106,17 +106,44 @@ class Stage:
             return record
         for need in self.needs:
             need.ensure()
+        if (record := self._kept()) is not None:
+            return record
         self._say_why()
         with progress.stage(self.title):
             record = self._make()
         self._force = False
         return record
 
+    def _inputs(self) -> dict[str, Any]:
+        """All that goes into the stage: for what it needs, which is done, the content of its files."""
+        inputs = dict(self._own)
+        for need in self.needs:
+            saved = need.saved()
+            # Those of several trees have the same name. One without files says what it is by its key alone.
+            inputs[need.folder.name] = inputs.get(need.folder.name, "") + (
+                saved.content if saved.digests else need.key
+            )
+        return dict(json.loads(json.dumps(inputs)))  # as a record has it
+
+    def _kept(self) -> dict[str, Any] | None:
+        """The record of a stage that was made otherwise, but from the same inputs; it gets this one's key."""
+        record = read_record(self.folder)
+        if self._force or record is None or record["inputs"] != self._inputs():
+            return None
+        if not Saved(self.folder, record["files"]).is_whole():
+            return None
+        record = sealed(
+            {name: value for name, value in record.items() if name != "digest"} | {"key": self.key}
+        )
+        atomic.write_json(self.folder / RECORD, record)
+        logger.info("%s is kept: what it needs has come out as it was", self.title)
+        return record
+
     def _say_why(self) -> None:
         if (old := read_record(self.folder)) is None:
             return
         before = old["inputs"]
-        changed = sorted(name for name, value in self._inputs.items() if before.get(name) != value)
+        changed = sorted(name for name, value in self._inputs().items() if before.get(name) != value)
         why = f"changed {', '.join(changed)}" if changed else "--force" if self._force else "damaged files"
         logger.info("%s is redone: %s", self.title, why)
 
@@ -124,16 +151,17 @@ class Stage:
         for module in self._modules:
             importlib.import_module(f"disentangle.{module}")
         self._prepare()
+        saved, inputs = [need.saved() for need in self.needs], self._inputs()
         try:
             with atomic.making(self.folder, RECORD) as temporary:
                 provenance.reset_peak_rss()
                 start = time.perf_counter()
-                results = self._build(temporary)
+                results = self._build(temporary, *(one for one in saved if one.digests))
                 seconds = results.pop("seconds", {self.name: time.perf_counter() - start})
                 record = sealed(
                     {
                         "key": self.key,
-                        "inputs": self._inputs,
+                        "inputs": inputs,
                         "results": results,
                         "seconds": {name: round(value, 3) for name, value in seconds.items()},
                         "peak_rss_mib": provenance.peak_rss_mib(),

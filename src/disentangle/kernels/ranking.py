@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
 import numpy as np
-from numba import float32, int32, int64, njit, void
+from numba import float32, float64, int32, int64, njit, types, void
 
 from . import INDICES, POINTERS, SCORES, kernel, share
-
-MEAN, MAX, NOISY_OR = 0, 1, 2
 
 
 @njit
@@ -67,10 +69,31 @@ def _slot(table, mask, names, label):
     return place
 
 
-@kernel(void(int64, int64, int64[:, ::1], INDICES, SCORES, INDICES, SCORES, int32[:, ::1], float32[:, ::1]))
-def _merge(first, end, starts, labels, scores, rules, weights, ranked, values):
+_RULE = float64(float64[::1])
+
+
+@cache
+def compiled(rule: Callable[[np.ndarray], float]) -> Any:
+    """A rule of merging (`rules.MERGES`), compiled."""
+    return kernel(_RULE)(rule)
+
+
+@kernel(
+    void(
+        int64,
+        int64,
+        int64[:, ::1],
+        INDICES,
+        SCORES,
+        types.FunctionType(_RULE),
+        int32[:, ::1],
+        float32[:, ::1],
+    )
+)
+def _merge(first, end, starts, labels, scores, rule, ranked, values):
     """`best_rows` of the rows from `first` to before `end`."""
     n_models, most = starts.shape[0], 0
+    weight = np.float32(1.0 / n_models)
     for row in range(first, end):
         n_found = 0
         for m in range(n_models):
@@ -82,7 +105,8 @@ def _merge(first, end, starts, labels, scores, rules, weights, ranked, values):
         longest *= 2
     table = np.empty(longest, np.int32)
     names, totals = np.empty(most, np.int32), np.empty(most, np.float32)
-    merged, n_copies = np.zeros(most, np.float64), np.zeros(most, np.int64)
+    # Slot by slot, what a model's copies of a label scored; `slots` says whose each is, `ends` where.
+    slots, ends, copies = np.empty(most, np.int64), np.zeros(most + 1, np.int64), np.empty(most, np.float64)
     for row in range(first, end):
         n_found = 0
         for m in range(n_models):
@@ -94,24 +118,27 @@ def _merge(first, end, starts, labels, scores, rules, weights, ranked, values):
             table[place] = -1
         n = 0
         for m in range(n_models):
-            for p in range(starts[m, row], starts[m, row + 1]):
+            start, stop = starts[m, row], starts[m, row + 1]
+            for p in range(start, stop):
                 place = _slot(table, size - 1, names, labels[p])
                 if table[place] < 0:
-                    table[place], names[n], totals[n] = n, labels[p], 0.0
+                    table[place], names[n], totals[n], ends[n] = n, labels[p], 0.0, 0
                     n += 1
-                slot = table[place]
-                n_copies[slot] += 1
-                if rules[m] == MEAN:
-                    merged[slot] += scores[p]
-                elif rules[m] == MAX:
-                    merged[slot] = max(merged[slot], scores[p])
-                else:
-                    merged[slot] += (1.0 - merged[slot]) * scores[p]
+                slots[p - start] = table[place]
+                ends[table[place]] += 1
+            for slot in range(1, n):
+                ends[slot] += ends[slot - 1]
+            # Backwards, so that each slot's end becomes its start, and scores keep their order.
+            for p in range(stop - 1, start - 1, -1):
+                slot = slots[p - start]
+                ends[slot] -= 1
+                copies[ends[slot]] = scores[p]
+            ends[n] = stop - start
             for slot in range(n):
-                if n_copies[slot]:
-                    score = merged[slot] / n_copies[slot] if rules[m] == MEAN else merged[slot]
-                    totals[slot] += weights[m] * np.float32(score)
-                    merged[slot], n_copies[slot] = 0.0, 0
+                if ends[slot] < ends[slot + 1]:
+                    totals[slot] += weight * np.float32(rule(copies[ends[slot] : ends[slot + 1]]))
+            for slot in range(n + 1):
+                ends[slot] = 0
         n_ranked = 0
         for slot in range(n):
             n_ranked = _insert(row, ranked, values, n_ranked, names[slot], totals[slot])
@@ -121,11 +148,10 @@ def best_rows(
     starts: np.ndarray,
     labels: np.ndarray,
     scores: np.ndarray,
-    rules: np.ndarray,
-    weights: np.ndarray,
+    rule: Callable[[np.ndarray], float],
     k: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Merge the scores of one label's copies, add the models' up, and rank: row by row, all at once.
+    """Merge the scores of one label's copies, average the models', and rank: row by row, all at once.
 
     Parameters
     ----------
@@ -135,9 +161,8 @@ def best_rows(
         Original labels of the copies that were found.
     scores : float32 array
         Theirs.
-    rules : int32 array of shape (n_models,)
-        MEAN, MAX, or NOISY_OR: 1 - prod(1 - score).
-    weights : float32 array of shape (n_models,)
+    rule : callable
+        Of `rules.MERGES`.
     k : int
 
     Returns
@@ -148,6 +173,6 @@ def best_rows(
         Their scores; 0 where a row has fewer.
     """
     ranked, values = _empty(starts.shape[1] - 1, k)
-    found = starts, labels, scores, rules, weights
+    found = starts, labels, scores, compiled(rule)
     share(len(ranked), lambda first, end: _merge(first, end, *found, ranked, values))
     return ranked, values

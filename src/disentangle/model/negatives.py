@@ -6,16 +6,17 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..kernels.ranking import rank_rows
+from ..params import Negatives
 from ..storage.matrices import flat
+from .beam_search import match
 from .pecos import XLinearModel
-from .xlinear import for_prediction, match
+from .saved_model import for_prediction
 
 
 def mine(
     matcher: XLinearModel,
     X: sp.csr_matrix,
-    share: float,
-    spared: int,
+    params: Negatives,
     beam_size: int,
     seed: int,
     threads: int,
@@ -27,11 +28,9 @@ def mine(
     matcher : XLinearModel
         As it was trained.
     X : csr_matrix of shape (n_instances, n_features), float32
-    share : float
-        Of the instances, 0 to 1.
-    spared : int
-        Best clusters of an instance that are left out: where labels are incomplete, those that it should
-        have are likeliest to be there.
+    params : Negatives
+        Where labels are incomplete, those that an instance should have are likeliest to be in its best
+        clusters, which are spared.
     beam_size : int
         Clusters that the matcher keeps per level.
     seed : int
@@ -43,13 +42,13 @@ def mine(
     csr_matrix of shape (n_instances, n_clusters), float32
         Ones.
     """
-    drawn = draw_instances(X.shape[0], share, seed)
+    drawn = draw_instances(X.shape[0], params.negatives, seed)
     if not len(drawn):
         return None
     M = match(for_prediction(matcher), X[drawn], beam_size, threads)
     most = min(beam_size, M.shape[1])
     # Not `metrics.rank`: with that module in the stage, a new metric would have models trained again.
-    negatives = spread(rank_rows(*flat(M), most)[:, spared:], drawn, (X.shape[0], M.shape[1]))
+    negatives = spread(rank_rows(*flat(M), most)[:, params.spared :], drawn, (X.shape[0], M.shape[1]))
     return negatives if negatives.nnz else None
 
 

@@ -15,12 +15,14 @@ import scipy.sparse as sp
 
 from ..errors import DisentangleError
 from ..evaluate.metrics import candidates_of
-from ..overlap.assign import OVERLAP_FILE, Overlap, load_overlap
-from ..overlap.copies import best_labels
-from ..params import CHOICES, PredictParams
+from ..overlap.copies import OVERLAP_FILE, Overlap
+from ..overlap.merge import best_labels
+from ..params import PredictParams
+from ..rules import MERGES
 from ..runtime.memory import UNLIMITED, Budget
 from ..storage.saved import Saved
-from . import xlinear
+from . import beam_search, saved_model
+from .saved_model import load_overlap
 
 PREDICTOR_FILE = "predictor.json"
 
@@ -34,19 +36,10 @@ class Voice:
     saved : Saved
     predict : PredictParams
         How it predicts here, whatever it has stored.
-    merge : str
-        Rule for scores of copies of one label.
-    weight : float
-        Of its scores in the mean; only ratios count.
-    key : str
-        Of the stage that made the model, if one did.
     """
 
     saved: Saved
     predict: PredictParams
-    merge: str
-    weight: float
-    key: str = ""
 
     @cached_property
     def overlap(self) -> Overlap:
@@ -54,12 +47,14 @@ class Voice:
 
 
 class Predictor:
-    """Weighted means of models' scores.
+    """Means of models' scores.
 
     Parameters
     ----------
     voices : tuple of Voice
         Of models with the same features and labels.
+    merge : str
+        Rule for scores of copies of one label: a key of `rules.MERGES`.
     saved : Saved, optional
         The evaluation that it was read from, which carries what says what features and labels are.
 
@@ -68,8 +63,14 @@ class Predictor:
     n_labels, n_features : int
     """
 
-    def __init__(self, voices: tuple[Voice, ...], saved: Saved = Saved(Path(), {})) -> None:  # noqa: B008
+    def __init__(
+        self,
+        voices: tuple[Voice, ...],
+        merge: str,
+        saved: Saved = Saved(Path(), {}),  # noqa: B008
+    ) -> None:
         self.voices = voices
+        self.merge = merge
         self.saved = saved
 
     @classmethod
@@ -97,7 +98,9 @@ class Predictor:
         saved, _ = Saved.at(folder)
         read = saved.read_json(PREDICTOR_FILE)
         try:
-            voices = tuple(_voice(folder, said) for said in read["voices"])
+            merge, voices = read["merge"], tuple(_voice(folder, said) for said in read["models"])
+            if merge not in MERGES:
+                raise ValueError(f"a rule of merging {merge!r}")
             if not voices:
                 raise ValueError("it names no model")
             if len({voice.saved.folder for voice in voices}) < len(voices):
@@ -106,7 +109,7 @@ class Predictor:
             raise
         except (ValueError, TypeError, KeyError, ArithmeticError) as error:
             raise saved.damaged(PREDICTOR_FILE, error) from error
-        return cls(voices, saved)
+        return cls(voices, merge, saved)
 
     def load_models(self, for_few: bool = False) -> None:
         """Load the models; predicting does it where it has not been done.
@@ -114,36 +117,35 @@ class Predictor:
         Parameters
         ----------
         for_few : bool
-            Whether they are for at most `xlinear.FEW` instances: sooner there, with the same results.
+            Whether they are for at most `saved_model.FEW` instances: sooner there, with the same results.
 
         Raises
         ------
         DisentangleError
             If one is damaged, another by now, or of other features or labels.
         """
-        self._models = tuple(xlinear.load(voice.saved, for_few) for voice in self.voices)
+        self._models = tuple(saved_model.load(voice.saved, for_few) for voice in self.voices)
         for voice, model in zip(self.voices, self._models, strict=True):
             overlap = voice.overlap
-            if (len(overlap.original), overlap.n_clusters) != xlinear.n_labels_and_clusters(model):
+            if (len(overlap.original), overlap.n_clusters) != saved_model.n_labels_and_clusters(model):
                 raise voice.saved.damaged(
                     OVERLAP_FILE, "expected the copies and clusters of the model beside it"
                 )
-            if (overlap.n_labels, xlinear.n_features(model)) != (self.n_labels, self.n_features):
+            if (overlap.n_labels, saved_model.n_features(model)) != (self.n_labels, self.n_features):
                 raise self.saved.damaged(PREDICTOR_FILE, "expected models of the same features and labels")
 
     def save(self, folder: Path) -> None:
         """Write which models it is made of, by their places relative to `folder`."""
-        said = [
+        models = [
             {
                 "model": os.path.relpath(voice.saved.folder, folder),
                 "predict": asdict(voice.predict),
-                "merge": voice.merge,
-                "weight": voice.weight,
-                "key": voice.key,
+                "content": voice.saved.content,
             }
             for voice in self.voices
         ]
-        (folder / PREDICTOR_FILE).write_text(json.dumps({"voices": said}, indent=1) + "\n", encoding="utf-8")
+        said = json.dumps({"merge": self.merge, "models": models}, indent=1)
+        (folder / PREDICTOR_FILE).write_text(said + "\n", encoding="utf-8")
 
     @property
     def n_labels(self) -> int:
@@ -151,15 +153,15 @@ class Predictor:
 
     @property
     def n_features(self) -> int:
-        return xlinear.n_features_of(self.voices[0].saved)
+        return saved_model.n_features_of(self.voices[0].saved)
 
     @cached_property
     def _models(self) -> tuple[Any, ...]:
-        return tuple(xlinear.load(voice.saved) for voice in self.voices)
+        return tuple(saved_model.load(voice.saved) for voice in self.voices)
 
     @cached_property
     def _matchers(self) -> tuple[Any, ...]:
-        return tuple(xlinear.load_matcher(voice.saved) for voice in self.voices)
+        return tuple(saved_model.load_matcher(voice.saved) for voice in self.voices)
 
     def candidates(self, X: sp.csr_matrix, threads: int, budget: Budget = UNLIMITED) -> np.ndarray:
         """Labels, copies counted, that each model ranks for each instance.
@@ -171,7 +173,7 @@ class Predictor:
         return np.array(
             [
                 candidates_of(
-                    xlinear.match(matcher, X, voice.predict.beam_size, threads, budget),
+                    beam_search.match(matcher, X, voice.predict.beam_size, threads, budget),
                     voice.overlap.cluster_sizes(),
                 )
                 for voice, matcher in zip(self.voices, self._matchers, strict=True)
@@ -211,33 +213,26 @@ class Predictor:
         if budget.limit is not None:
             if candidates is None:
                 candidates = self.candidates(X, threads, budget)
-            costs = candidates.max(axis=0) * xlinear.BYTES_PER_CANDIDATE
-        total = sum(voice.weight for voice in self.voices)
-        how = (
-            [voice.overlap.original for voice in self.voices],
-            [voice.merge for voice in self.voices],
-            [voice.weight / total for voice in self.voices],
-        )
+            costs = candidates.max(axis=0) * beam_search.BYTES_PER_CANDIDATE
+        originals = [voice.overlap.original for voice in self.voices]
         for rows in budget.slices(costs):
             found = [
-                xlinear.predict(model, X[rows], voice.predict, threads)
+                beam_search.predict(model, X[rows], voice.predict, threads)
                 for voice, model in zip(self.voices, models, strict=True)
             ]
-            yield best_labels(found, *how, k)
+            yield best_labels(found, originals, self.merge, k)
 
 
 def _voice(evaluation: Path, said: dict[str, Any]) -> Voice:
     """A model that an evaluation names, if it is still the one that was evaluated."""
-    predict, merge, weight = PredictParams(**said["predict"]), said["merge"], float(said["weight"])
+    predict = PredictParams(**said["predict"])
     if any(type(value) is not int for value in asdict(predict).values()):
         raise ValueError(f"{predict} instead of whole numbers")
     predict.validate()
-    if merge not in CHOICES["merge"] or not 0 < weight <= 1:
-        raise ValueError(f"a rule of merging {merge!r} and a weight of {weight}")
-    saved, record = Saved.at(Path(os.path.normpath(evaluation / said["model"])))
-    if record["key"] != said["key"]:
+    saved, _ = Saved.at(Path(os.path.normpath(evaluation / said["model"])))
+    if saved.content != said["content"]:
         raise DisentangleError(
-            f"{evaluation / PREDICTOR_FILE} needs the model that was at {saved.folder}, found one made "
-            "otherwise: run the base job again"
+            f"{evaluation / PREDICTOR_FILE} needs the model that was at {saved.folder}, found another one: "
+            "run the base job again"
         )
-    return Voice(saved, predict, merge, weight, said["key"])
+    return Voice(saved, predict)

@@ -134,11 +134,12 @@ def split_leaves(
     X: sp.csr_matrix,
     Y: sp.csc_matrix,
     leaf_size: int,
-    nested: bool,
     seed: int,
     threads: int,
 ) -> ClusterChain:
     """The same tree, each leaf cluster of too many labels split into parts of about equal size.
+
+    The cluster stays as the parent of its parts, so the tree gets a level deeper.
 
     They are found by balanced spherical k-means on PIFA features, for which only the labels in too large
     clusters are counted.
@@ -152,9 +153,6 @@ def split_leaves(
         Labels, copies counted.
     leaf_size : int
         Most labels per leaf cluster.
-    nested : bool
-        The cluster stays as the parent of its parts, and the tree gets a level deeper; otherwise they
-        become children of the cluster's parent.
     seed : int
         Of k-means.
     threads : int
@@ -184,11 +182,8 @@ def split_leaves(
         n_clusters += int(part.max())
         part_of.append(np.full(part.max(), k))
     parents = np.concatenate(part_of)
-    if nested:
-        above = [*chain[:-1], one_per_row(parents, len(sizes)).tocsc()]
-    else:
-        above = [*chain[:-2], chain[-2].tocsr()[parents].tocsc()]
-    return ClusterChain([*above, one_per_row(clusters, n_clusters).tocsc()])
+    below = one_per_row(parents, len(sizes)).tocsc(), one_per_row(clusters, n_clusters).tocsc()
+    return ClusterChain([*chain[:-1], *below])
 
 
 def _halve(label_features: sp.csr_matrix, leaf_size: int, seed: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DisentangleError
-from ..params import Limits
+from ..limits import Limits
 
 # Of a batch: PECOS is a tenth slower on much larger ones, whose results are fresh memory each time.
 _MOST_ROWS = 2048

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from ..params import Limits
+from ..limits import Limits
 
 T = TypeVar("T")
 R = TypeVar("R")

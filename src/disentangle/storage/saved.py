@@ -72,6 +72,11 @@ class Saved:
     folder: Path
     digests: dict[str, str] | None = None
 
+    @property
+    def content(self) -> str:
+        """Sha256 of what is recorded of its files: the same for the same files, however they were made."""
+        return hashlib.sha256(json.dumps(self.digests, sort_keys=True).encode()).hexdigest()
+
     @classmethod
     def at(cls, folder: Path) -> tuple[Saved, dict[str, Any]]:
         """What a stage has left in a folder, and its record.

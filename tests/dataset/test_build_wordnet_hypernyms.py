@@ -4,7 +4,10 @@ import collections
 import json
 import logging
 import math
+import os
 import re
+import subprocess
+import sys
 import zipfile
 import zlib
 from pathlib import Path
@@ -12,11 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from conftest import ROOT
 
-from disentangle import wordnet
+import build_wordnet_hypernyms as wordnet
 from disentangle.data.tfidf import Vectorizer
 from disentangle.errors import DisentangleError
-from disentangle.wordnet import Synset, build_wordnet, parse_synsets
+from build_wordnet_hypernyms import Synset, build_wordnet, parse_synsets
 
 COMMITTED = Path(__file__).parents[2] / "dataset" / "xmc-base" / "wordnet-hypernyms"
 DEBIAN_WORDNET = Path("/usr/share/wordnet")
@@ -475,12 +479,17 @@ class TestCommitted:
                 assert again[name] == committed[name], name
 
 
-def test_the_command_builds_the_folder_and_refuses_a_wrong_one(disentangle, wordnet_dir, tmp_path):
-    result = disentangle("build-wordnet", "--wordnet", wordnet_dir, "--out", "built")
+def test_the_command_builds_the_folder_and_refuses_a_wrong_one(wordnet_dir, tmp_path):
+    def build(*args):
+        command = [sys.executable, wordnet.__file__, *args]
+        env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+
+    result = build("--wordnet", wordnet_dir, "--out", "built")
     assert result.returncode == 0, result.stderr
     assert "labels: 7" in result.stdout
     assert (tmp_path / "built" / "Y.trn.npz").exists()
-    result = disentangle("build-wordnet", "--wordnet", "nowhere", "--out", "other")
+    result = build("--wordnet", "nowhere", "--out", "other")
     assert result.returncode == 2
     assert result.stderr.splitlines()[-1].startswith("error: the WordNet folder nowhere")
     assert not (tmp_path / "other").exists()

@@ -26,10 +26,13 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .data import tfidf
-from .errors import DisentangleError
-from .params import TfidfParams
-from .storage import npz
+from disentangle.cli.arguments import Parser, place
+from disentangle.cli.main import run
+from disentangle.data import tfidf
+from disentangle.errors import DisentangleError
+from disentangle.params import TfidfParams
+from disentangle.runtime import progress
+from disentangle.storage import npz, places
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +89,7 @@ instances, with rows of length 1 (scikit-learn's `TfidfVectorizer(min_df={min_df
 part, stored as float32). 80 % of the instances are for training, drawn with
 `numpy.random.default_rng({seed}).permutation`; both parts keep WordNet's order.
 
-    python -m disentangle build-wordnet --wordnet DIR
+    PYTHONPATH=src .venv/bin/python dataset/build_wordnet_hypernyms.py --wordnet DIR
 
 makes this folder anew, DIR being the folder of `data.noun` and `data.verb` (Debian: `/usr/share/wordnet` of
 the package `wordnet-base`). The same source files and library versions give the same bytes; a zlib that
@@ -573,3 +576,26 @@ def _row_keys(matrix: sp.csr_matrix) -> list[bytes]:
         matrix.indices[start:end].tobytes()
         for start, end in zip(matrix.indptr[:-1], matrix.indptr[1:], strict=True)
     ]
+
+
+def main() -> None:
+    """Build the folder, byte for byte, from the files of WordNet 3.0."""
+    parser = Parser(description="Rebuild the dataset wordnet-hypernyms from the files of WordNet 3.0.")
+    parser.add_argument("--wordnet", type=place, required=True, help="folder of data.noun and data.verb")
+    beside = Path(__file__).with_name("xmc-base") / "wordnet-hypernyms"
+    parser.add_argument("--out", type=place, default=beside, help="folder to write")
+    args = parser.parse_args()
+    run(lambda: _build(args.wordnet, args.out))
+
+
+def _build(wordnet: Path, out: Path) -> None:
+    places.check_apart("--out", out, [wordnet])
+    progress.set_up_logging()
+    with progress.stage("build-wordnet"):
+        counts = build_wordnet(wordnet, out)
+    for name, count in counts.items():
+        print(f"{name}: {count}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,293 @@
+"""The commands of the jobs: base, binned, metric, sweep. Heavy imports wait inside the handlers."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import Field, fields
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..errors import DisentangleError
+from ..limits import option
+from ..params import (
+    DEFAULT_DATASET,
+    DEFAULT_PRESET,
+    MAX_REPEATS,
+    PRESETS,
+    BinParams,
+    PredictParams,
+    Propensity,
+    TreeParams,
+    overlap_fields,
+)
+from ..runtime.threads import limit_threads
+from .arguments import (
+    READERS,
+    add_max_memory,
+    add_mirror,
+    add_place,
+    add_threads,
+    dataset_name,
+    integer,
+)
+
+if TYPE_CHECKING:
+    from ..jobs.job import Job
+
+
+def add_jobs(commands: argparse._SubParsersAction) -> None:
+    """Add the jobs to the commands."""
+    base = _add_job(
+        commands,
+        "base",
+        _base,
+        "XR-Linear beside overlapped XR-Linear on one dataset",
+        "Train and evaluate XR-Linear, put labels into several clusters, retrain, evaluate.",
+    )
+    base.add_argument(
+        "--n-trees",
+        type=integer,
+        default=1,
+        help="compare ensembles, too: averaged scores of so many trees, whose seeds rise by one",
+    )
+    base.add_argument(
+        "--without-xr-linear",
+        action="store_true",
+        help="leave out XR-Linear's own figures, and of its training what the presets do not need",
+    )
+    binned = _add_job(
+        commands,
+        "binned",
+        _binned,
+        "the same on binned labels: the paper's Figure 2",
+        "Group labels at random into composite labels, compare XR-Linear and its overlap on them, draw it.",
+    )
+    bins = BinParams()
+    level = f"(default: {bins.level_from_leaf}, or the highest of a tree that has not as many)"
+    binned.add_argument(
+        "--levels",
+        type=_int_list,
+        help=f"levels above the leaves to bin at: 2 or 0,1,2 {level}",
+    )
+    binned.add_argument(
+        "--bin-sizes",
+        type=_int_list,
+        default=[bins.bin_size],
+        help=f"labels per bin: 2 or 2,4,8 (default: {bins.bin_size})",
+    )
+    metric = _add_job(
+        commands,
+        "metric",
+        _metric,
+        "how well copies separate a label's components, by variation of information",
+        "Score the split that an overlap's copies make of each composite label against the true one.",
+    )
+    metric.add_argument(
+        "--components",
+        choices=("natural", "binned"),
+        default=argparse.SUPPRESS,
+        help="the dataset's own, or those of binned labels (default: natural where the dataset has them)",
+    )
+    metric.add_argument("--level", type=integer, help=f"level above the leaves to bin at {level}")
+    metric.add_argument("--bin-size", type=integer, default=bins.bin_size, help="labels per bin")
+    sweep = _add_job(
+        commands,
+        "sweep",
+        _sweep,
+        "many ways to overlap, compared on a part of the training data",
+        "Compare ways to overlap on a fifth of the training data, drawn with the seed, so as to choose one.",
+    )
+    sweep.add_argument(
+        "--grid",
+        type=_grid,
+        action="append",
+        default=[],
+        metavar="PART=VALUE,VALUE",
+        help="values of a part of the preset, as it is called below, such as budget=1.5,2; given several "
+        "times, all combinations are compared",
+    )
+
+
+def _grid(text: str) -> tuple[str, list[str]]:
+    name, _, values = text.partition("=")
+    known = list(overlap_fields())
+    if name.replace("-", "_") not in known or not values:
+        raise argparse.ArgumentTypeError(
+            f"expected PART=VALUE,VALUE, PART one of {', '.join(known)}, got {text!r}"
+        )
+    return name.replace("-", "_"), values.split(",")
+
+
+def _int_list(text: str) -> list[int]:
+    """Numbers in the order given, each once."""
+    try:
+        return list(dict.fromkeys(int(part) for part in text.split(",")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected numbers separated by commas, got {text!r}") from None
+
+
+def _add_job(
+    commands: argparse._SubParsersAction, name: str, handler: Callable, summary: str, description: str
+) -> argparse.ArgumentParser:
+    reuse = "Finished stages are reused while data, parameters, code and versions match."
+    parser = commands.add_parser(name, help=summary, description=f"{description} {reuse}")
+    parser.set_defaults(handler=handler)
+    parser.add_argument(
+        "dataset",
+        nargs="?",
+        type=dataset_name,
+        default=DEFAULT_DATASET,
+        help="name of a folder in the data folder",
+    )
+    parser.add_argument(
+        "--preset",
+        type=_presets,
+        default=DEFAULT_PRESET,
+        help=f"how labels are duplicated: {', '.join(PRESETS)}; base and sweep take several, separated by "
+        "commas",
+    )
+    _add_declared(parser, TreeParams, "seed")
+    add_threads(parser)
+    add_max_memory(parser)
+    for name, variable, default, words in (
+        ("--data-dir", "XMC_DATA", "dataset/xmc-base", "folder of the datasets"),
+        ("--model-dir", "XMC_MODEL", "model", "folder of the results"),
+    ):
+        add_place(parser, name, variable, default, words)
+    parser.add_argument("--force", action="store_true", help="redo stages that are done")
+    _add_rest(parser)
+    _add_parts(parser)
+    return parser
+
+
+def _add_rest(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the first tree, prediction, figures, other places")
+    _add_declared(group, TreeParams, "nr_splits", "max_leaf_size")
+    _add_declared(group, PredictParams, "beam_size", "top_k")
+    _add_declared(group, Propensity, "A", "B")
+    add_place(group, "--binned-dir", "XMC_BINNED", "dataset-binned", "folder of binned label sets")
+    add_mirror(group)
+
+
+def _add_declared(group: argparse._ActionsContainer, params: type, *names: str) -> None:
+    """Add fields of a parameter class; left out unless given, as a preset and a dataset have their own."""
+    declared = {one.name: one for one in fields(params)}
+    for name in names:
+        one = declared[name]
+        group.add_argument(
+            option(name),
+            dest=name,
+            type=_reader(one),
+            default=argparse.SUPPRESS,
+            metavar=name.upper(),
+            help=f"{one.metadata['words']} (default: {one.default}, or the dataset's own)",
+        )
+
+
+def _add_parts(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the parts of a preset", f"In brackets: {', '.join(PRESETS)}.")
+    values = [params.parts() for params in PRESETS.values()]
+    for name, one in overlap_fields().items():
+        said = ", ".join("-" if preset[name] is None else str(preset[name]) for preset in values)
+        group.add_argument(
+            option(name),
+            type=_reader(one),
+            choices=one.metadata.get("choices"),
+            default=argparse.SUPPRESS,
+            metavar="|".join(one.metadata["choices"]) if "choices" in one.metadata else name.upper(),
+            help=f"{one.metadata['words']} ({said})",
+        )
+
+
+def _reader(one: Field[Any]) -> Callable[[str], Any]:
+    """How a value of a parameter is read, by its declared type."""
+    return READERS[next(kind for kind in READERS if str(one.type).startswith(kind.__name__))]
+
+
+def _presets(text: str) -> list[str]:
+    """Names of presets in the order given, each once."""
+    names = list(dict.fromkeys(text.split(",")))
+    if unknown := [name for name in names if name not in PRESETS]:
+        raise argparse.ArgumentTypeError(f"expected some of {', '.join(PRESETS)}, got {unknown[0]!r}")
+    return names
+
+
+def _job(args: argparse.Namespace, combinations: tuple[dict[str, Any], ...] = ({},)) -> Job:
+    limit_threads(args.threads)
+    from ..data import catalog
+    from ..jobs.job import Job
+    from ..jobs.settings import Settings, variant_of
+    from ..runtime import progress
+
+    given = catalog.settings_of(args.dataset) | vars(args)
+    settings = Settings(
+        threads=args.threads,
+        variants=tuple(
+            variant_of(preset, given | combination) for preset in args.preset for combination in combinations
+        ),
+        tree=_filled(TreeParams, given),
+        n_trees=getattr(args, "n_trees", 1),
+        predict=_filled(PredictParams, given),
+        propensity=_filled(Propensity, given),
+        max_memory=args.max_memory,
+        force=args.force,
+        xr_linear=not getattr(args, "without_xr_linear", False),
+    )
+    progress.set_up_logging()
+    return Job(args.dataset, args.data_dir, args.model_dir, args.binned_dir, settings, args.mirror)
+
+
+P = TypeVar("P")
+
+
+def _filled(params: type[P], given: dict[str, Any]) -> P:
+    """Parameters of one kind, of which those that are given are not the defaults."""
+    names = [one.name for one in fields(params)]  # type: ignore[arg-type]
+    return params(**{name: given[name] for name in names if name in given})
+
+
+def _base(args: argparse.Namespace) -> None:
+    job = _job(args)
+    from ..jobs import base, tables
+
+    tables.print_base(base.run_base(job))
+
+
+def _sweep(args: argparse.Namespace) -> None:
+    """Each combination of the grid is a variant: what it changes is given as if by its own options."""
+    from ..jobs import sweep, tables
+
+    n = math.prod(len(values) for _, values in args.grid) * len(args.preset)
+    if n > MAX_REPEATS:
+        raise DisentangleError(
+            f"--grid must make at most {MAX_REPEATS} combinations with the presets, got {n}"
+        )
+    layers = []
+    for values in itertools.product(*(values for _, values in args.grid)):
+        given = dict(zip((name for name, _ in args.grid), values, strict=True))
+        layers.append({name: _parse_part(name, value) for name, value in given.items()})
+    tables.print_sweep(sweep.run_sweep(_job(args, tuple(layers))))
+
+
+def _parse_part(name: str, value: str) -> Any:
+    try:
+        return _reader(overlap_fields()[name])(value)
+    except argparse.ArgumentTypeError as error:
+        raise DisentangleError(f"--grid {name}: {error}") from None
+
+
+def _binned(args: argparse.Namespace) -> None:
+    job = _job(args)
+    from ..jobs import binned, tables
+
+    tables.print_binned(binned.run_binned(job, args.levels, args.bin_sizes))
+
+
+def _metric(args: argparse.Namespace) -> None:
+    job = _job(args)
+    from ..jobs import metric, tables
+
+    kind = getattr(args, "components", None)
+    tables.print_metric(metric.run_metric(job, kind, args.level, args.bin_size))

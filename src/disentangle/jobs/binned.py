@@ -1,0 +1,173 @@
+"""The binned job: labels made ambiguous on purpose, the paper's Figure 2."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import scipy.sparse as sp
+
+from ..data import components, datasets
+from ..errors import DisentangleError
+from ..params import DEFAULT_PRESET, BinParams
+from ..runtime import provenance
+from ..storage import atomic, matrices
+from ..storage.saved import RECORD
+from . import figures
+from .job import Job
+from .plan import Plan, runs
+from .stages import Stage
+
+logger = logging.getLogger(__name__)
+
+
+def run_binned(job: Job, levels: list[int] | None, bin_sizes: list[int]) -> dict[str, Any]:
+    """XR-Linear beside its overlap on binned labels: the paper's Figure 2.
+
+    Parameters
+    ----------
+    job : Job
+    levels : list of int or None
+        Levels above the leaves to bin at; None for the paper's, or the highest of a tree with fewer.
+    bin_sizes : list of int
+        Labels per bin. Each combination is compared and drawn; several are drawn against one another as well.
+
+    Returns
+    -------
+    dict
+        The report, as `report.json` has it.
+
+    Raises
+    ------
+    DisentangleError
+        As `run_base`, and if the tree has no such level.
+    """
+    variant = job.one_variant("binned")
+    base = job.base()
+    grid = ways_to_bin(job, levels, bin_sizes, "s")
+    ways = [Binned(job, base, params) for params in grid]
+    folder = job.folder("binned")
+    with workspaces(folder, job.binned_dir / job.dataset):
+        made = [run for way in ways for run in way.runs()]
+        bins = {"bins": [asdict(params) for params in grid]}
+        written = job.report(folder, "binned", made[-1], params=bins, data=base.source.inputs, runs=made)
+        ending = job.place_beside("" if variant.name == DEFAULT_PRESET else variant.name)
+        figures.draw_figure_2(folder, job.dataset, made, ending)
+        if len(grid) > 1:
+            figures.draw_sweep(folder, job.dataset, made, ending)
+        return written | {"runs": made}
+
+
+@contextmanager
+def workspaces(*folders: Path) -> Iterator[None]:
+    """Hold several results folders for one run."""
+    with ExitStack() as stack:
+        for folder in folders:
+            stack.enter_context(atomic.workspace(folder, RECORD))
+        yield
+
+
+def ways_to_bin(job: Job, levels: list[int] | None, bin_sizes: list[int], plural: str) -> list[BinParams]:
+    """All combinations; without levels, the default one or the highest of a tree that has not as many.
+
+    `plural` ends the names of the options that set them.
+
+    Raises
+    ------
+    DisentangleError
+        If the tree has no such level, or would be a single cluster.
+    """
+    default = BinParams().level_from_leaf
+    ways = [BinParams(level, size) for level in levels or [default] for size in bin_sizes]
+    for params in ways:
+        params.validate(plural)
+    n_labels = datasets.sizes_in(job.data_dir / job.dataset)["n_labels"]
+    highest = job.settings.tree.n_levels(n_labels) - 1
+    if levels is None and highest < default:
+        logger.info("labels are binned at level %d, the highest of this tree, not at %d", highest, default)
+        return [replace(params, level_from_leaf=highest) for params in ways]
+    for params in ways:
+        if params.level_from_leaf > highest:
+            raise DisentangleError(
+                f"--level{plural} must be at most {highest}, the highest level of this tree, "
+                f"got {params.level_from_leaf}"
+            )
+    return ways
+
+
+class Binned:
+    """The comparison on binned labels, for one way to bin.
+
+    Parameters
+    ----------
+    job : Job
+    base : Plan
+        The job's base models. Only their tree is read, if it is there; nothing is made or changed.
+    params : BinParams
+    """
+
+    def __init__(self, job: Job, base: Plan, params: BinParams) -> None:
+        self.base = base
+        self.params = params
+        self.name = job.place_beside(params.name())
+        self.data_folder = job.data_dir / job.dataset
+        settings = job.settings
+        modules = ("evaluate.binning", "model.tree", "data.datasets", "storage.matrices")
+        inputs = base.source.inputs | asdict(params) | asdict(settings.tree)
+        # Names are written beside the binned labels, but nothing that is trained depends on them.
+        named = inputs | {"names": components.digest_names(self.data_folder)}
+        self.bins = Stage(
+            "bin",
+            job.binned_dir / job.dataset / self.name,
+            named,
+            (*modules, "data.components"),
+            self._bin,
+            prepare=lambda: self.base.dataset,
+            threads=settings.threads,
+            force=settings.force,
+        )
+        binned_from = inputs | {"code": provenance.code_of(modules, (Binned._bin,))}
+        source = datasets.Source(job.dataset, binned_from, self._load)
+        self.plan = Plan(job.folder("binned"), source, settings, self.name)
+
+    def _bin(self, out: Path) -> dict[str, Any]:
+        from ..evaluate import binning
+        from ..model import tree
+
+        dataset, settings = self.base.dataset, self.base.settings
+        try:
+            chain = tree.load_chain(self.base.tree.saved())
+        except DisentangleError:  # there is none, or a base job is just making another: all are equal
+            chain = tree.build_chain(dataset.X_trn, dataset.Y_trn.tocsc(), settings.tree, settings.threads)
+        clusters = tree.clusters_at_level(chain, self.params.level_from_leaf)
+        bins = binning.make_bins(clusters, self.params.bin_size, settings.tree.seed)
+        n_bins, most = int(bins.max()) + 1, settings.tree.max_leaf_size
+        if n_bins <= most:
+            raise DisentangleError(
+                f"too few binned labels for a tree: expected more than --max-leaf-size ({most}), got "
+                f"{n_bins} of {self.params.bin_size} labels; less of either, down to 2 each, gives more "
+                "clusters"
+            )
+        names = components.label_names(self.data_folder, len(bins))
+        for part, Y in (("trn", dataset.Y_trn), ("tst", dataset.Y_tst)):
+            sp.save_npz(out / f"Y.{part}.npz", binning.bin_labels(Y, bins))
+        components.write_lines(out / components.LABEL_NAMES, binning.composite_names(names, bins))
+        components.save_components(out, components.Components(dataset.Y_trn, bins, names), dataset.Y_tst)
+        members = [labels.tolist() for labels in binning.members(bins)]
+        mapping = asdict(self.params) | {"seed": settings.tree.seed, "labels_of_bin": members}
+        atomic.write_json(out / "bins.json", mapping)
+        return {"n_labels": len(bins), "n_bins": len(members)}
+
+    def _load(self) -> datasets.Dataset:
+        Y_trn, Y_tst = (matrices.load_labels(self.bins.folder / f"Y.{part}.npz") for part in ("trn", "tst"))
+        return replace(self.base.dataset, Y_trn=Y_trn, Y_tst=Y_tst, notes=())
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Make all that is not done; return what the report says of the two methods."""
+        n_bins = self.bins.ensure()["results"]["n_bins"]
+        logger.info("%s: %d binned labels", self.name, n_bins)
+        return [asdict(self.params) | {"n_bins": n_bins} | run for run in runs(self.plan)]

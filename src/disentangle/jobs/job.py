@@ -1,0 +1,137 @@
+"""What all jobs are told, where each leaves its results, and the report that it writes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..data import catalog, datasets
+from ..errors import DisentangleError
+from ..params import ARCHIVE, TreeParams
+from ..runtime import provenance
+from ..storage import atomic, files, places
+from ..storage.saved import read_record
+from .plan import Plan
+from .settings import Settings, Variant
+
+# A run has some kilobytes.
+_MOST_BYTES = 1 << 28
+# Of a run's variant, number of trees and settings.
+_TYPES = ((str, int, dict), (type(None), int, dict))
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all jobs are told.
+
+    Attributes
+    ----------
+    dataset : str
+        Name of a folder in `data_dir`.
+    data_dir, model_dir, binned_dir : Path
+        Datasets; results; binned label sets.
+    settings : Settings
+    mirror : str
+        URL or folder that a known dataset is fetched from when it is not there.
+    """
+
+    dataset: str
+    data_dir: Path
+    model_dir: Path
+    binned_dir: Path
+    settings: Settings
+    mirror: str = ARCHIVE
+
+    def folder(self, name: str) -> Path:
+        """Where the job of this name leaves its results."""
+        return self.model_dir / self.dataset / name
+
+    def place(self, settings: Settings | None = None) -> str:
+        """The folder in there for the results of another seed than the dataset's own, else ""."""
+        seed = (settings or self.settings).tree.seed
+        return (
+            "" if seed == catalog.settings_of(self.dataset).get("seed", TreeParams.seed) else f"seed-{seed}"
+        )
+
+    def place_beside(self, name: str) -> str:
+        """The same for a folder, or file, that needs a name in any case."""
+        return "-".join(filter(None, (name, self.place())))
+
+    def one_variant(self, job: str) -> Variant:
+        """The way to overlap, for a job that takes just one.
+
+        Raises
+        ------
+        DisentangleError
+            If there are several.
+        """
+        if len(self.settings.variants) > 1:
+            names = ", ".join(variant.name for variant in self.settings.variants)
+            raise DisentangleError(f"{job} takes one preset, got {names}")
+        return self.settings.variants[0]
+
+    def source(self) -> datasets.Source:
+        """The dataset, not loaded yet; a known one that is not there is fetched."""
+        self.settings.validate()
+        datasets.check_name(self.data_dir, self.dataset)
+        folder = self.data_dir / self.dataset
+        for option, results in (("--model-dir", self.model_dir), ("--binned-dir", self.binned_dir)):
+            places.check_apart(option, results / self.dataset, [folder])
+        if catalog.is_missing(self.data_dir, self.dataset):
+            catalog.get(self.data_dir, self.dataset, self.mirror)
+        source = datasets.source(self.data_dir, self.dataset)
+        if self.settings.max_memory is not None:
+            needed = datasets.memory_needed(self.data_dir / self.dataset)
+            self.settings.budget.require(needed, f"jobs on {self.dataset}")
+        return source
+
+    def base(self) -> Plan:
+        """The base job's models, not made yet."""
+        return Plan(self.folder("base"), self.source(), self.settings, self.place())
+
+    def report(
+        self, folder: Path, name: str, made: dict[str, Any], place: str = "", **more: Any
+    ) -> dict[str, Any]:
+        """Write `report.json` of a job into a folder, or into `place` in it, and return it.
+
+        `made` says on which machine and with how many threads: a run or a stage's record. After the runs that
+        it is given, which lie in the folder, the report has those of earlier calls that are still there, so
+        that it only grows.
+        """
+        settings = self.settings
+        params = settings.said() | {"threads": made["threads"]} | more.pop("params", {})
+        report = {
+            "job": name,
+            "dataset": self.dataset,
+            "params": params,
+            "dataset_settings": catalog.settings_of(self.dataset),
+            "seed": settings.tree.seed,
+            "versions": provenance.versions(),
+            "machine": made["machine"],
+        } | more
+        if "runs" in report:
+            report["runs"] = [*report["runs"], *_earlier_runs(folder, place, report)]
+        atomic.write_json(folder / place / "report.json", report)
+        return report
+
+
+def _earlier_runs(folder: Path, place: str, report: dict[str, Any]) -> list[dict[str, Any]]:
+    """Runs in a folder that only the last report in `place` has, by the same versions on the same data."""
+    asked = {run["evaluation"] for run in report["runs"]}
+    try:
+        before = json.loads(files.read(folder / place / "report.json", _MOST_BYTES))
+        if any(before[what] != report[what] for what in ("versions", "data")):
+            return []
+        return [
+            # The evaluation's own figures, which are checked.
+            run | record["results"]
+            for run in before["runs"]
+            if run["evaluation"] not in asked
+            and (record := read_record(folder / run["evaluation"])) is not None
+            and record["key"] == run["key"]
+            and (type(run["variant"]), type(run["n_trees"]), type(run["settings"])) in _TYPES
+        ]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return []  # none, or another version's

@@ -1,0 +1,131 @@
+"""The metric job: how well copies separate the components of a label, by variation of information."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ..data import components
+from ..data.datasets import Dataset
+from ..errors import DisentangleError
+from ..params import DEFAULT_PRESET, BinParams
+from ..storage import atomic
+from ..storage.saved import Saved
+from . import figures, steps, tables
+from .base import report_base
+from .binned import Binned, ways_to_bin, workspaces
+from .job import Job
+from .plan import Plan, runs
+from .stages import Stage
+
+logger = logging.getLogger(__name__)
+
+
+def run_metric(
+    job: Job, kind: str | None, level: int | None = None, bin_size: int = BinParams.bin_size
+) -> dict[str, Any]:
+    """How well the overlap's copies of a label separate its components.
+
+    Parameters
+    ----------
+    job : Job
+    kind : {"natural", "binned"} or None
+        The dataset's own components and the base job's overlap, or binned labels and theirs; None takes
+        the dataset's own where it has them.
+    level : int or None
+        As in `run_binned`; ignored for natural components, like `bin_size`.
+    bin_size : int
+
+    Returns
+    -------
+    dict
+        The report, as `report.json` has it; under "labels" it has more than the file, a row per label.
+
+    Raises
+    ------
+    DisentangleError
+        As `run_binned`, and if the dataset has no components or none of its labels can be scored.
+    """
+    variant = job.one_variant("metric")
+    if variant.params.assignment.n_copies < 2:
+        raise DisentangleError("--n-copies must be at least 2 to have copies to score, got 1")
+    base = job.base()
+    folder = job.folder("metric")
+    if kind is None:
+        kind = "natural" if components.has_components(job.data_dir / job.dataset) else "binned"
+    if kind == "natural":
+        plan, where, name = base, job.data_dir / job.dataset, "natural"
+        components.require_components(where)
+        with workspaces(folder, base.root):
+            _check_components(base, where)
+            # The whole base job, so that its report tells of the models that are scored.
+            report_base(job, base, runs(base))
+            return _score(job, plan, where, name, {})
+    (params,) = ways_to_bin(job, None if level is None else [level], [bin_size], "")
+    binned = Binned(job, base, params)
+    where = binned.bins.folder
+    with workspaces(folder, job.folder("binned"), where.parent):
+        binned.bins.ensure()
+        return _score(job, binned.plan, where, params.name(), asdict(params))
+
+
+def _check_components(plan: Plan, where: Path) -> None:
+    """Refuse wrong components and names before anything is trained."""
+    sizes = plan.load.ensure()["results"]
+    parts = components.load_components(where, sizes["n_train_instances"], sizes["n_labels"])
+    components.label_names(where, sizes["n_labels"])
+    logger.info("%d components of %d labels", len(parts.names), sizes["n_labels"])
+
+
+def _score(job: Job, plan: Plan, where: Path, name: str, params: dict[str, Any]) -> dict[str, Any]:
+    """Score a plan's overlap against the components in the dataset folder `where`, and report it."""
+    folder, seed = job.folder("metric"), job.settings.tree.seed
+    (overlapped,) = plan.overlaps
+    variant = overlapped.variant
+    if variant.name != DEFAULT_PRESET:
+        name = f"{name}-{variant.name}"
+    name = job.place_beside(name)
+    sizes = plan.load.ensure()["results"]
+    separation = Stage(
+        "separate",
+        folder / f"separation-{name}",
+        components.digest_components(where) | {"seed": seed},
+        ("evaluate.variation_of_information", "overlap.copies", "data.components", "storage.matrices"),
+        lambda out, model, matching: _separate(model, matching, plan.dataset, where, seed),
+        (overlapped.model, overlapped.matching),
+        prepare=lambda: plan.dataset,
+        code=(_separate, steps.load_matching),
+        threads=job.settings.threads,
+        force=job.settings.force,
+    )
+    record = separation.ensure()
+    summary, rows = record["results"]["summary"], record["results"]["labels"]
+    components.add_names(where, sizes["n_labels"], rows)
+    tables.write_csv(folder / f"labels-{name}.csv", rows)
+    figures.draw_differences(folder, job.dataset, name, rows, summary)
+    of_variant = {"variant": variant.name, "preset": variant.preset, "overlap": variant.params.parts()}
+    more = {"components": name} | of_variant | summary
+    written = job.report(folder, "metric", record, params=params, **more)
+    # report.json is the last one asked for; this one stays when others are.
+    atomic.write_json(folder / f"report-{name}.json", written)
+    return written | {"labels": rows}
+
+
+def _separate(model: Saved, matching: Saved, dataset: Dataset, where: Path, seed: int) -> dict[str, Any]:
+    from ..evaluate import variation_of_information
+    from ..model.saved_model import load_overlap
+
+    parts = components.load_components(where, dataset.X_trn.shape[0], dataset.Y_trn.shape[1])
+    overlap, M = load_overlap(model), steps.load_matching(matching, dataset)
+    scored = variation_of_information.separate(parts.Y_trn, parts.of_label, overlap, M, seed)
+    if not scored:
+        raise DisentangleError(
+            f"no label of {where} can be scored: expected two components of more than "
+            f"{variation_of_information.MIN_INSTANCES} training instances and two copies, found no such label"
+        )
+    return {
+        "summary": variation_of_information.summarise(scored, seed),
+        "labels": [asdict(one) for one in scored],
+    }

@@ -1,0 +1,265 @@
+"""What each stage does: functions from what was saved, and settings, to files in an empty folder.
+
+All take `out`, the folder, first, and return results as JSON. What trains and predicts takes seconds to
+import, and a run that finds everything done needs none of it: so each step imports its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from ..data.datasets import Dataset
+from ..params import Assignment, Effort, OverlapParams, PredictParams, Propensity, SolverParams, TreeParams
+from ..runtime.memory import Budget
+from ..runtime.progress import track
+from ..storage.saved import Saved
+from . import estimate
+
+if TYPE_CHECKING:
+    from ..model.pecos import ClusterChain
+
+MATCHING_FILE = "matching.npz"
+Results = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Means:
+    """What a step may use; neither has an effect on results.
+
+    Attributes
+    ----------
+    threads : int
+    budget : Budget
+    """
+
+    threads: int
+    budget: Budget
+
+
+def load(out: Path, dataset: Dataset) -> Results:
+    """What the report says of a dataset; it stays in memory."""
+    costs = estimate.size_of(dataset.X_trn, dataset.Y_trn)
+    return dataset.sizes() | {"costs": asdict(costs), "notes": list(dataset.notes)}
+
+
+def build_tree(out: Path, dataset: Dataset, params: TreeParams, means: Means) -> Results:
+    """The label tree."""
+    from ..model import tree
+
+    chain = tree.build_chain(dataset.X_trn, dataset.Y_trn.tocsc(), params, means.threads)
+    tree.save_chain(chain, out)
+    return {}
+
+
+def regroup_tree(out: Path, saved_tree: Saved, dataset: Dataset, nr_splits: int) -> Results:
+    """The same leaf clusters below other levels."""
+    from ..model import tree
+
+    tree.save_chain(tree.replace_upper_levels(_chain(saved_tree, dataset), nr_splits), out)
+    return {}
+
+
+def train_matcher(
+    out: Path,
+    saved_tree: Saved,
+    dataset: Dataset,
+    predict: PredictParams,
+    eps: float,
+    n_features: int | None,
+    means: Means,
+) -> Results:
+    """The levels above the leaves, from so many features of an instance (None for all)."""
+    from ..model import saved_model, train_levels
+
+    X, chain = _learnt(dataset.X_trn, n_features), _chain(saved_tree, dataset)
+    solver = SolverParams(eps=eps)
+    Y = dataset.Y_trn.tocsc()
+    saved_model.save(train_levels.train_matcher(X, Y, chain, predict, means.threads, solver), out)
+    return {}
+
+
+def train_ranker(
+    out: Path, saved_tree: Saved, saved_matcher: Saved, dataset: Dataset, predict: PredictParams, means: Means
+) -> Results:
+    """XR-Linear: the leaf level below its matcher."""
+    from ..model import saved_model, train_levels
+
+    chain = _chain(saved_tree, dataset)
+    matcher = saved_model.load_trained(saved_matcher)
+    above = [level.C.shape for level in matcher.model.model_chain]
+    saved_matcher.check_fit("levels of shapes", above, [C.shape for C in chain[:-1]])
+    X, Y = dataset.X_trn, dataset.Y_trn.tocsc()
+    saved_model.save(train_levels.train_ranker(X, Y, chain, matcher, predict, means.threads), out)
+    return {}
+
+
+def match(
+    out: Path, model: Saved, dataset: Dataset, beam_size: int, is_matcher: bool, means: Means
+) -> Results:
+    """Where a model's matcher, or one that is alone, sends training instances."""
+    from ..model import beam_search, saved_model
+
+    matcher = saved_model.load(model) if is_matcher else saved_model.load_matcher(model)
+    model.check_fit("a model of features:", saved_model.n_features(matcher), dataset.X_trn.shape[1])
+    M = beam_search.match(matcher, dataset.X_trn, beam_size, means.threads, means.budget)
+    sp.save_npz(out / MATCHING_FILE, M, compressed=False)
+    return {}
+
+
+def assign(
+    out: Path, saved_tree: Saved, matching: Saved, dataset: Dataset, params: Assignment, means: Means
+) -> Results:
+    """Choices of clusters among those of a tree."""
+    from ..model.saved_model import load_overlap
+    from ..overlap.assign import assign
+    from ..overlap.copies import OVERLAP_FILE
+
+    Y, tree = dataset.Y_trn.tocsc(), load_overlap(saved_tree)
+    saved_tree.check_fit("a tree of labels:", tree.n_labels, Y.shape[1])
+    M = load_matching(matching, dataset)
+    matching.check_fit("matches of clusters:", M.shape[1], tree.n_clusters)
+    overlap = assign(Y, M, tree.clusters[: Y.shape[1]], params, means.threads)
+    overlap.save(out / OVERLAP_FILE)
+    return {}
+
+
+def retrain(
+    out: Path,
+    saved_tree: Saved,
+    matching: Saved,
+    assignment: Saved,
+    dataset: Dataset,
+    params: OverlapParams,
+    predict: PredictParams,
+    seed: int,
+    means: Means,
+) -> Results:
+    """The model whose labels are copies, and which these are."""
+    from ..model import saved_model, tree
+    from ..overlap.copies import OVERLAP_FILE, Overlap, expand_labels
+    from ..rules import POSITIVES
+
+    clock = [time.perf_counter()]
+    chain = tree.load_chain(saved_tree)
+    overlap, sizes = Overlap.load(assignment), (dataset.Y_trn.shape[1], chain[-1].shape[1])
+    assignment.check_fit("labels and clusters:", (overlap.n_labels, overlap.n_clusters), sizes)
+    M, positives = load_matching(matching, dataset), POSITIVES[params.copies.positives]
+    Y = expand_labels(dataset.Y_trn.tocsc(), overlap, M, positives)
+    chain = tree.replace_leaf_level(chain, overlap.cluster_matrix())
+    clock.append(time.perf_counter())
+    if params.leaves.leaf_size is not None:
+        chain = tree.split_leaves(chain, dataset.X_trn, Y, params.leaves.leaf_size, seed, means.threads)
+        overlap = replace(overlap, clusters=tree.leaf_clusters(chain), n_clusters=chain[-1].shape[1])
+    clock.append(time.perf_counter())
+    saved_model.save(_retrained(dataset.X_trn, Y, chain, params, predict, seed, means.threads), out)
+    # Beside the model, because its scores can be merged to labels only with it.
+    overlap.save(out / OVERLAP_FILE)
+    clock.append(time.perf_counter())
+    return {"seconds": dict(zip(("expand", "split", "retrain"), np.diff(clock).tolist(), strict=True))}
+
+
+def _retrained(
+    X: sp.csr_matrix,
+    Y: sp.csc_matrix,
+    chain: ClusterChain,
+    params: OverlapParams,
+    predict: PredictParams,
+    seed: int,
+    threads: int,
+) -> Any:
+    """The matcher and, on the negatives that it sends, the ranker."""
+    from ..model.negatives import mine
+    from ..model.train_levels import train_matcher, train_ranker
+
+    effort, negatives = params.effort, params.negatives
+    learnt = _learnt(X, effort.features, effort.max_df)
+    of_matcher = SolverParams(effort.of_matchers)
+    of_ranker = SolverParams(effort.eps, effort.threshold)
+    matcher = train_matcher(learnt, Y, chain, predict, threads, of_matcher)
+    mined = mine(matcher, X, negatives, predict.beam_size, seed, threads)
+    hinge = params.scoring.hinge
+    return train_ranker(learnt, Y, chain, matcher, predict, threads, mined, of_ranker, hinge)
+
+
+def evaluate(
+    out: Path,
+    *models: Saved,
+    dataset: Dataset,
+    predict: PredictParams,
+    merge: str,
+    propensity: Propensity,
+    carry: Callable[[Path], None],
+    max_k: int,
+    means: Means,
+) -> Results:
+    """Figures of the mean of models' scores on the test part, and what predicts it."""
+    from ..evaluate import metrics
+    from ..model import saved_model
+    from ..model.predictor import Predictor, Voice
+
+    X, Y_true = dataset.X_tst, dataset.Y_tst
+    predictor = Predictor(tuple(Voice(model, predict) for model in models), merge)
+    for voice in predictor.voices:
+        sizes = voice.overlap.n_labels, saved_model.n_features_of(voice.saved)
+        voice.saved.check_fit("labels and features:", sizes, (dataset.Y_trn.shape[1], X.shape[1]))
+    predictor.save(out)
+    carry(out)
+    # Without a limit they are not needed before, and are no part of predicting.
+    candidates = None
+    if means.budget.limit is not None:
+        candidates = predictor.candidates(X, means.threads, means.budget)
+    start = time.perf_counter()
+    batches = predictor.best(X, max_k, means.threads, means.budget, candidates)
+    tracked = track(batches, X.shape[0], lambda batch: len(batch[0]))
+    Y_pred = np.vstack([labels for labels, _ in tracked])
+    predicted = time.perf_counter()
+    if candidates is None:
+        candidates = predictor.candidates(X, means.threads)
+    figures = metrics.figures(Y_true, Y_pred, metrics.inverse_propensity(dataset.Y_trn, propensity))
+    overlaps = [voice.overlap for voice in predictor.voices]
+    return {name: [round(v, 4) for v in values.tolist()] for name, values in figures.items()} | {
+        "candidates_per_instance": float(candidates.sum(axis=0).mean()),
+        "largest_cluster": int(max(overlap.cluster_sizes().max() for overlap in overlaps)),
+        "n_pseudo_labels": sum(overlap.n_pseudo_labels for overlap in overlaps),
+        "n_unmatched_labels": sum(overlap.n_unmatched_labels for overlap in overlaps),
+        "seconds": {"predict": predicted - start, "evaluate": time.perf_counter() - predicted},
+    }
+
+
+def load_matching(saved: Saved, dataset: Dataset) -> sp.csr_matrix:
+    """What a matching stage found: scores of leaf clusters for each training instance.
+
+    Raises
+    ------
+    DisentangleError
+        If it is damaged, or of other instances.
+    """
+    M = saved.matrix(MATCHING_FILE, is_sorted=False).tocsr()
+    saved.check_fit("matches of instances:", M.shape[0], dataset.X_trn.shape[0])
+    return M
+
+
+def _chain(saved_tree: Saved, dataset: Dataset) -> ClusterChain:
+    """A tree of the dataset's labels."""
+    from ..model import tree
+
+    chain = tree.load_chain(saved_tree)
+    saved_tree.check_fit("a tree of labels:", chain[-1].shape[0], dataset.Y_trn.shape[1])
+    return chain
+
+
+def _learnt(X: sp.csr_matrix, n_features: int | None, max_df: float = Effort.max_df) -> sp.csr_matrix:
+    """Training instances as they are learnt from: with so many features each, or all (None)."""
+    if n_features is None and max_df == Effort.max_df:
+        return X
+    from ..model.feature_selection import largest, without_common
+
+    X = without_common(X, max_df)
+    return X if n_features is None else largest(X, n_features)
