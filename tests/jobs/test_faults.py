@@ -515,10 +515,10 @@ OPTIONS += [
     "--propensity-a",
     "--propensity-b",
     "--n-copies",
-    "--budget",
-    "--capacity",
+    "--eps",
+    "--threshold",
     "--leaf-size",
-    "--rounds",
+    "--spared",
     "--negatives",
 ]
 NAMES = [

@@ -27,7 +27,7 @@ from disentangle.storage.saved import RECORD
 TREE = ("--nr-splits", "8", "--max-leaf-size", "10")
 N_TEST = 300
 # A variant of two models, by name.
-SHARED = "tuned-first-weight-0.2"
+CHANGED = "tuned-merge-mean"
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for command in (
         ("data", "import", "verbs", "--format", "jsonl", *files),
         ("base", "verbs", *TREE, "--preset", "paper,tuned"),
-        ("base", "verbs", *TREE, "--preset", "tuned", "--first-weight", "0.2", "--n-trees", "2"),
+        ("base", "verbs", *TREE, "--preset", "tuned", "--merge", "mean", "--n-trees", "2"),
     ):
         ended = run(*command)
         assert ended.returncode == 0, ended.stderr
@@ -72,7 +72,7 @@ def features_of(place: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("variant", "which"),
-    [("xr-linear", (None, 1)), (SHARED, (SHARED, 1)), (f"{SHARED}-trees-2", (SHARED, 2))],
+    [("xr-linear", (None, 1)), (CHANGED, (CHANGED, 1)), (f"{CHANGED}-trees-2", (CHANGED, 2))],
 )
 def test_predictions_have_the_figures_of_the_report(
     place: Path, predict: Command, variant: str, which: tuple, tmp_path: Path
@@ -184,7 +184,7 @@ def test_an_output_is_refused_before_anything_is_read(place: Path, predict: Comm
 
 
 def test_a_limit_changes_batches_and_no_score(place: Path, monkeypatch: pytest.MonkeyPatch):
-    predictor = Predictor.load(base(place) / "tuned" / "evaluation-first-weight-0.2")
+    predictor = Predictor.load(base(place) / "tuned" / "evaluation-merge-mean")
     X = sp.load_npz(features_of(place)).tocsr()
     (whole,) = predictor.best(X, 10, 2)
     # Some ten instances at a time: what the batches hold is counted from the candidates.
@@ -203,7 +203,7 @@ def test_a_limit_changes_batches_and_no_score(place: Path, monkeypatch: pytest.M
     [
         (
             ("--variant", "lean", "--text", "a"),
-            f"no model 'lean' .* it has paper, tuned, {SHARED}, {SHARED}-trees-2, xr",
+            f"no model 'lean' .* it has paper, tuned, {CHANGED}, {CHANGED}-trees-2, xr",
         ),
         (("--input", "none.txt"), "cannot read none.txt: No such file"),
         (("--input", "trn.csv"), "--input must end in .npz, .txt, .jsonl, got trn.csv"),
@@ -287,7 +287,7 @@ def test_models_that_were_made_anew_are_not_mixed_with_older_ones(place: Path, p
     record.write_text(before.replace('"key": "', '"key": "0'))
     reseal(record.parent)
     try:
-        ended = predict("--variant", SHARED, "--text", "a")
+        ended = predict("--variant", CHANGED, "--text", "a")
     finally:
         record.write_text(before)
     assert ended.returncode == 2

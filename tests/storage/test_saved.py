@@ -15,7 +15,7 @@ import scipy.sparse as sp
 from conftest import Command, reseal, run_disentangle
 
 from disentangle.errors import DisentangleError
-from disentangle.model import tree, saved_model
+from disentangle.model import saved_model, tree
 from disentangle.model.predictor import Predictor
 from disentangle.model.saved_model import load_overlap
 from disentangle.storage.saved import RECORD, Saved, read_record

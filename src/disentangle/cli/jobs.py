@@ -37,8 +37,18 @@ if TYPE_CHECKING:
     from ..jobs.job import Job
 
 
+_LEVEL = f"(default: {BinParams.level_from_leaf}, or the highest of a tree that has not as many)"
+
+
 def add_jobs(commands: argparse._SubParsersAction) -> None:
     """Add the jobs to the commands."""
+    _add_base(commands)
+    _add_binned(commands)
+    _add_metric(commands)
+    _add_sweep(commands)
+
+
+def _add_base(commands: argparse._SubParsersAction) -> None:
     base = _add_job(
         commands,
         "base",
@@ -57,6 +67,9 @@ def add_jobs(commands: argparse._SubParsersAction) -> None:
         action="store_true",
         help="leave out XR-Linear's own figures, and of its training what the presets do not need",
     )
+
+
+def _add_binned(commands: argparse._SubParsersAction) -> None:
     binned = _add_job(
         commands,
         "binned",
@@ -64,19 +77,20 @@ def add_jobs(commands: argparse._SubParsersAction) -> None:
         "the same on binned labels: the paper's Figure 2",
         "Group labels at random into composite labels, compare XR-Linear and its overlap on them, draw it.",
     )
-    bins = BinParams()
-    level = f"(default: {bins.level_from_leaf}, or the highest of a tree that has not as many)"
     binned.add_argument(
         "--levels",
         type=_int_list,
-        help=f"levels above the leaves to bin at: 2 or 0,1,2 {level}",
+        help=f"levels above the leaves to bin at: 2 or 0,1,2 {_LEVEL}",
     )
     binned.add_argument(
         "--bin-sizes",
         type=_int_list,
-        default=[bins.bin_size],
-        help=f"labels per bin: 2 or 2,4,8 (default: {bins.bin_size})",
+        default=[BinParams.bin_size],
+        help=f"labels per bin: 2 or 2,4,8 (default: {BinParams.bin_size})",
     )
+
+
+def _add_metric(commands: argparse._SubParsersAction) -> None:
     metric = _add_job(
         commands,
         "metric",
@@ -90,8 +104,11 @@ def add_jobs(commands: argparse._SubParsersAction) -> None:
         default=argparse.SUPPRESS,
         help="the dataset's own, or those of binned labels (default: natural where the dataset has them)",
     )
-    metric.add_argument("--level", type=integer, help=f"level above the leaves to bin at {level}")
-    metric.add_argument("--bin-size", type=integer, default=bins.bin_size, help="labels per bin")
+    metric.add_argument("--level", type=integer, help=f"level above the leaves to bin at {_LEVEL}")
+    metric.add_argument("--bin-size", type=integer, default=BinParams.bin_size, help="labels per bin")
+
+
+def _add_sweep(commands: argparse._SubParsersAction) -> None:
     sweep = _add_job(
         commands,
         "sweep",
@@ -105,7 +122,7 @@ def add_jobs(commands: argparse._SubParsersAction) -> None:
         action="append",
         default=[],
         metavar="PART=VALUE,VALUE",
-        help="values of a part of the preset, as it is called below, such as budget=1.5,2; given several "
+        help="values of a part of the preset, as it is called below, such as leaf_size=20,50; given several "
         "times, all combinations are compared",
     )
 
