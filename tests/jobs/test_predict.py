@@ -247,21 +247,19 @@ def test_mistakes(place: Path, predict: Command, args: tuple[str, ...], message:
     [
         ("{", "predictor.json is damaged"),
         ("[]", "predictor.json is damaged"),
-        ('{"voices": 1}', "predictor.json is damaged"),
-        ('{"voices": []}', "predictor.json is damaged: it names no model"),
-        ('{"voices": [{}]}', "predictor.json is damaged"),
+        ('{"merge": "mean", "models": 1}', "predictor.json is damaged"),
+        ('{"merge": "mean", "models": []}', "predictor.json is damaged: it names no model"),
+        ('{"merge": "mean", "models": [{}]}', "predictor.json is damaged"),
         (
-            '{"voices": [{"model": "gone", "predict": {}, "merge": "mean", "weight": 1, "key": ""}]}',
+            '{"merge": "mean", "models": [{"model": "gone", "predict": {}, "content": ""}]}',
             "gone/stage.json must be the record of what a job left there, found none",
         ),
         (
-            '{"voices": [{"model": "x", "predict": {"top_k": 2.5}, "merge": "max", "weight": 1, "key": ""}]}',
+            '{"merge": "mean", "models": [{"model": "x", "predict": {"top_k": 2.5}, "content": ""}]}',
             "predictor.json is damaged: .* instead of whole numbers",
         ),
-        (
-            '{"voices": [{"model": "x", "predict": {}, "merge": "mean", "weight": NaN, "key": ""}]}',
-            "predictor.json is damaged: a rule of merging 'mean' and a weight of nan",
-        ),
+        ('{"merge": "sum", "models": []}', "predictor.json is damaged: a rule of merging 'sum'"),
+        ('{"merge": ["mean"], "models": []}', "predictor.json is damaged"),
     ],
 )
 def test_damaged_predictors(tmp_path: Path, content: str, message: str):
@@ -281,17 +279,20 @@ def test_damaged_predictors(tmp_path: Path, content: str, message: str):
         Predictor.load(tmp_path)
 
 
-def test_models_that_were_made_anew_are_not_mixed_with_older_ones(place: Path, predict: Command):
-    record = base(place) / "xr-linear" / RECORD
-    before = record.read_text()
-    record.write_text(before.replace('"key": "', '"key": "0'))
-    reseal(record.parent)
+def test_models_that_were_made_otherwise_are_not_mixed_with_older_ones(place: Path, predict: Command):
+    # Another file than was evaluated, of which its record tells the truth.
+    model = base(place) / "xr-linear"
+    param, record = model / "param.json", model / RECORD
+    before = param.read_text(), record.read_text()
+    param.write_text(before[0] + "\n")
+    reseal(model)
     try:
-        ended = predict("--variant", CHANGED, "--text", "a")
+        ended = predict("--variant", "xr-linear", "--text", "a")
     finally:
-        record.write_text(before)
+        param.write_text(before[0])
+        record.write_text(before[1])
     assert ended.returncode == 2
-    assert "found one made otherwise: run the base job again" in ended.stderr
+    assert "found another one: run the base job again" in ended.stderr
     assert ended.stdout == ""
 
 

@@ -109,9 +109,7 @@ class Plan:
             "load", "load", steps.load, source.inputs, ("data.datasets", "storage.matrices", "storage.npz")
         )
         build = partial(steps.build_tree, params=settings.tree, means=self._means)
-        self.tree = self._stage(
-            "train", "label-tree", build, asdict(settings.tree), ("model.tree",), (self.load,)
-        )
+        self.tree = self._stage("train", "label-tree", build, asdict(settings.tree), ("model.tree",))
         self.matcher, self.matching = self._first(First())
         self.xr_linear = self._stage(
             "train",
@@ -136,14 +134,16 @@ class Plan:
     ) -> Stage:
         """The stage of a folder; its step takes the dataset besides what it needs."""
         if folder not in self._made:
+            # What a step makes of the dataset depends on that, too, whatever else it needs.
+            loaded = (self.load,) if folder != "load" else ()
             self._made[folder] = Stage(
                 name,
                 self.folder / folder,
                 inputs,
                 modules,
                 lambda out, *saved: step(out, *saved, dataset=self.dataset),
-                needs,
-                prepare=(lambda: self.dataset) if needs else (lambda: None),
+                (*loaded, *needs),
+                prepare=(lambda: self.dataset) if loaded else (lambda: None),
                 code=(step, *code),
                 threads=self.settings.threads,
                 force=self.settings.force,
