@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import math
+import shlex
 from collections.abc import Callable
 from dataclasses import Field, fields
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -149,7 +150,8 @@ def _add_job(
     commands: argparse._SubParsersAction, name: str, handler: Callable, summary: str, description: str
 ) -> argparse.ArgumentParser:
     reuse = "Finished stages are reused while data, parameters, code and versions match."
-    parser = commands.add_parser(name, help=summary, description=f"{description} {reuse}")
+    usage = f"python -m disentangle {name} [DATASET] [options]"
+    parser = commands.add_parser(name, help=summary, usage=usage, description=f"{description} {reuse}")
     parser.set_defaults(handler=handler)
     parser.add_argument(
         "dataset",
@@ -265,11 +267,18 @@ def _filled(params: type[P], given: dict[str, Any]) -> P:
     return params(**{name: given[name] for name in names if name in given})
 
 
+def _next(command: str, args: argparse.Namespace, more: str) -> str:
+    """A command that one may want to run now."""
+    return f"python -m disentangle {command} {shlex.quote(args.dataset)} {more}"
+
+
 def _base(args: argparse.Namespace) -> None:
     job = _job(args)
     from ..jobs import base, tables
 
-    tables.print_base(base.run_base(job))
+    report = base.run_base(job)
+    tables.print_base(report)
+    tables.print_end(report, _next("predict", args, "--input FILE"))
 
 
 def _sweep(args: argparse.Namespace) -> None:
@@ -285,7 +294,9 @@ def _sweep(args: argparse.Namespace) -> None:
     for values in itertools.product(*(values for _, values in args.grid)):
         given = dict(zip((name for name, _ in args.grid), values, strict=True))
         layers.append({name: _parse_part(name, value) for name, value in given.items()})
-    tables.print_sweep(sweep.run_sweep(_job(args, tuple(layers))))
+    report = sweep.run_sweep(_job(args, tuple(layers)))
+    tables.print_sweep(report)
+    tables.print_end(report, _next("base", args, "--preset PRESET and the parts of the best row"))
 
 
 def _parse_part(name: str, value: str) -> Any:
@@ -299,7 +310,9 @@ def _binned(args: argparse.Namespace) -> None:
     job = _job(args)
     from ..jobs import binned, tables
 
-    tables.print_binned(binned.run_binned(job, args.levels, args.bin_sizes))
+    report = binned.run_binned(job, args.levels, args.bin_sizes)
+    tables.print_binned(report)
+    tables.print_end(report, _next("metric", args, "--components binned"))
 
 
 def _metric(args: argparse.Namespace) -> None:
@@ -307,4 +320,6 @@ def _metric(args: argparse.Namespace) -> None:
     from ..jobs import metric, tables
 
     kind = getattr(args, "components", None)
-    tables.print_metric(metric.run_metric(job, kind, args.level, args.bin_size))
+    report = metric.run_metric(job, kind, args.level, args.bin_size)
+    tables.print_metric(report)
+    tables.print_end(report, _next("base", args, "--preset paper,tuned,lean"))

@@ -59,7 +59,8 @@ def run_binned(job: Job, levels: list[int] | None, bin_sizes: list[int]) -> dict
         figures.draw_figure_2(folder, job.dataset, made, ending)
         if len(grid) > 1:
             figures.draw_sweep(folder, job.dataset, made, ending)
-        return written | {"runs": made}
+        files = [folder / "report.json", *(way.bins.folder for way in ways)]
+        return written | {"runs": made, "files": files}
 
 
 @contextmanager

@@ -242,6 +242,13 @@ def _labels_table(title: str, rows: list[dict[str, Any]]) -> Table:
     return table
 
 
+def print_end(report: dict[str, Any], following: str) -> None:
+    """Print which files a job has written that a person looks at, and what one may run next."""
+    for path in report["files"]:
+        print(f"wrote {shown(str(path))}")
+    print(f"next: {following}")
+
+
 def print_datasets(data_dir: Path, rows: dict[str, tuple[dict[str, int], str]]) -> None:
     """Print datasets: their sizes as far as they are known, and where they are."""
     table = Table(f"datasets of {shown(str(data_dir))}", ("name", "training", "test", "labels", "where"))
