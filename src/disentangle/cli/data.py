@@ -169,7 +169,7 @@ def _import(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from ..data import exporting
+    from ..jobs import exporting
 
     for path in exporting.export_dataset(args.data_dir, args.name, args.format, args.out):
         print(path)

@@ -19,7 +19,7 @@ import scipy.sparse as sp
 
 from ..data import components
 from ..data.datasets import CARRIED
-from ..data.readers import read_texts
+from ..data.formats.json_lines import read_texts
 from ..data.tfidf import VECTORIZER_FILE, Vectorizer
 from ..errors import DisentangleError
 from ..model.predictor import PREDICTOR_FILE, Predictor
