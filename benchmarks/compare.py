@@ -42,12 +42,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from disentangle.jobs.comparison import First
 from methods import N_TREES, RIVALS, write_text
 
 from disentangle.data import catalog, datasets
 from disentangle.errors import DisentangleError
 from disentangle.evaluate import metrics
-from disentangle.jobs.comparison import First
 from disentangle.jobs.tables import training_seconds
 from disentangle.model.predictor import Predictor
 from disentangle.params import PRESETS, Propensity, at_least

@@ -17,7 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from disentangle.data import components, exporting, readers
+from disentangle.data import components
+from disentangle.data.formats import FORMATS
+from disentangle.data.formats.attentionxml import one_word
+from disentangle.data.formats.blocks import binary_rows
+from disentangle.data.formats.part import Part
+from disentangle.data.lines import read_lines
 from disentangle.runtime import provenance
 from disentangle.storage import atomic, matrices
 
@@ -30,22 +35,22 @@ N_TEST = 10_000
 
 def make(folder: Path, n_lines: int) -> None:
     """Write both parts in each format."""
-    texts = [line.text for line in readers.read_lines(EMBEDDED / "X.trn.txt")]
+    texts = [line.text for line in read_lines(EMBEDDED / "X.trn.txt")]
     Y = matrices.load_labels(EMBEDDED / "Y.trn.npz")
-    names = [readers.one_word(name) for name in components.label_names(EMBEDDED, Y.shape[1])]
+    names = [one_word(name) for name in components.label_names(EMBEDDED, Y.shape[1])]
     generator = np.random.default_rng(0)
     for part, n in (("trn", n_lines), ("tst", N_TEST)):
         drawn = generator.integers(len(texts), size=(n, TEXTS_PER_INSTANCE))
         joined = folder / f"X.{part}.txt"
         with joined.open("w", encoding="utf-8") as file:
             file.writelines(" ".join(texts[i] for i in row) + "\n" for row in drawn)
-        labels = readers.binary_rows(
+        labels = binary_rows(
             [[label for i in row for label in Y.indices[Y.indptr[i] : Y.indptr[i + 1]]] for row in drawn],
             Y.shape[1],
         )
         for form in FILES:
             (folder / form).mkdir(exist_ok=True)
-            exporting.WRITERS[form](folder / form, exporting.Part(part, labels, labels, joined, names))
+            FORMATS[form].write(folder / form, Part(part, labels, labels, joined, names))
     components.write_lines(folder / "names.txt", names)
 
 

@@ -302,9 +302,10 @@ RIVALS: dict[str, Callable[[], Rival]] = {
 
 def write_text(folder: Path, X: sp.csr_matrix, Y: sp.csr_matrix) -> Path:
     """Write instances in the Extreme Classification Repository's format; return the file."""
-    from disentangle.data import exporting
+    from disentangle.data.formats.part import Part
+    from disentangle.data.formats.svmlight import write_svmlight
 
-    exporting.write_svmlight(folder, exporting.Part("all", X, Y, folder, []))
+    write_svmlight(folder, Part("all", X, Y, folder, []))
     path = folder / "trn.txt"
     # An instance without features ends in a blank there, which Omikuji takes for a feature.
     with (folder / "all.txt").open("rb") as lines, path.open("wb") as file:

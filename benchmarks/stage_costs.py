@@ -87,7 +87,7 @@ def overlap_fast(
     folder: Path, X: sp.csr_matrix, Y: sp.csr_matrix, threads: int
 ) -> tuple[Overlap, sp.csc_matrix]:
     """The package's overlap step, as its stages match, assign and retrain do it."""
-    from disentangle.model import beam_search, saved_model, train_levels
+    from disentangle.model import beam_search, saved_model
     from disentangle.overlap import assign, copies
 
     Y = Y.tocsc()
@@ -131,7 +131,7 @@ def evaluate_plain(folder: Path, X: sp.csr_matrix, Y: sp.csr_matrix, threads: in
 
 def train_fast(tree_folder: Path, X: sp.csr_matrix, Y: sp.csr_matrix, threads: int) -> XLinearModel:
     """The package's training of XR-Linear, as its two stages do it."""
-    from disentangle.model import tree, beam_search, saved_model, train_levels
+    from disentangle.model import train_levels, tree
 
     chain, Y, params = tree.load_chain(Saved(tree_folder)), Y.tocsc(), PredictParams()
     matcher = train_levels.train_matcher(X, Y, chain, params, threads)

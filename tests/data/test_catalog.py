@@ -488,7 +488,7 @@ def test_settings_are_read_by_name_and_given_ones_go_first(verbs: Path, tmp_path
 
 
 def test_every_file_of_settings_can_be_used():
-    fields = {"A", "B", "nr_splits", "max_leaf_size", "beam_size", "top_k", "n_copies", "rounds"}
+    fields = {"A", "B", "nr_splits", "max_leaf_size", "beam_size", "top_k", "n_copies"}
     assert len(catalog.entries()) == 6
     for name, entry in catalog.entries().items():
         assert entry.archive == f"{name}.tar.gz"

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from disentangle.data import checks, components, exporting
+from disentangle.data import checks, components, lines
 from disentangle.errors import DisentangleError
+from disentangle.jobs import exporting
 from disentangle.jobs.importing import Import, import_dataset
 from disentangle.jobs.predict import writer
 from disentangle.params import TfidfParams
@@ -111,7 +112,7 @@ def test_every_format_gives_the_names_back(place: Path, tmp_path: Path, format: 
 
 
 def test_a_mark_that_is_part_of_the_first_name_stays(tmp_path: Path):
-    components.write_lines(tmp_path / "names.txt", ["\ufeffa", "\ufeffb"])
+    lines.write_lines(tmp_path / "names.txt", ["\ufeffa", "\ufeffb"])
     assert components.read_names(tmp_path / "names.txt") == ["\ufeffa", "\ufeffb"]
 
 

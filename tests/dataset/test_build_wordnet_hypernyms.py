@@ -12,15 +12,15 @@ import zipfile
 import zlib
 from pathlib import Path
 
+import build_wordnet_hypernyms as wordnet
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from build_wordnet_hypernyms import Synset, build_wordnet, parse_synsets
 from conftest import ROOT
 
-import build_wordnet_hypernyms as wordnet
 from disentangle.data.tfidf import Vectorizer
 from disentangle.errors import DisentangleError
-from build_wordnet_hypernyms import Synset, build_wordnet, parse_synsets
 
 COMMITTED = Path(__file__).parents[2] / "dataset" / "xmc-base" / "wordnet-hypernyms"
 DEBIAN_WORDNET = Path("/usr/share/wordnet")

@@ -29,7 +29,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from disentangle.cli import main
-from disentangle.data import readers
+from disentangle.data import formats
 from disentangle.errors import DisentangleError
 from disentangle.jobs import predict
 from disentangle.storage import matrices
@@ -441,9 +441,9 @@ def read_or_refuse(read: Callable[[], object], counts: Counter[str], what: str) 
         assert is_one_line
 
 
-@pytest.mark.parametrize("name", [*readers.FORMATS])
+@pytest.mark.parametrize("name", [*formats.FORMATS])
 def test_fuzzed_files_are_read_or_refused(tmp_path: Path, name: str, counts: Counter[str]):
-    form = readers.FORMATS[name]
+    form = formats.FORMATS[name]
     paths = [tmp_path / f"file-{i}" for i in range(len(form.files))]
     more = {"n_labels": 3} if form.needs_names else {}
 
@@ -515,10 +515,10 @@ OPTIONS += [
     "--propensity-a",
     "--propensity-b",
     "--n-copies",
-    "--budget",
-    "--capacity",
+    "--eps",
+    "--threshold",
     "--leaf-size",
-    "--rounds",
+    "--spared",
     "--negatives",
 ]
 NAMES = [

@@ -21,9 +21,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from disentangle.cli import data
-from disentangle.data import datasets, exporting
-from disentangle.data.readers import FORMATS
+from disentangle.data import datasets
+from disentangle.data.formats import FORMATS
 from disentangle.errors import DisentangleError
+from disentangle.jobs import exporting
 from disentangle.jobs.importing import Import, import_dataset
 from disentangle.params import TfidfParams
 from disentangle.storage.matrices import load_any
@@ -31,7 +32,7 @@ from disentangle.storage.matrices import load_any
 
 def test_the_command_line_offers_every_format():
     assert tuple(FORMATS) == data.FORMATS
-    assert tuple(exporting.WRITERS) == data.EXPORT_FORMATS
+    assert tuple(name for name, form in FORMATS.items() if form.write) == data.EXPORT_FORMATS
 
 
 Content = bytes | Callable[[Path], None]
@@ -108,7 +109,7 @@ def test_svmlight_lines_without_labels_features_or_both_are_instances(tmp_path: 
 
 
 def test_svmlight_without_a_single_feature_in_a_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("disentangle.data.readers._BLOCK_LINES", 2)
+    monkeypatch.setattr("disentangle.data.formats.blocks._BLOCK_LINES", 2)
     dataset = make(tmp_path, "svmlight", b"3 1 1\n\n0\n0 0:1\n", b"0 0:1\n")
     assert dataset.X_trn.toarray().tolist() == [[0], [0], [1]]
 
@@ -169,7 +170,7 @@ def test_blocks_do_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     lines = [f"{i % 7} {i % 5}:1 {5 + i % 3}:2" for i in range(100)]
     text = "\n".join(lines).encode()
     whole = make(tmp_path, "svmlight", text, text)
-    monkeypatch.setattr("disentangle.data.readers._BLOCK_LINES", 7)
+    monkeypatch.setattr("disentangle.data.formats.blocks._BLOCK_LINES", 7)
     (tmp_path / "again").mkdir()
     parts = make(tmp_path / "again", "svmlight", text, text)
     assert (whole.X_trn != parts.X_trn).nnz == (whole.Y_trn != parts.Y_trn).nnz == 0
@@ -421,7 +422,7 @@ def test_malformed_input_is_refused_in_one_sentence_and_leaves_nothing(
 
 
 def test_a_line_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("disentangle.data.readers.MAX_LINE", 100)
+    monkeypatch.setattr("disentangle.data.lines.MAX_LINE", 100)
     with pytest.raises(DisentangleError, match="line 2: expected less than 100 bytes"):
         make(tmp_path, "svmlight", SVM.replace(b"\n0,1", b"\n" + b"0," * 60 + b"1"), SVM_TST)
 
@@ -582,7 +583,7 @@ def round_trip(data_dir: Path, name: str, format: str, folder: Path, **tfidf: An
     return datasets.load_dataset(folder / "data", "back")
 
 
-@pytest.mark.parametrize("format", exporting.WRITERS)
+@pytest.mark.parametrize("format", data.EXPORT_FORMATS)
 def test_the_embedded_set_comes_back_from_every_text_format(tmp_path: Path, format: str):
     before = datasets.load_dataset(EMBEDDED.parent, EMBEDDED.name)
     after = round_trip(EMBEDDED.parent, EMBEDDED.name, format, tmp_path)

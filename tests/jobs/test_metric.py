@@ -65,7 +65,7 @@ def test_natural_components_are_the_default_of_a_dataset_that_has_them(
     assert "worst separated labels" in result.stdout
     with (tmp_path / "model" / "senses" / "metric" / "labels-natural.csv").open(newline="") as file:
         best = min(csv.DictReader(file), key=lambda row: float(row["vi"]) - float(row["random_same_sizes"]))
-    assert f"│ {best['name']} " in result.stdout
+    assert f"\n{best['name']} " in result.stdout
     assert best["components"].count(" | ") == best["table"].count(" | ") == int(best["n_components"]) - 1
     again = disentangle(*args)
     assert "..." not in again.stderr

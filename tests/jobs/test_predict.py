@@ -27,7 +27,7 @@ from disentangle.storage.saved import RECORD
 TREE = ("--nr-splits", "8", "--max-leaf-size", "10")
 N_TEST = 300
 # A variant of two models, by name.
-SHARED = "tuned-first-weight-0.2"
+CHANGED = "tuned-merge-mean"
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for command in (
         ("data", "import", "verbs", "--format", "jsonl", *files),
         ("base", "verbs", *TREE, "--preset", "paper,tuned"),
-        ("base", "verbs", *TREE, "--preset", "tuned", "--first-weight", "0.2", "--n-trees", "2"),
+        ("base", "verbs", *TREE, "--preset", "tuned", "--merge", "mean", "--n-trees", "2"),
     ):
         ended = run(*command)
         assert ended.returncode == 0, ended.stderr
@@ -72,7 +72,7 @@ def features_of(place: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("variant", "which"),
-    [("xr-linear", (None, 1)), (SHARED, (SHARED, 1)), (f"{SHARED}-trees-2", (SHARED, 2))],
+    [("xr-linear", (None, 1)), (CHANGED, (CHANGED, 1)), (f"{CHANGED}-trees-2", (CHANGED, 2))],
 )
 def test_predictions_have_the_figures_of_the_report(
     place: Path, predict: Command, variant: str, which: tuple, tmp_path: Path
@@ -184,7 +184,7 @@ def test_an_output_is_refused_before_anything_is_read(place: Path, predict: Comm
 
 
 def test_a_limit_changes_batches_and_no_score(place: Path, monkeypatch: pytest.MonkeyPatch):
-    predictor = Predictor.load(base(place) / "tuned" / "evaluation-first-weight-0.2")
+    predictor = Predictor.load(base(place) / "tuned" / "evaluation-merge-mean")
     X = sp.load_npz(features_of(place)).tocsr()
     (whole,) = predictor.best(X, 10, 2)
     # Some ten instances at a time: what the batches hold is counted from the candidates.
@@ -203,7 +203,7 @@ def test_a_limit_changes_batches_and_no_score(place: Path, monkeypatch: pytest.M
     [
         (
             ("--variant", "lean", "--text", "a"),
-            f"no model 'lean' .* it has paper, tuned, {SHARED}, {SHARED}-trees-2, xr",
+            f"no model 'lean' .* it has paper, tuned, {CHANGED}, {CHANGED}-trees-2, xr",
         ),
         (("--input", "none.txt"), "cannot read none.txt: No such file"),
         (("--input", "trn.csv"), "--input must end in .npz, .txt, .jsonl, got trn.csv"),
@@ -247,21 +247,19 @@ def test_mistakes(place: Path, predict: Command, args: tuple[str, ...], message:
     [
         ("{", "predictor.json is damaged"),
         ("[]", "predictor.json is damaged"),
-        ('{"voices": 1}', "predictor.json is damaged"),
-        ('{"voices": []}', "predictor.json is damaged: it names no model"),
-        ('{"voices": [{}]}', "predictor.json is damaged"),
+        ('{"merge": "mean", "models": 1}', "predictor.json is damaged"),
+        ('{"merge": "mean", "models": []}', "predictor.json is damaged: it names no model"),
+        ('{"merge": "mean", "models": [{}]}', "predictor.json is damaged"),
         (
-            '{"voices": [{"model": "gone", "predict": {}, "merge": "mean", "weight": 1, "key": ""}]}',
+            '{"merge": "mean", "models": [{"model": "gone", "predict": {}, "content": ""}]}',
             "gone/stage.json must be the record of what a job left there, found none",
         ),
         (
-            '{"voices": [{"model": "x", "predict": {"top_k": 2.5}, "merge": "max", "weight": 1, "key": ""}]}',
+            '{"merge": "mean", "models": [{"model": "x", "predict": {"top_k": 2.5}, "content": ""}]}',
             "predictor.json is damaged: .* instead of whole numbers",
         ),
-        (
-            '{"voices": [{"model": "x", "predict": {}, "merge": "mean", "weight": NaN, "key": ""}]}',
-            "predictor.json is damaged: a rule of merging 'mean' and a weight of nan",
-        ),
+        ('{"merge": "sum", "models": []}', "predictor.json is damaged: a rule of merging 'sum'"),
+        ('{"merge": ["mean"], "models": []}', "predictor.json is damaged"),
     ],
 )
 def test_damaged_predictors(tmp_path: Path, content: str, message: str):
@@ -281,17 +279,20 @@ def test_damaged_predictors(tmp_path: Path, content: str, message: str):
         Predictor.load(tmp_path)
 
 
-def test_models_that_were_made_anew_are_not_mixed_with_older_ones(place: Path, predict: Command):
-    record = base(place) / "xr-linear" / RECORD
-    before = record.read_text()
-    record.write_text(before.replace('"key": "', '"key": "0'))
-    reseal(record.parent)
+def test_models_that_were_made_otherwise_are_not_mixed_with_older_ones(place: Path, predict: Command):
+    # Another file than was evaluated, of which its record tells the truth.
+    model = base(place) / "xr-linear"
+    param, record = model / "param.json", model / RECORD
+    before = param.read_text(), record.read_text()
+    param.write_text(before[0] + "\n")
+    reseal(model)
     try:
-        ended = predict("--variant", SHARED, "--text", "a")
+        ended = predict("--variant", "xr-linear", "--text", "a")
     finally:
-        record.write_text(before)
+        param.write_text(before[0])
+        record.write_text(before[1])
     assert ended.returncode == 2
-    assert "found one made otherwise: run the base job again" in ended.stderr
+    assert "found another one: run the base job again" in ended.stderr
     assert ended.stdout == ""
 
 

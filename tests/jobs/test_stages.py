@@ -15,7 +15,7 @@ from disentangle.jobs import stages
 from disentangle.jobs.stages import Stage
 from disentangle.runtime import provenance
 from disentangle.storage import atomic
-from disentangle.storage.saved import RECORD
+from disentangle.storage.saved import RECORD, Saved
 
 
 class Kitchen:
@@ -23,6 +23,8 @@ class Kitchen:
 
     def __init__(self, folder: Path, flour: str = "rye", heat: int = 200, force: bool = False) -> None:
         self.made: list[str] = []
+        # What the dough is of says less than what went into it.
+        self.flour = flour.removeprefix("fresh ")
         self.dough = Stage(
             "knead", folder / "dough", {"flour": flour}, ("errors",), self._knead, (), force=force
         )
@@ -32,12 +34,12 @@ class Kitchen:
 
     def _knead(self, out: Path) -> dict[str, Any]:
         self.made.append("dough")
-        (out / "dough.txt").write_text("dough")
+        (out / "dough.txt").write_text(f"dough of {self.flour}")
         return {"weight": 1}
 
-    def _bake(self, out: Path) -> dict[str, Any]:
+    def _bake(self, out: Path, dough: Saved) -> dict[str, Any]:
         self.made.append("bread")
-        (out / "bread.txt").write_text((self.dough.folder / "dough.txt").read_text() + " baked")
+        (out / "bread.txt").write_text((dough.folder / "dough.txt").read_text() + " baked")
         return {"seconds": {"heat": 1.0, "bake": 2.0}}
 
 
@@ -51,7 +53,7 @@ def test_a_stage_makes_what_it_needs_and_leaves_a_record(tmp_path: Path):
     kitchen = Kitchen(tmp_path)
     record = kitchen.bread.ensure()
     assert kitchen.made == ["dough", "bread"]
-    assert (tmp_path / "bread" / "bread.txt").read_text() == "dough baked"
+    assert (tmp_path / "bread" / "bread.txt").read_text() == "dough of rye baked"
     assert record == json.loads((tmp_path / "bread" / "stage.json").read_text())
     assert record["seconds"] == {"heat": 1.0, "bake": 2.0}
     assert record["peak_rss_mib"] > 0
@@ -72,6 +74,30 @@ def test_changes_redo_exactly_what_they_affect(tmp_path: Path):
     assert make(tmp_path, heat=180) == ["bread"]
     assert make(tmp_path, heat=180, flour="spelt") == ["dough", "bread"]
     assert make(tmp_path, heat=180, flour="spelt", force=True) == ["dough", "bread"]
+
+
+def test_what_comes_out_as_it_was_has_nothing_else_redone(tmp_path: Path):
+    make(tmp_path)
+    before = json.loads((tmp_path / "bread" / RECORD).read_text())
+    assert make(tmp_path, flour="fresh rye") == ["dough"]
+    # It has the key of what it is made of now, and is as good as what was made so.
+    kitchen = Kitchen(tmp_path, flour="fresh rye")
+    kept = kitchen.bread.record()
+    assert kept is not None
+    assert kept["key"] != before["key"]
+    assert {name: kept[name] for name in before if name not in ("key", "digest")} == {
+        name: before[name] for name in before if name not in ("key", "digest")
+    }
+    kitchen.bread.saved()
+    assert make(tmp_path, flour="fresh rye") == []
+    assert make(tmp_path, flour="fresh spelt") == ["dough", "bread"]
+
+
+def test_what_is_damaged_is_not_kept_for_its_inputs(tmp_path: Path):
+    make(tmp_path)
+    (tmp_path / "bread" / "bread.txt").write_text("crumbs")
+    assert make(tmp_path, flour="fresh rye") == ["dough", "bread"]
+    assert make(tmp_path, flour="rye", force=True) == ["dough", "bread"]
 
 
 def test_other_versions_and_other_code_redo_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -99,7 +125,7 @@ def test_a_stage_that_fails_leaves_the_old_result(
     make(tmp_path)
     kitchen = Kitchen(tmp_path, heat=900)
 
-    def burn(out: Path) -> dict[str, Any]:
+    def burn(out: Path, dough: Saved) -> dict[str, Any]:
         (out / "bread.txt").write_text("bur")
         raise error
 
@@ -164,9 +190,13 @@ def test_code_of_follows_modules_and_functions():
 def test_another_way_to_build_redoes_the_stage(tmp_path: Path):
     make(tmp_path)
     kitchen = Kitchen(tmp_path)
-    fry = Stage("bake", tmp_path / "bread", {"heat": 200}, ("errors",), kitchen._knead, (kitchen.dough,))
+
+    def fried(out: Path, dough: Saved) -> dict[str, Any]:
+        return {}
+
+    fry = Stage("bake", tmp_path / "bread", {"heat": 200}, ("errors",), fried, (kitchen.dough,))
     fry.ensure()
-    assert kitchen.made == ["dough"]
+    assert kitchen.made == []
     assert not (tmp_path / "bread" / "bread.txt").exists()
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from disentangle.model import negatives
 from disentangle.model.negatives import draw_instances, mine, spread
+from disentangle.params import Negatives
 
 
 def test_the_whole_share_is_every_instance():
@@ -41,11 +42,11 @@ def test_the_best_clusters_of_an_instance_are_spared(monkeypatch: pytest.MonkeyP
     X = sp.csr_matrix((3, 2), dtype=np.float32)
 
     def mined(spared: int) -> list[list[float]]:
-        return mine(None, X, 1.0, spared, 3, 0, 1).toarray().tolist()
+        return mine(None, X, Negatives(1.0, spared), 3, 0, 1).toarray().tolist()
 
     assert mined(0) == (M != 0).toarray().tolist()
     assert mined(1) == [[1, 1, 0, 0], [0, 1, 0, 1], [0, 0, 0, 0]]
     assert mined(2) == [[0, 1, 0, 0], [0, 0, 0, 1], [0, 0, 0, 0]]
     # Whether the beam or the number of clusters leaves none.
-    assert mine(None, X, 1.0, 3, 3, 0, 1) is None
-    assert mine(None, X, 1.0, 5, 20, 0, 1) is None
+    assert mine(None, X, Negatives(1.0, 3), 3, 0, 1) is None
+    assert mine(None, X, Negatives(1.0, 5), 20, 0, 1) is None

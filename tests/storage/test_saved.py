@@ -15,7 +15,7 @@ import scipy.sparse as sp
 from conftest import Command, reseal, run_disentangle
 
 from disentangle.errors import DisentangleError
-from disentangle.model import tree, saved_model
+from disentangle.model import saved_model, tree
 from disentangle.model.predictor import Predictor
 from disentangle.model.saved_model import load_overlap
 from disentangle.storage.saved import RECORD, Saved, read_record
@@ -234,13 +234,13 @@ def test_the_sweep_of_a_seed_keeps_its_runs(place: Path, run: Command):
         return [one["variant"] for one in json.loads(report.read_text())["runs"]]
 
     sweep = ("sweep", HOSTILE, *TREE)
-    assert run(*sweep, "--grid", "merge=max").returncode == 0
-    assert variants() == [None, "paper-merge-max"]
+    assert run(*sweep, "--grid", "merge=noisy-or").returncode == 0
+    assert variants() == [None, "paper-merge-noisy-or"]
     # Another seed has another part of the data, and a report of its own.
     assert run(*sweep, "--seed", "1").returncode == 0
-    assert variants() == [None, "paper-merge-max"]
+    assert variants() == [None, "paper-merge-noisy-or"]
     assert run(*sweep).returncode == 0
-    assert variants() == [None, "paper", "paper-merge-max"]
+    assert variants() == [None, "paper", "paper-merge-noisy-or"]
 
 
 def test_whoever_writes_to_the_base_jobs_results_holds_all_of_them(place: Path, run: Command):

@@ -106,15 +106,12 @@ def _list(args: argparse.Namespace) -> int:
     from ..data import catalog, datasets
     from ..jobs import tables
 
-    rows = {
-        name: (entry.published[0], "fetched on first use; published sizes")
-        for name, entry in catalog.entries().items()
-    }
+    rows = {name: (entry.published[0], "to fetch") for name, entry in catalog.entries().items()}
     for name in datasets.datasets_in(args.data_dir):
         try:
             rows[name] = datasets.sizes_in(args.data_dir / name), "here"
         except DisentangleError:
-            rows[name] = {}, f"here, but damaged: see `data check {name}`"
+            rows[name] = {}, "damaged"
     tables.print_datasets(args.data_dir, rows)
     return 0
 
@@ -172,7 +169,7 @@ def _import(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from ..data import exporting
+    from ..jobs import exporting
 
     for path in exporting.export_dataset(args.data_dir, args.name, args.format, args.out):
         print(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import math
+import shlex
 from collections.abc import Callable
 from dataclasses import Field, fields
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -37,8 +38,18 @@ if TYPE_CHECKING:
     from ..jobs.job import Job
 
 
+_LEVEL = f"(default: {BinParams.level_from_leaf}, or the highest of a tree that has not as many)"
+
+
 def add_jobs(commands: argparse._SubParsersAction) -> None:
     """Add the jobs to the commands."""
+    _add_base(commands)
+    _add_binned(commands)
+    _add_metric(commands)
+    _add_sweep(commands)
+
+
+def _add_base(commands: argparse._SubParsersAction) -> None:
     base = _add_job(
         commands,
         "base",
@@ -57,6 +68,9 @@ def add_jobs(commands: argparse._SubParsersAction) -> None:
         action="store_true",
         help="leave out XR-Linear's own figures, and of its training what the presets do not need",
     )
+
+
+def _add_binned(commands: argparse._SubParsersAction) -> None:
     binned = _add_job(
         commands,
         "binned",
@@ -64,19 +78,20 @@ def add_jobs(commands: argparse._SubParsersAction) -> None:
         "the same on binned labels: the paper's Figure 2",
         "Group labels at random into composite labels, compare XR-Linear and its overlap on them, draw it.",
     )
-    bins = BinParams()
-    level = f"(default: {bins.level_from_leaf}, or the highest of a tree that has not as many)"
     binned.add_argument(
         "--levels",
         type=_int_list,
-        help=f"levels above the leaves to bin at: 2 or 0,1,2 {level}",
+        help=f"levels above the leaves to bin at: 2 or 0,1,2 {_LEVEL}",
     )
     binned.add_argument(
         "--bin-sizes",
         type=_int_list,
-        default=[bins.bin_size],
-        help=f"labels per bin: 2 or 2,4,8 (default: {bins.bin_size})",
+        default=[BinParams.bin_size],
+        help=f"labels per bin: 2 or 2,4,8 (default: {BinParams.bin_size})",
     )
+
+
+def _add_metric(commands: argparse._SubParsersAction) -> None:
     metric = _add_job(
         commands,
         "metric",
@@ -90,8 +105,11 @@ def add_jobs(commands: argparse._SubParsersAction) -> None:
         default=argparse.SUPPRESS,
         help="the dataset's own, or those of binned labels (default: natural where the dataset has them)",
     )
-    metric.add_argument("--level", type=integer, help=f"level above the leaves to bin at {level}")
-    metric.add_argument("--bin-size", type=integer, default=bins.bin_size, help="labels per bin")
+    metric.add_argument("--level", type=integer, help=f"level above the leaves to bin at {_LEVEL}")
+    metric.add_argument("--bin-size", type=integer, default=BinParams.bin_size, help="labels per bin")
+
+
+def _add_sweep(commands: argparse._SubParsersAction) -> None:
     sweep = _add_job(
         commands,
         "sweep",
@@ -105,7 +123,7 @@ def add_jobs(commands: argparse._SubParsersAction) -> None:
         action="append",
         default=[],
         metavar="PART=VALUE,VALUE",
-        help="values of a part of the preset, as it is called below, such as budget=1.5,2; given several "
+        help="values of a part of the preset, as it is called below, such as leaf_size=20,50; given several "
         "times, all combinations are compared",
     )
 
@@ -132,7 +150,8 @@ def _add_job(
     commands: argparse._SubParsersAction, name: str, handler: Callable, summary: str, description: str
 ) -> argparse.ArgumentParser:
     reuse = "Finished stages are reused while data, parameters, code and versions match."
-    parser = commands.add_parser(name, help=summary, description=f"{description} {reuse}")
+    usage = f"python -m disentangle {name} [DATASET] [options]"
+    parser = commands.add_parser(name, help=summary, usage=usage, description=f"{description} {reuse}")
     parser.set_defaults(handler=handler)
     parser.add_argument(
         "dataset",
@@ -248,11 +267,18 @@ def _filled(params: type[P], given: dict[str, Any]) -> P:
     return params(**{name: given[name] for name in names if name in given})
 
 
+def _next(command: str, args: argparse.Namespace, more: str) -> str:
+    """A command that one may want to run now."""
+    return f"python -m disentangle {command} {shlex.quote(args.dataset)} {more}"
+
+
 def _base(args: argparse.Namespace) -> None:
     job = _job(args)
     from ..jobs import base, tables
 
-    tables.print_base(base.run_base(job))
+    report = base.run_base(job)
+    tables.print_base(report)
+    tables.print_end(report, _next("predict", args, "--input FILE"))
 
 
 def _sweep(args: argparse.Namespace) -> None:
@@ -268,7 +294,9 @@ def _sweep(args: argparse.Namespace) -> None:
     for values in itertools.product(*(values for _, values in args.grid)):
         given = dict(zip((name for name, _ in args.grid), values, strict=True))
         layers.append({name: _parse_part(name, value) for name, value in given.items()})
-    tables.print_sweep(sweep.run_sweep(_job(args, tuple(layers))))
+    report = sweep.run_sweep(_job(args, tuple(layers)))
+    tables.print_sweep(report)
+    tables.print_end(report, _next("base", args, "--preset PRESET and the parts of the best row"))
 
 
 def _parse_part(name: str, value: str) -> Any:
@@ -282,7 +310,9 @@ def _binned(args: argparse.Namespace) -> None:
     job = _job(args)
     from ..jobs import binned, tables
 
-    tables.print_binned(binned.run_binned(job, args.levels, args.bin_sizes))
+    report = binned.run_binned(job, args.levels, args.bin_sizes)
+    tables.print_binned(report)
+    tables.print_end(report, _next("metric", args, "--components binned"))
 
 
 def _metric(args: argparse.Namespace) -> None:
@@ -290,4 +320,6 @@ def _metric(args: argparse.Namespace) -> None:
     from ..jobs import metric, tables
 
     kind = getattr(args, "components", None)
-    tables.print_metric(metric.run_metric(job, kind, args.level, args.bin_size))
+    report = metric.run_metric(job, kind, args.level, args.bin_size)
+    tables.print_metric(report)
+    tables.print_end(report, _next("base", args, "--preset paper,tuned,lean"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from ..errors import DisentangleError
 from ..storage.files import sha256
 from ..storage.matrices import load_labels, one_per_row, read_shape
-from .readers import read_lines
+from .lines import read_lines, write_lines
 
 LABEL_NAMES = "output-items.txt"
 _COMPONENTS = "components"
@@ -53,7 +53,7 @@ def read_names(path: Path, n_labels: int | None = None) -> list[str]:
     Raises
     ------
     DisentangleError
-        As `readers.read_lines`, and if there are too few or too many names, none where their number is not
+        As `lines.read_lines`, and if there are too few or too many names, none where their number is not
         known, or one with a carriage return, which would be two lines elsewhere.
     """
     names = []
@@ -79,7 +79,7 @@ def count_names(path: Path) -> tuple[int, int]:
     Raises
     ------
     DisentangleError
-        As `readers.read_lines`, and if the file is empty.
+        As `lines.read_lines`, and if the file is empty.
     """
     fewest = most = 0
     for line in read_lines(path):
@@ -122,15 +122,6 @@ def look(name: str) -> str:
     """What is left of a name without blanks, case and characters that show nothing; equal for names alike."""
     composed = _STEERING.sub("", unicodedata.normalize("NFC", name).casefold())
     return "".join(c for c in composed if unicodedata.category(c) not in _UNSEEN)
-
-
-def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Write names or texts, one a line, such that `readers.read_lines` gives them back."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        for i, line in enumerate(lines):
-            # A mark that is part of the first line stays when the reader drops one.
-            mark = "\ufeff" if i == 0 and line.startswith("\ufeff") else ""
-            file.write(f"{mark}{line}\n")
 
 
 def digest_names(folder: Path) -> str | None:

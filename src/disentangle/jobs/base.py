@@ -19,7 +19,7 @@ def run_base(job: Job) -> dict[str, Any]:
     Returns
     -------
     dict
-        The report, as `report.json` has it but for the runs of earlier calls.
+        The report, as `report.json` has it but for the runs of earlier calls; "files" are where to look next.
 
     Raises
     ------
@@ -36,7 +36,8 @@ def report_base(job: Job, base: Plan, runs: list[dict[str, Any]]) -> dict[str, A
     sizes = base.load.ensure()["results"]
     written = job.report(base.root, "base", runs[-1], data=base.source.inputs, sizes=sizes, runs=runs)
     draw_frontier(base.folder, job.dataset, written)
-    return written | {"runs": runs}
+    files = [base.root / "report.json", base.folder / "frontier.png"]
+    return written | {"runs": runs, "files": files}
 
 
 def draw_frontier(folder: Path, title: str, report: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import scipy.sparse as sp
 
-from ..data import components, datasets
+from ..data import components, datasets, lines
 from ..errors import DisentangleError
 from ..params import DEFAULT_PRESET, BinParams
 from ..runtime import provenance
@@ -59,7 +59,8 @@ def run_binned(job: Job, levels: list[int] | None, bin_sizes: list[int]) -> dict
         figures.draw_figure_2(folder, job.dataset, made, ending)
         if len(grid) > 1:
             figures.draw_sweep(folder, job.dataset, made, ending)
-        return written | {"runs": made}
+        files = [folder / "report.json", *(way.bins.folder for way in ways)]
+        return written | {"runs": made, "files": files}
 
 
 @contextmanager
@@ -155,7 +156,7 @@ class Binned:
         names = components.label_names(self.data_folder, len(bins))
         for part, Y in (("trn", dataset.Y_trn), ("tst", dataset.Y_tst)):
             sp.save_npz(out / f"Y.{part}.npz", binning.bin_labels(Y, bins))
-        components.write_lines(out / components.LABEL_NAMES, binning.composite_names(names, bins))
+        lines.write_lines(out / components.LABEL_NAMES, binning.composite_names(names, bins))
         components.save_components(out, components.Components(dataset.Y_trn, bins, names), dataset.Y_tst)
         members = [labels.tolist() for labels in binning.members(bins)]
         mapping = asdict(self.params) | {"seed": settings.tree.seed, "labels_of_bin": members}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data import datasets
-from .plan import Plan, runs, summary
+from .plan import Plan, runs, stages_of, summary
 from .settings import Settings, Variant, describe
 
 
@@ -53,7 +53,7 @@ class Ensemble:
     def _run(self, i: int) -> dict[str, Any]:
         """The i-th way to overlap on all trees; -1 for XR-Linear."""
         variant: Variant | None = None
-        stages = [stage for one in self.trees for stage in one.steps(None if i < 0 else one.overlaps[i])]
+        stages = [stage for one in self.trees for stage in stages_of(one, None if i < 0 else one.overlaps[i])]
         folder = f"xr-linear-evaluation-trees-{len(self.trees)}"
         models = tuple(one.xr_linear for one in self.trees)
         if i >= 0:

@@ -14,8 +14,10 @@ from typing import Any
 import scipy.sparse as sp
 
 from ..data import datasets, tfidf
-from ..data.components import LABEL_NAMES, count_names, first_repeated, read_names, write_lines
-from ..data.readers import FORMATS, Block, binary_rows
+from ..data.components import LABEL_NAMES, count_names, first_repeated, read_names
+from ..data.formats import FORMATS
+from ..data.formats.blocks import Block, binary_rows
+from ..data.lines import write_lines
 from ..errors import DisentangleError
 from ..params import TfidfParams
 from ..runtime import progress
@@ -38,7 +40,7 @@ class Import:
     ----------
     name : str
     format : str
-        A key of `readers.FORMATS`.
+        A key of `formats.FORMATS`.
     trn, tst : tuple of Path
         The files of each part, in the order of the format's `files`.
     output_items : Path or None
@@ -110,15 +112,9 @@ def import_dataset(job: Import, data_dir: Path) -> dict[str, Any]:
         inputs["output_items"] = sha256(job.output_items)
     if FORMATS[job.format].has_text:
         inputs["tfidf"] = asdict(job.tfidf)
-    modules = (
-        "jobs.importing",
-        "data.components",
-        "data.readers",
-        "data.tfidf",
-        "storage.npz",
-        "data.datasets",
-        "storage.matrices",
-    )
+    form = FORMATS[job.format].read.__module__.removeprefix("disentangle.")
+    of_data = ("data.components", "data.lines", "data.formats.blocks", "data.tfidf", "data.datasets")
+    modules = ("jobs.importing", form, *of_data, "storage.npz", "storage.matrices")
     stage = Stage("import", folder, inputs, modules, partial(_build, job=job))
     if (record := stage.record()) is None:
         with atomic.claim(folder):

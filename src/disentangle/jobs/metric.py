@@ -110,7 +110,12 @@ def _score(job: Job, plan: Plan, where: Path, name: str, params: dict[str, Any])
     written = job.report(folder, "metric", record, params=params, **more)
     # report.json is the last one asked for; this one stays when others are.
     atomic.write_json(folder / f"report-{name}.json", written)
-    return written | {"labels": rows}
+    files = [folder / f"{what}-{name}" for what in ("report", "labels", "differences")]
+    files = [
+        path.with_name(path.name + ending)
+        for path, ending in zip(files, (".json", ".csv", ".png"), strict=True)
+    ]
+    return written | {"labels": rows, "files": files}
 
 
 def _separate(model: Saved, matching: Saved, dataset: Dataset, where: Path, seed: int) -> dict[str, Any]:

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from ..data import datasets
-from ..params import EPS, LONG, MAX_K, OverlapParams, PredictParams
+from ..params import EPS, LONG, MAX_K, OverlapParams
 from ..rules import GAINS, MERGES, POSITIVES
 from . import estimate, steps
 from .settings import Settings, Variant, describe
@@ -109,9 +109,7 @@ class Plan:
             "load", "load", steps.load, source.inputs, ("data.datasets", "storage.matrices", "storage.npz")
         )
         build = partial(steps.build_tree, params=settings.tree, means=self._means)
-        self.tree = self._stage(
-            "train", "label-tree", build, asdict(settings.tree), ("model.tree",), (self.load,)
-        )
+        self.tree = self._stage("train", "label-tree", build, asdict(settings.tree), ("model.tree",))
         self.matcher, self.matching = self._first(First())
         self.xr_linear = self._stage(
             "train",
@@ -136,14 +134,16 @@ class Plan:
     ) -> Stage:
         """The stage of a folder; its step takes the dataset besides what it needs."""
         if folder not in self._made:
+            # What a step makes of the dataset depends on that, too, whatever else it needs.
+            loaded = (self.load,) if folder != "load" else ()
             self._made[folder] = Stage(
                 name,
                 self.folder / folder,
                 inputs,
                 modules,
                 lambda out, *saved: step(out, *saved, dataset=self.dataset),
-                needs,
-                prepare=(lambda: self.dataset) if needs else (lambda: None),
+                (*loaded, *needs),
+                prepare=(lambda: self.dataset) if loaded else (lambda: None),
                 code=(step, *code),
                 threads=self.settings.threads,
                 force=self.settings.force,
@@ -199,7 +199,7 @@ class Plan:
         model = self._retraining(variant, (tree, matching, assignment))
         evaluation = f"{variant.folder}/evaluation{variant.name.removeprefix(variant.folder)}"
         # Not part of the comparison: where the overlap sends its training instances.
-        beam_size = self.prediction(variant).beam_size
+        beam_size = self.settings.prediction(variant).beam_size
         own = self._matching(f"{variant.folder}/overlap-matching", model, beam_size)
         return Overlapped(
             variant,
@@ -210,7 +210,7 @@ class Plan:
         )
 
     def _retraining(self, variant: Variant, needs: tuple[Stage, ...]) -> Stage:
-        params, seed, predict = variant.params, self.settings.tree.seed, self.prediction(variant)
+        params, seed, predict = variant.params, self.settings.tree.seed, self.settings.prediction(variant)
         parts = {
             name: value for name, value in params.parts().items() if name not in ("n_copies", "gain", "merge")
         }
@@ -245,7 +245,7 @@ class Plan:
     def evaluation(self, models: tuple[Stage, ...], variant: Variant | None, folder: str) -> Stage:
         """The stage that evaluates the mean of scores of XR-Linear's models (None), or a variant's."""
         settings, merge = self.settings, "mean" if variant is None else variant.params.scoring.merge
-        predict = self.prediction(variant)
+        predict = self.settings.prediction(variant)
         return self._stage(
             "evaluate",
             folder,
@@ -273,13 +273,6 @@ class Plan:
             (MERGES[merge],),
         )
 
-    def prediction(self, variant: Variant | None) -> PredictParams:
-        """How XR-Linear (None), or a variant's retrained model, predicts."""
-        predict = self.settings.predict
-        if variant is None or (beam_size := variant.params.scoring.predict_beam) is None:
-            return predict
-        return replace(predict, beam_size=beam_size)
-
     @cached_property
     def dataset(self) -> datasets.Dataset:
         """The dataset, loaded when a stage first needs it."""
@@ -290,21 +283,22 @@ class Plan:
         estimate.require_room(estimate.size_of(dataset.X_trn, dataset.Y_trn), self.settings.threads)
         return dataset
 
-    def steps(self, one: Overlapped | None) -> tuple[Stage, ...]:
-        """All that a variant's scores, or XR-Linear's (None), are made by."""
-        if one is None:
-            return (self.load, self.tree, self.matcher, self.xr_linear)
-        return tuple(dict.fromkeys((self.load, self.tree, *one.steps)))
+
+def stages_of(plan: Plan, one: Overlapped | None) -> tuple[Stage, ...]:
+    """All that a variant's scores, or XR-Linear's (None), are made by."""
+    if one is None:
+        return (plan.load, plan.tree, plan.matcher, plan.xr_linear)
+    return tuple(dict.fromkeys((plan.load, plan.tree, *one.steps)))
 
 
 def runs(plan: Plan) -> list[dict[str, Any]]:
     """Make all that is not done; return what the report says of XR-Linear and each variant."""
     made = []
     if plan.settings.xr_linear:
-        stages = (*plan.steps(None), plan.xr_linear_evaluation)
+        stages = (*stages_of(plan, None), plan.xr_linear_evaluation)
         made.append(describe(None) | summary(plan, stages, plan.xr_linear))
     for one in plan.overlaps:
-        stages = (*plan.steps(one), one.evaluation)
+        stages = (*stages_of(plan, one), one.evaluation)
         made.append(describe(one.variant) | summary(plan, stages, one.model))
     return made
 

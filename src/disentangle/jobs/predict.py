@@ -19,7 +19,7 @@ import scipy.sparse as sp
 
 from ..data import components
 from ..data.datasets import CARRIED
-from ..data.readers import read_texts
+from ..data.formats.json_lines import read_texts
 from ..data.tfidf import VECTORIZER_FILE, Vectorizer
 from ..errors import DisentangleError
 from ..model.predictor import PREDICTOR_FILE, Predictor
@@ -299,22 +299,36 @@ def run_predict(
         what = ("texts", "known word") if is_text else ("instances", "features")
         logger.warning("note: %s of %s %s have no %s: no labels for them", f"{n_empty:,}", f"{n:,}", *what)
     if out is not None:
-        record = {
+        counts = {"k": k, "n_instances": n, "n_without_features": n_empty}
+        _write_record(out, evaluation, predictor, source, counts, start, threads)
+    return n
+
+
+def _write_record(
+    out: Path,
+    evaluation: Path,
+    predictor: Predictor,
+    source: Path | list[str],
+    counts: dict[str, int],
+    start: float,
+    threads: int,
+) -> None:
+    """Write what a run predicted, and how, beside its file."""
+    atomic.write_json(
+        places.real(_record_of(out)),
+        {
             "job": "predict",
             "model": str(evaluation),
             "models": [voice.saved.content for voice in predictor.voices],
             "input": str(source) if isinstance(source, Path) else "--text",
-            "k": k,
-            "n_instances": n,
-            "n_without_features": n_empty,
+            **counts,
             "seconds": round(time.perf_counter() - start, 3),
             "peak_rss_mib": provenance.peak_rss_mib(),
             "threads": threads,
             "versions": provenance.versions(),
             "machine": provenance.machine(),
-        }
-        atomic.write_json(places.real(_record_of(out)), record)
-    return n
+        },
+    )
 
 
 def _names(saved: Saved, n_labels: int) -> list[str]:

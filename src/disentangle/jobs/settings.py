@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ..limits import Limits, check_limits
@@ -77,6 +77,12 @@ class Settings:
     @property
     def budget(self) -> Budget:
         return Budget.of(self.max_memory)
+
+    def prediction(self, variant: Variant | None) -> PredictParams:
+        """How XR-Linear (None), or a variant's retrained model, predicts."""
+        if variant is None or (beam_size := variant.params.scoring.predict_beam) is None:
+            return self.predict
+        return replace(self.predict, beam_size=beam_size)
 
     def said(self) -> dict[str, Any]:
         """What figures depend on besides data and variant, for the report."""

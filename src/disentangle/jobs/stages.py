@@ -36,8 +36,8 @@ class Stage:
     modules : tuple of str
         Modules of this package whose code makes the results; imported before the clock starts.
     build : callable
-        Takes an empty folder, and what each of `needs` that has files has saved; writes the stage's files to the folder and
-        returns its results as JSON. A result named "seconds" splits the stage's time by name.
+        Takes an empty folder, and what each of `needs` that has files has saved; writes the stage's files to
+        the folder and returns its results as JSON. A result named "seconds" splits the stage's time by name.
     needs : tuple of Stage
         Stages whose results `build` reads. They are made only when this one has to be.
     prepare : callable, optional

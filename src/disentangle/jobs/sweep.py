@@ -35,4 +35,5 @@ def run_sweep(job: Job) -> dict[str, Any]:
         # The last one asked for; that of each seed stays.
         atomic.write_json(folder / "report.json", written)
         draw_frontier(plan.folder, f"{job.dataset}, validation", written)
-        return written | {"runs": made}
+        files = [plan.folder / name for name in ("report.json", "frontier.png")]
+        return written | {"runs": made, "files": files}

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+from rich.cells import cell_len
 
 from ..data.datasets import SIZES
 from ..runtime.terminal import shown
 from ..storage.atomic import replacing
 from .estimate import Estimate
 
-_COLUMNS = ("P@1", "P@3", "P@5", "R@1", "R@5", "R@10", "PSP@5")
+# What fits 80 columns; reports have k = 1 to 10, and nDCG.
+_COLUMNS = ("P@1", "P@3", "P@5", "R@10", "PSP@5")
 _COSTS = ("candidates", "train s", "predict s")
 _LETTERS = {"P": "precision", "R": "recall", "PSP": "psp"}
 _TRAINING = ("train", "match", "assign", "expand", "split", "retrain")
 # Wide enough for every table where the output is no terminal: a wrapped table cannot be searched.
 _PLAIN_WIDTH = 300
 _N_SHOWN = 10
+_GAP = 2  # blanks between columns
 
 
 def published(dataset: str) -> list[dict[str, Any]]:
@@ -54,12 +60,6 @@ def training_seconds(run: dict[str, Any]) -> float:
     return sum(run["seconds"].get(stage, 0.0) for stage in _TRAINING)
 
 
-def _name(run: dict[str, Any]) -> str:
-    if run["method"] == "xr-linear":
-        return setting_name(run)
-    return f"overlap ({setting_name(run)}, n_copies {run['n_copies']})"
-
-
 def setting_name(run: dict[str, Any]) -> str:
     """What a run is called in tables and figures."""
     trees = f", {run['n_trees']} trees" if run["n_trees"] > 1 else ""
@@ -87,14 +87,55 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
         writer.writerows(rows)
 
 
+@dataclass
+class Table:
+    """A table of a first column of names and others of numbers, no wider than the terminal.
+
+    A name that leaves its numbers no room has a line of its own above them, so nothing is ever cut.
+
+    Attributes
+    ----------
+    title : str
+    columns : tuple of str
+    rows : list of tuple of str
+        An empty row is an empty line; one of a single cell is a line of text.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[tuple[str, ...]] = field(default_factory=list)
+
+    def add(self, *cells: str) -> None:
+        self.rows.append(cells)
+
+    def lines(self, width: int) -> Iterator[str]:
+        """The table as it is printed in so many columns."""
+        full = [self.columns, *(row for row in self.rows if len(row) > 1)]
+        widths = [max(cell_len(row[i]) for row in full) for i in range(1, len(self.columns))]
+        room = width - sum(widths) - _GAP * len(widths)
+        names = [cell_len(row[0]) for row in full]
+        first = max((name for name in names if name <= room), default=0)
+        yield self.title
+        yield ""
+        for row in (self.columns, *self.rows):
+            if len(row) < 2:
+                yield "".join(row)
+                continue
+            name, numbers = row[0], (cell.rjust(n + _GAP) for cell, n in zip(row[1:], widths, strict=True))
+            if cell_len(name) > first:
+                yield name
+                name = ""
+            yield name + " " * (first - cell_len(name)) + "".join(numbers)
+
+
 def _print(*tables: Table | str) -> None:
-    console = Console(emoji=False, markup=False)
-    if not console.is_terminal:
-        console = Console(emoji=False, markup=False, width=_PLAIN_WIDTH)
-    # Captured, because a console that finds its pipe closed ends the process by itself.
-    with console.capture() as capture:
-        console.print(*tables, sep="\n", markup=False, emoji=False, highlight=False)
-    print(capture.get(), end="")
+    width = shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else None
+    for table in tables:
+        if isinstance(table, str):
+            print(*(textwrap.wrap(table, width) if width else [table]), sep="\n", end="\n\n")
+        else:
+            # A line that is wrapped where the output is no terminal cannot be searched.
+            print(*table.lines(width or _PLAIN_WIDTH), sep="\n", end="\n\n")
 
 
 def print_base(report: dict[str, Any]) -> None:
@@ -115,65 +156,58 @@ def print_binned(report: dict[str, Any]) -> None:
 
 
 def _comparison_table(title: str, runs: list[dict[str, Any]]) -> Table:
-    table = Table(title=title)
-    table.add_column("method", overflow="fold")
-    for column in (*_COLUMNS, *_COSTS):
-        table.add_column(column, justify="right", no_wrap=True)
+    table = Table(title, ("method", *_COLUMNS, *_COSTS))
     for run in runs:
-        table.add_row(_name(run), *_numbers(run))
+        table.add(setting_name(run), *_numbers(run))
     if runs[0]["method"] != "xr-linear":
         return table
     (xr_linear, xr_costs), *overlaps = [(_figures(run), _costs(run)) for run in runs]
-    table.add_section()
+    table.add()
+    table.add("difference to XR-Linear")
     for run, (overlap, overlap_costs) in zip(runs[1:], overlaps, strict=True):
         difference = [b - a for a, b in zip(xr_linear, overlap, strict=True)]  # type: ignore[operator]
         ratios = [f"x {b / a:.2f}" if a else "" for a, b in zip(xr_costs, overlap_costs, strict=True)]
-        what = "difference" if len(overlaps) == 1 else f"difference, {setting_name(run)}"
-        table.add_row(what, *_cells(difference, "+"), *ratios)
+        table.add(setting_name(run), *_cells(difference, "+"), *ratios)
     return table
 
 
 def print_sweep(report: dict[str, Any]) -> None:
-    """Print a row for each variant, with those of its parts that are not the same for all."""
+    """Print a row for each variant, named by those of its parts that are not the same for all."""
     xr_linear, *runs = report["runs"]
     values = {name: {str(run["overlap"][name]) for run in runs} for name in runs[0]["overlap"]}
     varied = [name for name in values if len(values[name]) > 1]
     same = ", ".join(f"{name} {runs[0]['overlap'][name]}" for name in values if name not in varied)
-    table = Table(title=f"{report['dataset']}, a fifth of the training data; {same}")
-    for column in varied or ["overlap"]:
-        table.add_column(column.replace("_", " "))
-    for column in (*_COLUMNS, *_COSTS):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_row("XR-Linear", *[""] * (len(varied) - 1), *_numbers(xr_linear), end_section=True)
+    title = f"{report['dataset']}, a fifth of the training data: measured here, in percent"
+    table = Table(title, ("setting", *_COLUMNS, *_COSTS))
+    table.add("XR-Linear", *_numbers(xr_linear))
     for run in runs:
-        table.add_row(*([str(run["overlap"][name]) for name in varied] or [run["variant"]]), *_numbers(run))
-    _print(table)
+        parts = ", ".join(f"{name} {run['overlap'][name]}" for name in varied)
+        table.add(parts or run["variant"], *_numbers(run))
+    _print(table, f"The same for all: {same}")
 
 
 def _published_table(dataset: str, rows: list[dict[str, Any]]) -> Table:
-    table = Table(title=f"{dataset}: published elsewhere, not run here")
-    table.add_column("method", no_wrap=True)
-    for column in _COLUMNS:
-        table.add_column(column, justify="right")
-    table.add_column("source")
+    table = Table(f"{dataset}: published elsewhere, not run here", ("method", *_COLUMNS, "source"))
+    sources = list(dict.fromkeys(row["source"] for row in rows))
     for row in rows:
-        table.add_row(row["method"], *_cells(_figures(row)), row["source"])
+        table.add(row["method"], *_cells(_figures(row)), f"[{sources.index(row['source']) + 1}]")
+    table.add()
+    for i, source in enumerate(sources, start=1):
+        table.add(f"[{i}] {source}")
     return table
 
 
 def print_metric(report: dict[str, Any]) -> None:
     """Print the summary of a metric report, and its best and worst separated labels by name."""
-    summary = Table(
-        title=f"{report['dataset']}, {report['components']} components: variation of information, nats"
+    title = (
+        f"{report['dataset']}, {report['components']} components, {report['n_labels_scored']:,} labels: "
+        "variation of information, nats"
     )
-    summary.add_column("against a random split with", no_wrap=True)
-    for column in ("labels", "VI", "random", "difference", "95 % interval", "better than random"):
-        summary.add_column(column, justify="right")
-    for words, numbers in (("even odds", report), ("the same sizes", report["same_sizes"])):
+    summary = Table(title, ("random split", "VI", "random", "difference", "95 % interval", "better"))
+    for words, numbers in (("even odds", report), ("same sizes", report["same_sizes"])):
         low, high = numbers["difference_95_percent_interval"]
-        summary.add_row(
+        summary.add(
             words,
-            f"{report['n_labels_scored']:,}",
             f"{report['mean_vi']:.4f}",
             f"{numbers['mean_random_baseline']:.4f}",
             f"{numbers['mean_difference']:.4f}",
@@ -200,45 +234,47 @@ def print_metric(report: dict[str, Any]) -> None:
 
 
 def _labels_table(title: str, rows: list[dict[str, Any]]) -> Table:
-    table = Table(title=title)
-    table.add_column("label", overflow="ellipsis", no_wrap=True, max_width=60)
-    for column in ("components", "copies", "instances", "VI", "random, same sizes", "adjusted Rand"):
-        table.add_column(column, justify="right")
+    table = Table(title, ("label", "components", "copies", "instances", "VI", "same sizes", "Rand index"))
     for row in rows:
-        numbers = (row["vi"], row["random_same_sizes"], row["adjusted_rand"])
+        figures = (row["vi"], row["random_same_sizes"], row["adjusted_rand"])
         counts = (row["n_components"], row["n_copies"], row["n_instances"])
-        table.add_row(shown(row["name"]), *(f"{n:,}" for n in counts), *(f"{n:.4f}" for n in numbers))
+        table.add(shown(row["name"]), *(f"{n:,}" for n in counts), *(f"{n:.4f}" for n in figures))
     return table
+
+
+def print_end(report: dict[str, Any], following: str) -> None:
+    """Print which files a job has written that a person looks at, and what one may run next."""
+    for path in report["files"]:
+        print(f"wrote {shown(str(path))}")
+    print(f"next: {following}")
 
 
 def print_datasets(data_dir: Path, rows: dict[str, tuple[dict[str, int], str]]) -> None:
     """Print datasets: their sizes as far as they are known, and where they are."""
-    table = Table(title=f"datasets of {shown(str(data_dir))}")
-    table.add_column("name", no_wrap=True)
-    for column in ("training instances", "test instances", "labels"):
-        table.add_column(column, justify="right")
-    table.add_column("where")
+    table = Table(f"datasets of {shown(str(data_dir))}", ("name", "training", "test", "labels", "where"))
     for name, (sizes, where) in rows.items():
         cells = (f"{sizes[size]:,}" if size in sizes else "" for size in SIZES)
-        table.add_row(shown(name), *cells, shown(where))
-    _print(table)
+        table.add(shown(name), *cells, shown(where))
+    _print(
+        table,
+        "Those to fetch are fetched on first use; their sizes are the published ones. "
+        "What is wrong with a damaged one `data check` says.",
+    )
 
 
 def print_info(
     name: str, described: dict[str, Any], costs: Estimate, threads: int, machine: dict[str, Any]
 ) -> None:
     """Print what a dataset looks like, and what a base run is estimated to cost."""
-    table = Table(title=name, show_header=False)
-    table.add_column("what", no_wrap=True)
-    table.add_column("value", justify="right")
+    table = Table(name, ("what", "value"))
     for what, value in described.items():
         if isinstance(value, dict):
-            table.add_section()
+            table.add()
             for group, n in value.items():
-                table.add_row(f"labels with {group} training instances", f"{n:,}")
+                table.add(f"labels with {group} training instances", f"{n:,}")
         else:
             shown = f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
-            table.add_row(what.removeprefix("n_").replace("_", " "), shown)
+            table.add(what.removeprefix("n_").replace("_", " "), shown)
     of_runs = (
         f"at the pace of base runs on this machine ({costs.n_local_runs})"
         if costs.n_local_runs

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
 from disentangle.jobs import tables
 
@@ -34,28 +36,55 @@ REPORT = {
 
 
 def row(text: str, start: str) -> list[str]:
-    """Cells of the table's row whose first cell starts so."""
-    line = next(line for line in text.splitlines() if line.startswith(f"│ {start}"))
-    return [cell.strip() for cell in line.strip("│").split("│")]
+    """Cells of the first row of the table whose first cell is so."""
+    return next(cells for line in text.splitlines() if (cells := re.split("  +", line))[0] == start)
 
 
 def test_both_methods_and_their_difference(capsys: pytest.CaptureFixture[str]):
     tables.print_base(REPORT)
-    printed = capsys.readouterr().out
-    assert row(printed, "XR-Linear")[1:5] == ["80.00", "80.00", "80.00", "10.00"]
-    assert row(printed, "XR-Linear")[-4:] == ["20.00", "250.0", "10.0", "2.0"]
-    assert row(printed, "overlap (paper, n_copies 2)")[-3:] == ["1,000.0", "30.0", "2.0"]
-    assert row(printed, "difference")[1] == "+1.50"
-    assert row(printed, "difference")[-3:] == ["x 4.00", "x 3.00", "x 1.00"]
+    measured, difference = capsys.readouterr().out.split("difference to XR-Linear")
+    assert row(measured, "XR-Linear")[1:] == [
+        "80.00",
+        "80.00",
+        "80.00",
+        "10.00",
+        "20.00",
+        "250.0",
+        "10.0",
+        "2.0",
+    ]
+    assert row(measured, "paper")[-3:] == ["1,000.0", "30.0", "2.0"]
+    assert row(difference, "paper")[1] == "+1.50"
+    assert row(difference, "paper")[-3:] == ["x 4.00", "x 3.00", "x 1.00"]
 
 
 def test_published_figures_are_beside_it_and_unknown_cells_stay_empty(capsys: pytest.CaptureFixture[str]):
     tables.print_base(REPORT)
     printed = capsys.readouterr().out
     assert "published elsewhere, not run here" in printed
-    assert row(printed, "X-Transformer")[:8] == ["X-Transformer", "88.51", "78.71", "69.62", "", "", "", ""]
+    assert row(printed, "X-Transformer") == ["X-Transformer", "88.51", "78.71", "69.62", "[2]"]
+    assert "\n[2] The Extreme Classification Repository" in printed
     tables.print_base(REPORT | {"dataset": "my-own"})
     assert "published" not in capsys.readouterr().out
+
+
+NAME = "tuned-features-100-leaf-size-20, 3 trees"
+
+
+@pytest.mark.parametrize("figure", [1.0, 123456.7])
+def test_a_table_fits_80_columns_and_nothing_in_it_is_cut(figure: float):
+    table = tables.Table("title", ("method", *tables._COLUMNS, *tables._COSTS))
+    table.add("XR-Linear", *["99.99"] * 5, *[f"{figure:,.1f}"] * 3)
+    table.add(NAME, *["+0.01"] * 5, *[f"x {figure:.2f}"] * 3)
+    table.add("日本語", *[""] * 8)
+    lines = list(table.lines(80))
+    # Whatever has no room gets a line of its own.
+    assert NAME in lines
+    widths = {cell_len(line) for line in lines if line not in ("title", "", NAME, "XR-Linear")}
+    assert len(widths) == 1
+    assert max(widths) <= 80
+    assert sum(f"  {figure:,.1f}" in line for line in lines) == 1
+    assert next(line for line in table.lines(300) if line.startswith(NAME)).endswith(f"x {figure:.2f}")
 
 
 def test_every_published_row_names_a_known_source():
@@ -73,22 +102,26 @@ def test_every_published_row_names_a_known_source():
 def test_a_table_is_never_wrapped_where_it_is_piped(capsys: pytest.CaptureFixture[str]):
     tables.print_base(REPORT)
     lines = capsys.readouterr().out.splitlines()
-    assert sum("overlap" in line for line in lines) == 1
+    assert sum(line.startswith("paper") for line in lines) == 2
 
 
 def test_a_sweep_shows_the_parts_that_vary(capsys: pytest.CaptureFixture[str]):
     xr_linear, overlap = REPORT["runs"]
     runs = [
-        {**overlap, "variant": f"paper-budget-{budget}", "overlap": {"n_copies": 8, "budget": budget}}
-        for budget in (1.2, 2.0)
+        {
+            **overlap,
+            "variant": f"paper-leaf-size-{size}",
+            "overlap": {"n_copies": 8, "leaf_size": size},
+        }
+        for size in (20, 50)
     ]
     tables.print_sweep(REPORT | {"runs": [xr_linear, *runs]})
-    lines = capsys.readouterr().out.splitlines()
-    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if "│" in line]
-    assert [row[0] for row in rows] == ["XR-Linear", "1.2", "2.0"]
-    assert "n_copies 8" in lines[0]
+    printed = capsys.readouterr().out
+    assert row(printed, "leaf_size 20")[1] == "81.50"
+    assert row(printed, "leaf_size 50")[1] == "81.50"
+    assert "The same for all: n_copies 8" in printed
     tables.print_sweep(REPORT | {"runs": [xr_linear, runs[0]]})
-    assert "paper-budget-1.2" in capsys.readouterr().out
+    assert "paper-leaf-size-20" in capsys.readouterr().out
 
 
 def test_csv_is_whole_or_not_there(tmp_path: Path):

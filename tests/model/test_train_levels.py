@@ -16,7 +16,7 @@ from pecos.xmc.xlinear import XLinearModel
 
 from disentangle.data.datasets import Dataset, load_dataset
 from disentangle.errors import DisentangleError
-from disentangle.model import subproblems, tree, beam_search, saved_model, train_levels
+from disentangle.model import beam_search, saved_model, subproblems, train_levels, tree
 from disentangle.params import PredictParams, SolverParams, TreeParams
 from disentangle.storage.saved import Saved
 
@@ -101,7 +101,7 @@ def test_levels_trained_in_parts_are_what_pecos_trains_whole(
         return crowded, found
 
     groups = train_levels.groups
-    monkeypatch.setattr(xlinear, "groups", counted)
+    monkeypatch.setattr(train_levels, "groups", counted)
     monkeypatch.setattr(subproblems, "_PAIRS", pairs)
     monkeypatch.setattr(subproblems, "_CROWDED", share)
     X, Y, chain = dataset.X_trn, dataset.Y_trn.tocsc(), tree.load_chain(Saved(model))
@@ -191,14 +191,11 @@ def test_replacing_the_leaf_level_keeps_the_rest(model: Path):
     assert tree.leaf_clusters(replaced).tolist() == [0, 0, 0]
 
 
-@pytest.mark.parametrize("nested", [False, True])
-def test_leaves_with_too_many_labels_are_split_and_the_rest_of_the_tree_stays(
-    dataset: Dataset, model: Path, nested: bool
-):
+def test_leaves_with_too_many_labels_are_split_and_the_rest_of_the_tree_stays(dataset: Dataset, model: Path):
     chain, Y = tree.load_chain(Saved(model)), dataset.Y_trn.tocsc()
     before = tree.leaf_clusters(chain)
     limit = int(np.bincount(before).max()) - 1
-    split = tree.split_leaves(chain, dataset.X_trn, Y, limit, nested, seed=0, threads=2)
+    split = tree.split_leaves(chain, dataset.X_trn, Y, limit, seed=0, threads=2)
     after = tree.leaf_clusters(split)
     sizes = np.bincount(after)
     assert sizes.max() <= limit
@@ -208,12 +205,12 @@ def test_leaves_with_too_many_labels_are_split_and_the_rest_of_the_tree_stays(
     small = np.bincount(before)[before] <= limit
     assert 0 < small.sum() < len(small)
     assert after[small].tolist() == before[small].tolist()
-    assert len(split) == len(chain) + nested
+    assert len(split) == len(chain) + 1
     # Above the parts nothing moves: each label has the ancestors that it had.
-    for level in range(0 if nested else 1, len(chain)):
+    for level in range(len(chain)):
         ancestors = tree.clusters_at_level(chain, level).tolist()
-        assert tree.clusters_at_level(split, level + nested).tolist() == ancestors
-    again = tree.split_leaves(chain, dataset.X_trn, Y, limit, nested, seed=0, threads=1)
+        assert tree.clusters_at_level(split, level + 1).tolist() == ancestors
+    again = tree.split_leaves(chain, dataset.X_trn, Y, limit, seed=0, threads=1)
     assert again == split
 
 
@@ -223,7 +220,7 @@ def test_the_parts_of_a_leaf_are_the_leaves_of_a_tree_of_its_own(dataset: Datase
     (labels,) = np.nonzero(before == np.bincount(before).argmax())
     halving = TreeParams(nr_splits=2, max_leaf_size=3, seed=5)
     alone = tree.leaf_clusters(tree.build_chain(dataset.X_trn, Y[:, labels], halving, threads=2))
-    split = tree.split_leaves(chain, dataset.X_trn, Y, 3, True, seed=5, threads=2)
+    split = tree.split_leaves(chain, dataset.X_trn, Y, 3, seed=5, threads=2)
     parts = tree.leaf_clusters(split)[labels]
     assert len(set(alone.tolist())) > 2
     assert len(set(zip(alone.tolist(), parts.tolist(), strict=True))) == len(set(alone.tolist()))
@@ -233,7 +230,7 @@ def test_the_parts_of_a_leaf_are_the_leaves_of_a_tree_of_its_own(dataset: Datase
 def test_a_tree_whose_leaves_are_small_enough_is_not_split(dataset: Dataset, model: Path):
     chain, Y = tree.load_chain(Saved(model)), dataset.Y_trn.tocsc()
     largest = int(np.bincount(tree.leaf_clusters(chain)).max())
-    assert tree.split_leaves(chain, dataset.X_trn, Y, largest, True, seed=0, threads=1) == chain
+    assert tree.split_leaves(chain, dataset.X_trn, Y, largest, seed=0, threads=1) == chain
 
 
 def layers(folder: Path) -> list[bytes]:
@@ -272,7 +269,8 @@ def test_the_hinge_is_the_rankers(dataset: Dataset, model: Path, tmp_path: Path)
     saved_model.save(trained(dataset, Y, chain, hinge=4), tmp_path)
     assert layers(tmp_path) == layers(model)
     cubed, found = (
-        beam_search.predict(saved_model.load(Saved(folder)), X, PredictParams(), 2) for folder in (model, tmp_path)
+        beam_search.predict(saved_model.load(Saved(folder)), X, PredictParams(), 2)
+        for folder in (model, tmp_path)
     )
     assert (XLinearModel.load(str(tmp_path)).predict(X) != found).nnz == 0
     # By hand: a label's score is its cluster's times exp(-h^power), h being how far z is below 1.

@@ -1,0 +1,63 @@
+"""Files that people have their data in, and that other programs take: a module for each format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import attentionxml, json_lines, npz_matrices, pecos_text, svmlight
+from .blocks import Block
+from .part import Part
+
+
+@dataclass(frozen=True)
+class Format:
+    """A way to keep a dataset.
+
+    Attributes
+    ----------
+    read : callable
+        Takes the files of one part, yields its blocks.
+    files : tuple of str
+        What they are, in order.
+    has_text, has_names : bool
+        Whether instances are text, else features; whether labels are names, else ids.
+    needs_names : bool
+        Whether `read` asks for the number of labels, which a file of their names tells.
+    write : callable or None
+        Takes a folder and a `Part`, and writes its files.
+    as_written : callable
+        Takes a label's name and returns it as the files have it.
+    """
+
+    read: Callable[..., Iterator[Block]]
+    files: tuple[str, ...]
+    has_text: bool
+    has_names: bool
+    write: Callable[[Path, Part], None] | None = None
+    needs_names: bool = False
+    as_written: Callable[[str], str] = str
+
+
+FORMATS = {
+    "svmlight": Format(svmlight.read_svmlight, ("FILE",), False, False, svmlight.write_svmlight),
+    "attentionxml": Format(
+        attentionxml.read_text_and_labels,
+        ("TEXTS", "LABELS"),
+        has_text=True,
+        has_names=True,
+        write=attentionxml.write_attentionxml,
+        as_written=attentionxml.one_word,
+    ),
+    "pecos": Format(
+        pecos_text.read_pecos,
+        ("FILE",),
+        has_text=True,
+        has_names=False,
+        write=pecos_text.write_pecos,
+        needs_names=True,
+    ),
+    "jsonl": Format(json_lines.read_jsonl, ("FILE",), True, True, json_lines.write_jsonl),
+    "npz": Format(npz_matrices.read_matrices, ("FEATURES", "LABELS"), has_text=False, has_names=False),
+}
