@@ -10,6 +10,7 @@ import importlib.util
 from pathlib import Path
 
 from ..errors import DisentangleError
+from . import compat
 
 _PATTERN = "libpecos_float32*.so"
 
@@ -32,6 +33,10 @@ def load_library() -> None:
 
 load_library()
 
+from pecos.utils import smat_util
+
+compat.apply(smat_util)
+
 from pecos.core import ScipyCsrF32, clib
 from pecos.utils.cluster_util import ClusterChain
 from pecos.xmc import HierarchicalMLModel, Indexer, LabelEmbeddingFactory, MLModel
@@ -49,4 +54,5 @@ __all__ = [
     "ScipyCsrF32",
     "XLinearModel",
     "clib",
+    "smat_util",
 ]
