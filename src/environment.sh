@@ -121,7 +121,7 @@ install() {
 # builds the environment anew; so it does when the Python that it came from has gone. Hidden files survive that.
 set_up() (
     trap 'printf "Interrupted: the next run sets up %s again.\n" "$venv" >&2; exit 130' INT
-    { mkdir -p "$venv" && exec 9>"$venv/.lock"; } 2>/dev/null || fail "Cannot write to $venv."
+    { mkdir -p "$venv" && exec 9>"$venv/.setup.lock"; } 2>/dev/null || fail "Cannot write to $venv."
     if type -P flock >/dev/null && ! flock -n 9; then
         printf 'Waiting for another run to set up %s ...\n' "$venv" >&2
         flock 9
