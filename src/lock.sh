@@ -9,11 +9,11 @@ lock() {
     shift 2
     uv pip compile --quiet --universal --python-version 3.10 --fork-strategy fewest --generate-hashes \
         --no-emit-index-url --custom-compile-command "bash src/lock.sh" --output-file "$file" "$@"
-    printf '# size: about %s\n' "$size" >>"$file" # what the user is told as it comes
+    printf '# size: about %s\n' "$size" >>"$file" # of all up to it, as environment.sh tells the user
 }
 
 wheels=(--only-binary :all: --emit-build-options) # so that no package runs code of its own as it is installed
-lock requirements.txt "600 MB on disk, 140 MB to download" pyproject.toml --group generations "${wheels[@]}" "$@"
-lock requirements-pecos.txt "20 MB" --group pecos --no-deps "${wheels[@]}" "$@"
-lock requirements-uv.txt "60 MB" --group uv "${wheels[@]}" "$@"
-lock requirements-dev.txt "120 MB on disk, 35 MB to download" --group dev --constraints requirements.txt "$@"
+lock requirements.txt "480 MB on disk, 130 MB to download" pyproject.toml --group generations "${wheels[@]}" "$@"
+lock requirements-pecos.txt "500 MB on disk, 140 MB to download" --group pecos --no-deps "${wheels[@]}" "$@"
+lock requirements-uv.txt "60 MB on disk, 25 MB to download" --group uv "${wheels[@]}" "$@"
+lock requirements-dev.txt "620 MB on disk, 175 MB to download" --group dev --constraints requirements.txt "$@"

@@ -18,7 +18,7 @@ _PATTERN = "libpecos_float32*.so"
 def load_library() -> None:
     """Raise DisentangleError unless PECOS will find and load its library."""
     if (spec := importlib.util.find_spec("pecos")) is None or not spec.submodule_search_locations:
-        raise ModuleNotFoundError("No module named 'pecos'")
+        raise ModuleNotFoundError("No module named 'pecos'", name="pecos")
     folder = Path(spec.submodule_search_locations[0]) / "core"
     libraries = sorted(folder.glob(_PATTERN))
     if any(c in str(folder) for c in "*?["):  # PECOS takes its path for a pattern
