@@ -89,7 +89,7 @@ class Sandbox:
         self.write_requirements("requirements.txt", "package==1\n")
         self.write_requirements("requirements-pecos.txt", "pecos==1\n# size: about 7 MB on disk\n")
         self.write_requirements("requirements-dev.txt", "tool==1\n")
-        for tool in TOOLS:
+        for tool in [*TOOLS, "chmod"]:  # the latter for the stand-ins
             if found := shutil.which(tool):
                 (self.bin / tool).symlink_to(found)
         self.fake("uname", 'case "$1" in -s) echo Linux ;; *) echo x86_64 ;; esac')
@@ -458,7 +458,7 @@ def test_both_locks_pin_shared_packages_alike():
 
 
 def test_locks_hold_all_that_their_packages_need():
-    # --no-deps would not notice a gap. Most needs of libpecos, which has its own lock, are left out on purpose.
+    # --no-deps would not notice a gap. Most needs of libpecos are left out on purpose: it has its own lock.
     pins = read_pins(LOCKS[0]) | read_pins(LOCKS[2])
     needs = [Requirement(need) for name in pins for need in metadata.requires(name) or []]
     unmet = {
