@@ -1,4 +1,4 @@
-"""The tables of the README and of the pages in results/, from what the other commands beside this have left.
+"""The tables of the README, of docs/ and of the pages in results/, from what the other commands have left.
 
     PYTHONPATH=src .venv/bin/python benchmarks/tables.py [MODEL_DIR]
 
@@ -29,7 +29,12 @@ from disentangle.params import DEFAULT_DATASET, DEFAULT_PRESET, EPS, HINGE, PRES
 
 RESULTS = Path(__file__).with_name("results")
 REPORTS = RESULTS / "reports"
-PAGES = (RESULTS.parents[1] / "README.md", *sorted(RESULTS.glob("*.md")))
+ROOT = RESULTS.parents[1]
+PAGES = tuple(
+    page
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(RESULTS.glob("*.md")))
+    if "<!-- table: " in page.read_text(encoding="utf-8")
+)
 FIGURES = ("P@1", "P@3", "P@5", "R@10")
 # What differs between the settings that are swept over.
 SWEPT = (
@@ -83,7 +88,7 @@ def original_scripts() -> dict[str, Any]:
     return json.loads((RESULTS / "original-scripts.json").read_text(encoding="utf-8"))["datasets"]
 
 
-def print_comparisons(job: str, only: str | None = None) -> None:
+def print_comparisons(job: str) -> None:
     """XR-Linear and overlap per dataset, each above the original scripts' row where there is one."""
     original = original_scripts()
     line(
@@ -102,8 +107,6 @@ def print_comparisons(job: str, only: str | None = None) -> None:
     )
     print("|---|---|" + "---:|" * 10)
     for report in reports(job):
-        if only not in (None, report["dataset"]):
-            continue
         theirs = {run["method"]: run for run in original.get(report["dataset"], {}).get(job, [])}
         for run in report["runs"]:
             name = "XR-Linear" if run["method"] == "xr-linear" else f"**overlap, {run['preset']}**"
@@ -120,6 +123,24 @@ def print_comparisons(job: str, only: str | None = None) -> None:
                 candidates = f"{reference['candidates_per_instance']:,.0f}"
                 line(report["dataset"], "- original scripts", *cells(reference), "", candidates, "", "")
     print()
+
+
+def print_embedded() -> None:
+    """XR-Linear and each preset on the embedded dataset, one tree, from its base job's reports."""
+    line("method", *FIGURES, "PSP@5", "candidates", "training, s")
+    print("|---|" + "---:|" * 7)
+    runs = {
+        run["variant"] or "XR-Linear": run
+        for job in ("trees-3", "base")
+        for report in reports(job)
+        if report["dataset"] == DEFAULT_DATASET
+        for run in report["runs"]
+        if run.get("n_trees", 1) == 1
+    }
+    for name in ("XR-Linear", *PRESETS):
+        found = columns(runs[name])
+        figures = (f"{found[figure]:.2f}" for figure in (*FIGURES, "PSP@5"))
+        line(name, *figures, f"{found['candidates']:,.0f}", f"{training_seconds(runs[name]):.1f}")
 
 
 def print_metrics() -> None:
@@ -284,7 +305,7 @@ def print_growth(name: str) -> None:
 
 
 TABLES: dict[str, Callable[[], None]] = {
-    "base-embedded": partial(print_comparisons, "base", DEFAULT_DATASET),
+    "base-embedded": print_embedded,
     "base": partial(print_comparisons, "base"),
     "binned": partial(print_comparisons, "binned"),
     "metric": print_metrics,
