@@ -39,7 +39,8 @@ from growth import STAGES, Run, draw_scale, print_scale
 from synthetic import LABELS_PER_TOPIC, Shape, make, write
 
 from disentangle.errors import DisentangleError
-from disentangle.params import DEFAULT_PRESET, at_least
+from disentangle.params import at_least
+from disentangle.presets import DEFAULT_PRESET
 from disentangle.runtime.provenance import machine, versions
 from disentangle.storage.atomic import write_json
 from disentangle.storage.saved import read_record

@@ -25,7 +25,8 @@ from compare import print_comparison, print_summary
 from growth import print_scale
 
 from disentangle.jobs.tables import training_seconds
-from disentangle.params import DEFAULT_DATASET, DEFAULT_PRESET, EPS, HINGE, PRESETS, THRESHOLD, TreeParams
+from disentangle.params import (DEFAULT_DATASET, EPS, HINGE, THRESHOLD, TreeParams)
+from disentangle.presets import DEFAULT_PRESET, PRESETS
 
 RESULTS = Path(__file__).with_name("results")
 REPORTS = RESULTS / "reports"
