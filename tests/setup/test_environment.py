@@ -235,7 +235,8 @@ def test_python_without_venv_names_the_fix(sandbox):
     assert status == 2
     assert errors == (
         f"{sandbox.bin}/python3 has no venv module: install it "
-        "(Debian, Ubuntu: apt-get install python3.11-venv) or uv, or name another Python in DISENTANGLE_PYTHON.\n"
+        "(Debian, Ubuntu: apt-get install python3.11-venv) or uv, "
+        "or name another Python in DISENTANGLE_PYTHON.\n"
     )
 
 
@@ -339,7 +340,7 @@ def test_two_runs_at_once_set_up_once(sandbox, tmp_path):
         assert first.stderr.readline().startswith("Setting up")
         second = sandbox.start(command)
         assert second.stderr.readline() == f"Waiting for another run to set up {sandbox.venv} ...\n"
-        held.write(b"go on\n")
+        held.write(b"go on\n" * 2)
         assert [run.communicate()[1] for run in (first, second)] == ["", ""]
     assert [run.returncode for run in (first, second)] == [0, 0]
     assert sandbox.calls() == ["venv of python3", *INSTALLED]
@@ -359,7 +360,7 @@ def test_probe_accepts_the_python_that_runs_these_tests(sandbox):
         ("no-such-package==1\n", False),
         ('no-such-package==1 ; python_version < "3.11"  # why\n', sys.version_info >= (3, 11)),
         (
-            "--only-binary :all:\npytest=={pytest} \\\n    --hash=sha256:0 \\\n    --hash=sha256:1\n    # via x\n",
+            "--only-binary :all:\npytest=={pytest} \\\n    --hash=sha256:0 \\\n    --hash=sha256:1\n",
             True,
         ),
     ],
@@ -457,7 +458,7 @@ def test_both_locks_pin_shared_packages_alike():
 
 
 def test_locks_hold_all_that_their_packages_need():
-    # --no-deps would not notice a gap. Of libpecos's needs most are left out on purpose: it is in a lock of its own.
+    # --no-deps would not notice a gap. libpecos has a lock of its own: most of its needs are left out.
     pins = read_pins(LOCKS[0]) | read_pins(LOCKS[2])
     needs = [Requirement(need) for name in pins for need in metadata.requires(name) or []]
     unmet = {

@@ -87,7 +87,7 @@ def main() -> None:
 
 
 def _how_to_install(missing: ModuleNotFoundError) -> str:
-    """libpecos is no declared dependency: it would bring torch. From 3.13 on it has no packages of its own."""
+    """libpecos is not declared, for it would bring torch, and has packages up to Python 3.12 alone."""
     if missing.name not in ("pecos", "libpecos"):
         return f"{missing}; requirements.txt lists what must be installed"
     command = [sys.executable, "-m", "pip", "install", "--no-deps"]
