@@ -127,12 +127,13 @@ set_up() (
         flock 9
     fi
     [[ -e $venv/.unfinished ]] || ! is_ready "$@" || exit 0 # the run that held the lock did it
-    printf 'Setting up %s once (%s) ...\n' "$venv" "$(sed -n 's/^# size: //p' "${!#}")" >&2
     if [[ -e $venv/.unfinished || ! -d $(find_site) ]] || ! { type -P uv || "$PYTHON" -I -m pip --version; } >"$log" 2>&1; then
         : >"$venv/.unfinished"
         rm -rf "${venv:?}"/*
-        make_environment
+        type -P uv >/dev/null || find_python >/dev/null
     fi
+    printf 'Setting up %s once (%s) ...\n' "$venv" "$(sed -n 's/^# size: //p' "${!#}")" >&2
+    [[ -d $(find_site) ]] || make_environment
     : >"$venv/.unfinished"
     uv=$(find_uv) || uv=""
     for file in "$@"; do install "$file"; done

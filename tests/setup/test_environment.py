@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 PROJECT = Path(__file__).resolve().parents[2]
 LOCKS = [PROJECT / f"requirements{name}.txt" for name in ("", "-pecos", "-dev")]
 # All that the scripts may use besides bash's own commands; PATH holds nothing else, no real Python above all.
-TOOLS = ["bash", "cat", "cp", "flock", "grep", "mkdir", "mv", "readlink", "rm", "sed", "sha256sum"]
+TOOLS = ["bash", "cat", "chmod", "cp", "flock", "grep", "mkdir", "mv", "readlink", "rm", "sed", "sha256sum"]
 # What a set-up asks for without a uv: pip brings one, and it installs the rest.
 INSTALLED = ["pip requirements-uv.txt", "uv requirements.txt", "uv requirements-pecos.txt as 3.11"]
 
