@@ -23,14 +23,17 @@ def is_installed(line: str) -> bool:
         return False
 
 
+def read_lines(path: str) -> list:
+    """The lines of a file."""
+    with open(path) as file:
+        return file.readlines()
+
+
 def is_satisfied(paths: list) -> bool:
     """Whether this interpreter and its packages are those of the files."""
     if not (3, 10) <= sys.version_info[:2] <= (3, 14) or sys.implementation.name != "cpython":
         return False
-    lines = []
-    for path in paths:
-        with open(path) as file:
-            lines += [line.partition("#")[0].strip(" \\\n") for line in file]
+    lines = (line.partition("#")[0].strip(" \\\n") for path in paths for line in read_lines(path))
     return all(is_installed(line) for line in lines if line and not line.startswith("-"))
 
 

@@ -130,9 +130,10 @@ set_up() (
     if [[ -e $venv/.unfinished || ! -d $(find_site) ]] || ! { type -P uv || "$PYTHON" -I -m pip --version; } >"$log" 2>&1; then
         : >"$venv/.unfinished"
         rm -rf "${venv:?}"/*
-        make_environment
+        type -P uv >/dev/null || find_python >/dev/null
     fi
     printf 'Setting up %s once (%s) ...\n' "$venv" "$(sed -n 's/^# size: //p' "${!#}")" >&2
+    [[ -d $(find_site) ]] || make_environment
     : >"$venv/.unfinished"
     uv=$(find_uv) || uv=""
     for file in "$@"; do install "$file"; done

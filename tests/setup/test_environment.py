@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 PROJECT = Path(__file__).resolve().parents[2]
 LOCKS = [PROJECT / f"requirements{name}.txt" for name in ("", "-pecos", "-dev")]
 # All that the scripts may use besides bash's own commands; PATH holds nothing else, no real Python above all.
-TOOLS = ["bash", "cat", "cp", "flock", "grep", "mkdir", "mv", "readlink", "rm", "sed", "sha256sum"]
+TOOLS = ["bash", "cat", "chmod", "cp", "flock", "grep", "mkdir", "mv", "readlink", "rm", "sed", "sha256sum"]
 # What a set-up asks for without a uv: pip brings one, and it installs the rest.
 INSTALLED = ["pip requirements-uv.txt", "uv requirements.txt", "uv requirements-pecos.txt as 3.11"]
 
@@ -89,7 +89,7 @@ class Sandbox:
         self.write_requirements("requirements.txt", "package==1\n")
         self.write_requirements("requirements-pecos.txt", "pecos==1\n# size: about 7 MB on disk\n")
         self.write_requirements("requirements-dev.txt", "tool==1\n")
-        for tool in [*TOOLS, "chmod"]:  # the latter for the stand-ins
+        for tool in TOOLS:
             if found := shutil.which(tool):
                 (self.bin / tool).symlink_to(found)
         self.fake("uname", 'case "$1" in -s) echo Linux ;; *) echo x86_64 ;; esac')
@@ -234,8 +234,9 @@ def test_python_without_venv_names_the_fix(sandbox):
     status, _, errors = sandbox.run_base()
     assert status == 2
     assert errors == (
-        f"{sandbox.bin}/python3 has no venv module: install it (Debian, Ubuntu: apt-get install "
-        "python3.11-venv) or uv, or name another Python in DISENTANGLE_PYTHON.\n"
+        f"{sandbox.bin}/python3 has no venv module: install it "
+        "(Debian, Ubuntu: apt-get install python3.11-venv) or uv, "
+        "or name another Python in DISENTANGLE_PYTHON.\n"
     )
 
 
@@ -339,7 +340,7 @@ def test_two_runs_at_once_set_up_once(sandbox, tmp_path):
         assert first.stderr.readline().startswith("Setting up")
         second = sandbox.start(command)
         assert second.stderr.readline() == f"Waiting for another run to set up {sandbox.venv} ...\n"
-        held.write(b"go on\n" * 16)  # a line for each call of pip
+        held.write(b"go on\n" * 2)
         assert [run.communicate()[1] for run in (first, second)] == ["", ""]
     assert [run.returncode for run in (first, second)] == [0, 0]
     assert sandbox.calls() == ["venv of python3", *INSTALLED]
@@ -359,8 +360,7 @@ def test_probe_accepts_the_python_that_runs_these_tests(sandbox):
         ("no-such-package==1\n", False),
         ('no-such-package==1 ; python_version < "3.11"  # why\n', sys.version_info >= (3, 11)),
         (
-            "--only-binary :all:\npytest=={pytest} \\\n"
-            "    --hash=sha256:0 \\\n    --hash=sha256:1\n    # via x\n",
+            "--only-binary :all:\npytest=={pytest} \\\n    --hash=sha256:0 \\\n    --hash=sha256:1\n",
             True,
         ),
     ],
@@ -458,7 +458,7 @@ def test_both_locks_pin_shared_packages_alike():
 
 
 def test_locks_hold_all_that_their_packages_need():
-    # --no-deps would not notice a gap. Most needs of libpecos are left out on purpose: it has its own lock.
+    # --no-deps would not notice a gap. libpecos has a lock of its own: most of its needs are left out.
     pins = read_pins(LOCKS[0]) | read_pins(LOCKS[2])
     needs = [Requirement(need) for name in pins for need in metadata.requires(name) or []]
     unmet = {
