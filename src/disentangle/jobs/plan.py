@@ -164,13 +164,8 @@ class Plan:
     def _first(self, first: First) -> tuple[Stage, Stage]:
         """A first matcher and where it sends training instances."""
         predict = self.settings.predict
-        train = partial(
-            steps.train_matcher,
-            predict=predict,
-            eps=first.eps,
-            n_features=first.features,
-            means=self._means,
-        )
+        given = {"predict": predict, "eps": first.eps, "n_features": first.features}
+        train = partial(steps.train_matcher, **given, means=self._means)
         of_features = (
             () if first.features is None else ("model.feature_selection", "kernels.largest_features")
         )
