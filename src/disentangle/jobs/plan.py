@@ -164,7 +164,7 @@ class Plan:
     def _first(self, first: First) -> tuple[Stage, Stage]:
         """A first matcher and where it sends training instances."""
         predict = self.settings.predict
-        given = {"predict": predict, "eps": first.eps, "n_features": first.features}
+        given: dict[str, Any] = {"predict": predict, "eps": first.eps, "n_features": first.features}
         train = partial(steps.train_matcher, **given, means=self._means)
         of_features = (
             () if first.features is None else ("model.feature_selection", "kernels.largest_features")
