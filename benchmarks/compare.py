@@ -44,13 +44,14 @@ from typing import Any
 import numpy as np
 from methods import N_TREES, RIVALS, write_text
 
-from disentangle.data import catalog, datasets
+from disentangle.data import known_datasets, datasets
 from disentangle.errors import DisentangleError
 from disentangle.evaluate import metrics
 from disentangle.jobs.plan import First
 from disentangle.jobs.tables import training_seconds
 from disentangle.model.predictor import Predictor
-from disentangle.params import PRESETS, Propensity, at_least
+from disentangle.params import (Propensity, at_least)
+from disentangle.presets import PRESETS
 from disentangle.runtime import provenance
 from disentangle.runtime.threads import limit_threads
 from disentangle.storage import atomic, saved
@@ -127,7 +128,7 @@ class Task:
 
     @cached_property
     def inverse_propensity(self) -> np.ndarray:
-        settings = catalog.settings_of(self.dataset)
+        settings = known_datasets.settings_of(self.dataset)
         constants = Propensity(**{name: settings[name] for name in ("A", "B") if name in settings})
         return metrics.inverse_propensity(self.loaded.Y_trn, constants)
 

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from disentangle.data import datasets
-from disentangle.jobs import estimate
+from disentangle.jobs import cost_estimate
 from disentangle.storage import atomic
 
 REPORTS = Path(__file__).with_name("results")
@@ -26,11 +26,11 @@ def main(data_dirs: list[Path]) -> None:
         name = report["dataset"]
         data_dir = next((folder for folder in data_dirs if (folder / name).is_dir()), data_dirs[0])
         dataset = datasets.load_dataset(data_dir, name)
-        runs.append(estimate.run_of(report, estimate.size_of(dataset.X_trn, dataset.Y_trn)))
+        runs.append(cost_estimate.run_of(report, cost_estimate.size_of(dataset.X_trn, dataset.Y_trn)))
     collected = {"machine": reports[0]["machine"], "versions": reports[0]["versions"], "runs": runs}
-    atomic.write_json(estimate.MEASURED, collected)
+    atomic.write_json(cost_estimate.MEASURED, collected)
     for run in runs:
-        guess = estimate.estimate(estimate.Size(**run["size"]), run["threads"], {}, Path("nowhere"))
+        guess = cost_estimate.estimate(cost_estimate.Size(**run["size"]), run["threads"], {}, Path("nowhere"))
         print(
             f"{run['dataset']}: {run['seconds']:.0f} s, estimated {guess.seconds:.0f} s; "
             f"{run['peak_rss_mib']} MiB, estimated {guess.mebibytes:.0f} MiB"

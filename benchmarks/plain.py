@@ -18,7 +18,7 @@ import scipy.sparse as sp
 from pecos.utils.cluster_util import ClusterChain
 from pecos.xmc.xlinear import XLinearModel
 
-from disentangle.kernels.choosing import shuffled
+from disentangle.kernels.best_clusters import shuffled
 from disentangle.overlap.copies import Overlap
 from disentangle.storage.saved import Saved
 

@@ -36,7 +36,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from disentangle.data import datasets
 from disentangle.errors import DisentangleError
-from disentangle.params import DEFAULT_PRESET, MAX_K, PRESETS, PredictParams, at_least
+from disentangle.params import (MAX_K, PredictParams, at_least)
+from disentangle.presets import DEFAULT_PRESET, PRESETS
 from disentangle.runtime import provenance
 from disentangle.runtime.threads import limit_threads
 from disentangle.storage import atomic

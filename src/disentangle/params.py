@@ -9,8 +9,8 @@ from typing import Any
 
 from .errors import DisentangleError
 from .limits import MAX_NUMBER, at_least, check_limits, chosen, limited
-from .patterns import check_pattern
 from .rules import GAINS, MERGES, POSITIVES
+from .token_pattern import check_pattern
 
 DEFAULT_DATASET = "wordnet-hypernyms"
 
@@ -330,22 +330,6 @@ class BinParams:
     def name(self) -> str:
         """Name of the folder of what is made with these."""
         return f"level-{self.level_from_leaf}-size-{self.bin_size}"
-
-
-# A preset is a named setting of everything that makes one overlap variant.
-DEFAULT_PRESET = "paper"
-_SPLIT = OverlapParams(
-    assignment=Assignment(gain="scores"),
-    copies=Copies(positives="frequent"),
-    leaves=Leaves(leaf_size=50),
-    effort=Effort(first_features=32, features=200, max_df=0.5, matcher_eps=1.0, eps=0.5, threshold=0.05),
-    scoring=Scoring(hinge=4, predict_beam=20, merge="noisy-or"),
-)
-PRESETS = {
-    DEFAULT_PRESET: OverlapParams(),
-    "tuned": _SPLIT.changed({"n_copies": 3, "negatives": 0.6, "spared": 5}),
-    "lean": _SPLIT.changed({"overlap_splits": 8, "negatives": 0.3}),
-}
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from conftest import EMBEDDED, SHARED, Command, save_dataset
 
 from disentangle.data import checks, datasets, statistics
-from disentangle.jobs import estimate
+from disentangle.jobs import cost_estimate
 
 X = sp.csr_matrix(np.array([[0.5, 0, 1], [0, 2, 0], [1, 1, 0]], dtype=np.float32))
 Y = sp.csr_matrix(np.array([[1, 0], [1, 1], [0, 1]], dtype=np.float32))
@@ -187,12 +187,12 @@ def test_info(folder: Path, disentangle: Command):
 
 
 def test_the_estimate_grows_with_the_data_and_follows_runs_made_here(tmp_path: Path):
-    small, machine = estimate.Size(10_000, 1_000, 500_000, 8_000_000), {"cores": 9}
-    large = estimate.Size(40_000, 4_000, 2_000_000, 32_000_000)
-    first, second = (estimate.estimate(size, 2, machine, tmp_path) for size in (small, large))
+    small, machine = cost_estimate.Size(10_000, 1_000, 500_000, 8_000_000), {"cores": 9}
+    large = cost_estimate.Size(40_000, 4_000, 2_000_000, 32_000_000)
+    first, second = (cost_estimate.estimate(size, 2, machine, tmp_path) for size in (small, large))
     assert second.seconds == pytest.approx(first.seconds * 4 * 2)
     assert second.mebibytes > first.mebibytes
-    assert estimate.estimate(small, 1, machine, tmp_path).seconds == pytest.approx(2 * first.seconds)
+    assert cost_estimate.estimate(small, 1, machine, tmp_path).seconds == pytest.approx(2 * first.seconds)
     run = {"seconds": {"train": 40.0, "predict": 5.0, "evaluate": 5.0}, "peak_rss_mib": 100}
     overlap = run | {"method": "overlap", "seconds": run["seconds"] | {"train": 25.0, "retrain": 10.0}}
     report = {
@@ -217,9 +217,9 @@ def test_the_estimate_grows_with_the_data_and_follows_runs_made_here(tmp_path: P
     tiny = report | {"sizes": {"costs": vars(small) | {"n_instances": 300, "work": 6000}}}
     (tmp_path / "tiny" / "base").mkdir(parents=True)
     (tmp_path / "tiny" / "base" / "report.json").write_text(json.dumps(tiny))
-    here = estimate.estimate(small, 2, machine, tmp_path)
+    here = cost_estimate.estimate(small, 2, machine, tmp_path)
     assert (here.n_local_runs, here.seconds) == (1, pytest.approx(70))
-    assert estimate.estimate(small, 2, {"cores": 8}, tmp_path).n_local_runs == 0
+    assert cost_estimate.estimate(small, 2, {"cores": 8}, tmp_path).n_local_runs == 0
 
 
 def test_a_shape_that_claims_billions_costs_nothing(folder: Path, disentangle: Command):

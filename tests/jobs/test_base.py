@@ -29,7 +29,8 @@ from disentangle.jobs.plan import Plan
 from disentangle.jobs.settings import Settings, Variant
 from disentangle.model import beam_search, feature_selection, negatives, saved_model, tree
 from disentangle.overlap.copies import Overlap
-from disentangle.params import PRESETS, Copies, OverlapParams, TreeParams
+from disentangle.params import Copies, OverlapParams, TreeParams
+from disentangle.presets import PRESETS
 from disentangle.storage.matrices import one_per_row
 from disentangle.storage.saved import Saved
 

@@ -103,10 +103,10 @@ def _add(
 
 
 def _list(args: argparse.Namespace) -> int:
-    from ..data import catalog, datasets
+    from ..data import datasets, known_datasets
     from ..jobs import tables
 
-    rows = {name: (entry.published[0], "to fetch") for name, entry in catalog.entries().items()}
+    rows = {name: (entry.published[0], "to fetch") for name, entry in known_datasets.entries().items()}
     for name in datasets.datasets_in(args.data_dir):
         try:
             rows[name] = datasets.sizes_in(args.data_dir / name), "here"
@@ -117,11 +117,11 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _get(args: argparse.Namespace) -> int:
-    from ..data import catalog
+    from ..data import known_datasets
     from ..runtime import progress
 
     progress.set_up_logging()
-    print(catalog.get(args.data_dir, args.name, args.mirror, args.any_size))
+    print(known_datasets.get(args.data_dir, args.name, args.mirror, args.any_size))
     return 0
 
 
@@ -140,13 +140,13 @@ def _check(args: argparse.Namespace) -> int:
 def _info(args: argparse.Namespace) -> int:
     limit_threads(args.threads)
     from ..data import datasets, statistics
-    from ..jobs import estimate, tables
+    from ..jobs import cost_estimate, tables
     from ..runtime import provenance
 
     loaded = datasets.load_dataset(args.data_dir, args.name)
-    size = estimate.size_of(loaded.X_trn, loaded.Y_trn)
+    size = cost_estimate.size_of(loaded.X_trn, loaded.Y_trn)
     machine = provenance.machine()
-    costs = estimate.estimate(size, args.threads, machine, args.model_dir)
+    costs = cost_estimate.estimate(size, args.threads, machine, args.model_dir)
     tables.print_info(loaded.name, statistics.describe(loaded), costs, args.threads, machine)
     return 0
 

@@ -14,15 +14,14 @@ from ..errors import DisentangleError
 from ..limits import option
 from ..params import (
     DEFAULT_DATASET,
-    DEFAULT_PRESET,
     MAX_REPEATS,
-    PRESETS,
     BinParams,
     PredictParams,
     Propensity,
     TreeParams,
     overlap_fields,
 )
+from ..presets import DEFAULT_PRESET, PRESETS
 from ..runtime.threads import limit_threads
 from .arguments import (
     READERS,
@@ -235,12 +234,12 @@ def _presets(text: str) -> list[str]:
 
 def _job(args: argparse.Namespace, combinations: tuple[dict[str, Any], ...] = ({},)) -> Job:
     limit_threads(args.threads)
-    from ..data import catalog
+    from ..data import known_datasets
     from ..jobs.job import Job
     from ..jobs.settings import Settings, variant_of
     from ..runtime import progress
 
-    given = catalog.settings_of(args.dataset) | vars(args)
+    given = known_datasets.settings_of(args.dataset) | vars(args)
     settings = Settings(
         threads=args.threads,
         variants=tuple(

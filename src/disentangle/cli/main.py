@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import shlex
 import sys
+import sysconfig
 from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
@@ -41,7 +43,7 @@ def run(command: Callable[[], int | None]) -> NoReturn:
     except DisentangleError as error:
         _leave(f"error: {error}")
     except ModuleNotFoundError as error:
-        _leave(f"error: {error}; requirements.txt lists what must be installed")
+        _leave(f"error: {_how_to_install(error)}")
     except ImportError as error:
         _leave(f"{_CANNOT_LOAD}: {error}")
     except MemoryError:
@@ -54,6 +56,17 @@ def run(command: Callable[[], int | None]) -> NoReturn:
             _leave(f"{_CANNOT_LOAD}: {error}")
         # Whatever has a file reads and writes it where its name is known.
         _leave(f"error: cannot write {error.filename or 'standard output'}: {error.strerror or error}")
+
+
+def _how_to_install(missing: ModuleNotFoundError) -> str:
+    """libpecos is not declared, as it would bring torch; from Python 3.13 on it has no packages."""
+    if missing.name not in ("pecos", "libpecos"):
+        return f"{missing}; requirements.txt lists what must be installed"
+    command = [sys.executable, "-m", "pip", "install", "--no-deps"]
+    if sys.version_info >= (3, 13):
+        folder = sysconfig.get_path("purelib")
+        command += ["--only-binary=:all:", "--python-version", "3.12", "--target", folder]
+    return f"libpecos is missing, install it without torch: {shlex.join([*command, 'libpecos==1.2.8'])}"
 
 
 def _plug_closed_streams() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from ..limits import at_least
-from ..params import DEFAULT_DATASET, DEFAULT_PRESET, MAX_K
+from ..params import DEFAULT_DATASET, MAX_K
+from ..presets import DEFAULT_PRESET
 from ..runtime.threads import limit_threads
 from .arguments import add_max_memory, add_place, add_threads, dataset_name, integer, place
 

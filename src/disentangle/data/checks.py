@@ -13,7 +13,7 @@ import scipy.sparse as sp
 
 from ..errors import DisentangleError
 from ..storage import files, matrices
-from . import catalog, components, datasets
+from . import components, datasets, known_datasets
 
 
 @dataclass(frozen=True)
@@ -126,14 +126,14 @@ def _alike(names: list[str]) -> Iterator[str]:
 
 def _origin(folder: Path) -> Iterator[str]:
     """Differences from what was published and from what was downloaded."""
-    known = catalog.entries().get(folder.name)
-    if known and (difference := catalog.differs(datasets.sizes_in(folder), known)):
+    known = known_datasets.entries().get(folder.name)
+    if known and (difference := known_datasets.differs(datasets.sizes_in(folder), known)):
         yield f"other sizes than published: {difference}"
-    path = folder / catalog.SOURCE_FILE
+    path = folder / known_datasets.SOURCE_FILE
     if not path.exists():
         return
     try:
-        downloaded = json.loads(files.read(path, catalog.MOST_BYTES))["files"]
+        downloaded = json.loads(files.read(path, known_datasets.MOST_BYTES))["files"]
         changed = sorted(key for key, digest in datasets.digest(folder).items() if downloaded[key] != digest)
     except (ValueError, KeyError, TypeError, RecursionError):
         yield f"{path} is damaged: the files cannot be compared with what was downloaded"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from ..kernels.ranking import rank_rows
+from ..kernels.merge_and_rank import rank_rows
 from ..params import Propensity
 from ..storage.matrices import flat
 

@@ -13,7 +13,8 @@ import scipy.sparse as sp
 
 from ..data import components, datasets, lines
 from ..errors import DisentangleError
-from ..params import DEFAULT_PRESET, BinParams
+from ..params import BinParams
+from ..presets import DEFAULT_PRESET
 from ..runtime import provenance
 from ..storage import atomic, matrices
 from ..storage.saved import RECORD

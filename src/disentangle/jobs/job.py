@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..data import catalog, datasets
+from ..data import datasets, known_datasets
 from ..errors import DisentangleError
 from ..params import ARCHIVE, TreeParams
 from ..runtime import provenance
@@ -51,9 +51,8 @@ class Job:
     def place(self, settings: Settings | None = None) -> str:
         """The folder in there for the results of another seed than the dataset's own, else ""."""
         seed = (settings or self.settings).tree.seed
-        return (
-            "" if seed == catalog.settings_of(self.dataset).get("seed", TreeParams.seed) else f"seed-{seed}"
-        )
+        own = known_datasets.settings_of(self.dataset).get("seed", TreeParams.seed)
+        return "" if seed == own else f"seed-{seed}"
 
     def place_beside(self, name: str) -> str:
         """The same for a folder, or file, that needs a name in any case."""
@@ -79,8 +78,8 @@ class Job:
         folder = self.data_dir / self.dataset
         for option, results in (("--model-dir", self.model_dir), ("--binned-dir", self.binned_dir)):
             places.check_apart(option, results / self.dataset, [folder])
-        if catalog.is_missing(self.data_dir, self.dataset):
-            catalog.get(self.data_dir, self.dataset, self.mirror)
+        if known_datasets.is_missing(self.data_dir, self.dataset):
+            known_datasets.get(self.data_dir, self.dataset, self.mirror)
         source = datasets.source(self.data_dir, self.dataset)
         if self.settings.max_memory is not None:
             needed = datasets.memory_needed(self.data_dir / self.dataset)
@@ -106,7 +105,7 @@ class Job:
             "job": name,
             "dataset": self.dataset,
             "params": params,
-            "dataset_settings": catalog.settings_of(self.dataset),
+            "dataset_settings": known_datasets.settings_of(self.dataset),
             "seed": settings.tree.seed,
             "versions": provenance.versions(),
             "machine": made["machine"],

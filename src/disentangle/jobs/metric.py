@@ -10,7 +10,8 @@ from typing import Any
 from ..data import components
 from ..data.datasets import Dataset
 from ..errors import DisentangleError
-from ..params import DEFAULT_PRESET, BinParams
+from ..params import BinParams
+from ..presets import DEFAULT_PRESET
 from ..storage import atomic
 from ..storage.saved import Saved
 from . import figures, steps, tables

@@ -23,7 +23,7 @@ from typing import Any
 from ..data import datasets
 from ..params import EPS, LONG, MAX_K, OverlapParams
 from ..rules import GAINS, MERGES, POSITIVES
-from . import estimate, steps
+from . import cost_estimate, steps
 from .settings import Settings, Variant, describe
 from .stages import Stage
 
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 _TRAINING = ("model.tree", "model.subproblems", "model.train_levels", "model.saved_model")
 _PREDICTING = ("model.saved_model", "model.beam_search")
 _OF_COPIES = ("overlap.copies",)
-_OF_FIGURES = ("evaluate.metrics", "overlap.merge", "model.predictor", "kernels.ranking")
+_OF_FIGURES = ("evaluate.metrics", "overlap.merge", "model.predictor", "kernels.merge_and_rank")
 
 
 @dataclass(frozen=True)
@@ -164,14 +164,11 @@ class Plan:
     def _first(self, first: First) -> tuple[Stage, Stage]:
         """A first matcher and where it sends training instances."""
         predict = self.settings.predict
-        train = partial(
-            steps.train_matcher,
-            predict=predict,
-            eps=first.eps,
-            n_features=first.features,
-            means=self._means,
+        given: dict[str, Any] = {"predict": predict, "eps": first.eps, "n_features": first.features}
+        train = partial(steps.train_matcher, **given, means=self._means)
+        of_features = (
+            () if first.features is None else ("model.feature_selection", "kernels.largest_features")
         )
-        of_features = () if first.features is None else ("model.feature_selection", "kernels.largest")
         matcher = self._stage(
             "train",
             first.folder("matcher"),
@@ -192,7 +189,7 @@ class Plan:
             f"{variant.folder}/assignment",
             partial(steps.assign, params=params.assignment, means=self._means),
             asdict(params.assignment),
-            ("overlap.assign", "overlap.copies", "kernels.choosing"),
+            ("overlap.assign", "overlap.copies", "kernels.best_clusters"),
             (tree, matching),
             (GAINS[params.assignment.gain], steps.load_matching),
         )
@@ -216,9 +213,9 @@ class Plan:
         }
         # A kernel is in the stage only where it runs, so that no other change has the model made again.
         kernels = {
-            "kernels.positives": params.copies.positives != "all",
-            "kernels.largest": params.effort.features is not None,
-            "kernels.ranking": params.negatives.negatives > 0,
+            "kernels.matched_positives": params.copies.positives != "all",
+            "kernels.largest_features": params.effort.features is not None,
+            "kernels.merge_and_rank": params.negatives.negatives > 0,
         }
         modules = (
             "overlap.copies",
@@ -266,7 +263,7 @@ class Plan:
                 "overlap.copies",
                 "overlap.merge",
                 "model.predictor",
-                "kernels.ranking",
+                "kernels.merge_and_rank",
                 *_PREDICTING,
             ),
             models,
@@ -280,7 +277,7 @@ class Plan:
         logger.info("%s: %s", dataset.name, datasets.in_words(dataset.sizes()))
         for note in dataset.notes:
             logger.warning("note: %s", note)
-        estimate.require_room(estimate.size_of(dataset.X_trn, dataset.Y_trn), self.settings.threads)
+        cost_estimate.require_room(cost_estimate.size_of(dataset.X_trn, dataset.Y_trn), self.settings.threads)
         return dataset
 
 

@@ -24,7 +24,7 @@ from ..data.tfidf import VECTORIZER_FILE, Vectorizer
 from ..errors import DisentangleError
 from ..model.predictor import PREDICTOR_FILE, Predictor
 from ..model.saved_model import FEW
-from ..params import DEFAULT_PRESET
+from ..presets import DEFAULT_PRESET
 from ..runtime import progress, provenance
 from ..runtime.memory import Budget
 from ..runtime.terminal import shown

@@ -7,16 +7,8 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ..limits import Limits, check_limits
-from ..params import (
-    DEFAULT_PRESET,
-    MAX_REPEATS,
-    PRESETS,
-    SCORING,
-    OverlapParams,
-    PredictParams,
-    Propensity,
-    TreeParams,
-)
+from ..params import MAX_REPEATS, SCORING, OverlapParams, PredictParams, Propensity, TreeParams
+from ..presets import DEFAULT_PRESET, PRESETS
 from ..runtime.memory import Budget
 from ..runtime.threads import check_threads
 

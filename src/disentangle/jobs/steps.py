@@ -20,7 +20,7 @@ from ..params import Assignment, Effort, OverlapParams, PredictParams, Propensit
 from ..runtime.memory import Budget
 from ..runtime.progress import track
 from ..storage.saved import Saved
-from . import estimate
+from . import cost_estimate
 
 if TYPE_CHECKING:
     from ..model.pecos import ClusterChain
@@ -45,7 +45,7 @@ class Means:
 
 def load(out: Path, dataset: Dataset) -> Results:
     """What the report says of a dataset; it stays in memory."""
-    costs = estimate.size_of(dataset.X_trn, dataset.Y_trn)
+    costs = cost_estimate.size_of(dataset.X_trn, dataset.Y_trn)
     return dataset.sizes() | {"costs": asdict(costs), "notes": list(dataset.notes)}
 
 

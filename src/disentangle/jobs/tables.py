@@ -17,7 +17,7 @@ from rich.cells import cell_len
 from ..data.datasets import SIZES
 from ..runtime.terminal import shown
 from ..storage.atomic import replacing
-from .estimate import Estimate
+from .cost_estimate import Estimate
 
 # What fits 80 columns; reports have k = 1 to 10, and nDCG.
 _COLUMNS = ("P@1", "P@3", "P@5", "R@10", "PSP@5")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from ..kernels.largest import largest_rows
+from ..kernels.largest_features import largest_rows
 from ..params import LONG
 from ..storage.matrices import flat
 

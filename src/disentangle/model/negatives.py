@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from ..kernels.ranking import rank_rows
+from ..kernels.merge_and_rank import rank_rows
 from ..params import Negatives
 from ..storage.matrices import flat
 from .beam_search import match

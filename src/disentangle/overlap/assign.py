@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from ..kernels.choosing import best_clusters
+from ..kernels.best_clusters import best_clusters
 from ..params import Assignment
 from ..rules import GAINS
 from ..storage.matrices import flat

@@ -124,7 +124,7 @@ def expand_labels(
 
 def _matched(indptr: np.ndarray, indices: np.ndarray, overlap: Overlap, M: sp.csr_matrix) -> np.ndarray:
     """Which positives match the cluster of their copy; what matches none of a label's, matches its first."""
-    from ..kernels.positives import matched_positives  # compiled where it is needed
+    from ..kernels.matched_positives import matched_positives  # compiled where it is needed
 
     pseudo = np.bincount(overlap.original[overlap.n_labels :], minlength=overlap.n_labels)
     pseudo_indptr = np.concatenate([[0], np.cumsum(pseudo)]).astype(np.int64)

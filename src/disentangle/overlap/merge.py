@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import scipy.sparse as sp
 
-from ..kernels.ranking import best_rows
+from ..kernels.merge_and_rank import best_rows
 from ..rules import MERGES
 from ..storage.matrices import flat
 

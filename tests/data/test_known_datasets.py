@@ -21,8 +21,8 @@ from conftest import Command, run_disentangle
 from server import Answer, Server
 
 from disentangle.cli import main
-from disentangle.data import catalog, datasets
-from disentangle.data.catalog import Entry
+from disentangle.data import datasets, known_datasets
+from disentangle.data.known_datasets import Entry
 from disentangle.errors import DisentangleError
 from disentangle.runtime import memory
 from disentangle.storage import atomic
@@ -42,9 +42,9 @@ def pack(folder: Path, name: str = NAME, inside: str = "xmc-base") -> bytes:
 def archive(verbs: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
     """An archive of real data under a known name, whose published sizes are those of the data."""
     sizes = datasets.sizes_in(verbs / "verbs")
-    entry = catalog.entries()[NAME]
-    known = catalog.entries() | {NAME: Entry(entry.archive, ({"source": "a paper"} | sizes,), {})}
-    monkeypatch.setattr(catalog, "entries", lambda: known)
+    entry = known_datasets.entries()[NAME]
+    known = known_datasets.entries() | {NAME: Entry(entry.archive, ({"source": "a paper"} | sizes,), {})}
+    monkeypatch.setattr(known_datasets, "entries", lambda: known)
     return pack(verbs / "verbs")
 
 
@@ -60,7 +60,7 @@ def test_a_dataset_is_fetched_unpacked_and_recorded(
     archive: bytes, server: Server, tmp_path: Path, verbs: Path
 ):
     server.content = archive
-    folder = catalog.get(tmp_path / "data", NAME, mirror(server))
+    folder = known_datasets.get(tmp_path / "data", NAME, mirror(server))
     before, after = datasets.load_dataset(verbs, "verbs"), datasets.load_dataset(tmp_path / "data", NAME)
     assert (before.X_trn != after.X_trn).nnz == 0
     assert files(tmp_path / "data") == [NAME, f"{NAME}.tar.gz.sha256"]
@@ -69,7 +69,7 @@ def test_a_dataset_is_fetched_unpacked_and_recorded(
     assert origin["size"] == len(archive)
     recorded = (tmp_path / "data" / f"{NAME}.tar.gz.sha256").read_text()
     assert recorded == f"{origin['sha256']}  {NAME}.tar.gz\n"
-    catalog.get(tmp_path / "data", NAME, mirror(server))
+    known_datasets.get(tmp_path / "data", NAME, mirror(server))
     assert len(server.seen) == 1
 
 
@@ -77,7 +77,7 @@ def test_a_mirror_may_be_a_folder_whose_archive_stays(archive: bytes, tmp_path: 
     source = tmp_path / "mirror" / f"{NAME}.tar.gz"
     source.parent.mkdir()
     source.write_bytes(archive)
-    catalog.get(tmp_path / "data", NAME, str(source.parent))
+    known_datasets.get(tmp_path / "data", NAME, str(source.parent))
     assert datasets.load_dataset(tmp_path / "data", NAME).Y_trn.nnz
     assert source.read_bytes() == archive
 
@@ -88,7 +88,7 @@ def in_place_of_the_archive(make: Callable[[Path], object], tmp_path: Path) -> s
     source.parent.mkdir()
     make(source)
     with pytest.raises(DisentangleError) as caught:
-        catalog.get(tmp_path / "data", NAME, str(source.parent))
+        known_datasets.get(tmp_path / "data", NAME, str(source.parent))
     assert files(tmp_path) == ["mirror"]
     start = f"the mirror {source.parent} must be a URL or a folder with {NAME}.tar.gz, a file of up to "
     text = str(caught.value)
@@ -124,12 +124,12 @@ def test_a_broken_download_goes_on_with_the_next_call(archive: bytes, server: Se
     server.content = archive
     server.answers = [Answer(status=404, headers={"Content-Range": None})]
     with pytest.raises(DisentangleError, match=r"cannot download .*404"):
-        catalog.get(tmp_path / "data", NAME, mirror(server))
+        known_datasets.get(tmp_path / "data", NAME, mirror(server))
     server.answers = [Answer(cut=1000)] + [Answer(hang_up=True)] * 6
     with pytest.raises(DisentangleError, match="the same command goes on from the"):
-        catalog.get(tmp_path / "data", NAME, mirror(server))
+        known_datasets.get(tmp_path / "data", NAME, mirror(server))
     server.answers.clear()
-    catalog.get(tmp_path / "data", NAME, mirror(server))
+    known_datasets.get(tmp_path / "data", NAME, mirror(server))
     assert server.ranges()[-1] == "bytes=1000-"
     assert datasets.load_dataset(tmp_path / "data", NAME).Y_trn.nnz
 
@@ -138,14 +138,14 @@ def test_another_archive_than_the_first_is_refused(
     archive: bytes, server: Server, tmp_path: Path, verbs: Path
 ):
     server.content = archive
-    folder = catalog.get(tmp_path / "data", NAME, mirror(server))
+    folder = known_datasets.get(tmp_path / "data", NAME, mirror(server))
     shutil.rmtree(folder)
     server.content, server.etag = pack(verbs / "verbs", inside=""), '"other"'
     with pytest.raises(DisentangleError, match=r"must have the sha256 that .*\.sha256 recorded at first"):
-        catalog.get(tmp_path / "data", NAME, mirror(server))
+        known_datasets.get(tmp_path / "data", NAME, mirror(server))
     assert files(tmp_path / "data") == [f"{NAME}.tar.gz.sha256"]
     (tmp_path / "data" / f"{NAME}.tar.gz.sha256").unlink()
-    catalog.get(tmp_path / "data", NAME, mirror(server))
+    known_datasets.get(tmp_path / "data", NAME, mirror(server))
     assert datasets.load_dataset(tmp_path / "data", NAME).Y_trn.nnz
 
 
@@ -252,11 +252,11 @@ def test_an_archive_of_something_else_is_refused_and_forgotten(
     change(tmp_path / "changed")
     server.content = pack(tmp_path / "changed")
     with pytest.raises(DisentangleError, match=message) as error:
-        catalog.get(tmp_path / "data", NAME, mirror(server))
+        known_datasets.get(tmp_path / "data", NAME, mirror(server))
     assert ".tmp-" not in str(error.value)
     assert not (tmp_path / "data").exists()
     server.content, server.etag = archive, '"mended"'
-    catalog.get(tmp_path / "data", NAME, mirror(server))
+    known_datasets.get(tmp_path / "data", NAME, mirror(server))
     assert datasets.load_dataset(tmp_path / "data", NAME).Y_trn.nnz
 
 
@@ -291,11 +291,11 @@ def test_a_disk_that_fails_costs_no_second_download(
     with monkeypatch.context() as patch:
         patch.setattr("disentangle.data.archive.unpack", fail(error))
         with pytest.raises((DisentangleError, MemoryError)) as caught:
-            catalog.get(tmp_path / "data", NAME, mirror(server))
+            known_datasets.get(tmp_path / "data", NAME, mirror(server))
     assert (f"cannot write {tmp_path / 'data' / NAME}/x" in str(caught.value)) == (
         n_requests == 1 and isinstance(error, OSError)
     )
-    catalog.get(tmp_path / "data", NAME, mirror(server))
+    known_datasets.get(tmp_path / "data", NAME, mirror(server))
     assert len(server.seen) == n_requests
 
 
@@ -306,8 +306,8 @@ def test_a_matrix_larger_than_memory_costs_no_second_download(
     with monkeypatch.context() as patch:
         patch.setattr(memory, "_least", lambda: (1, "here"))
         with pytest.raises(DisentangleError, match=r"once unpacked, needs about .* GiB are available here"):
-            catalog.get(tmp_path / "data", NAME, mirror(server))
-    catalog.get(tmp_path / "data", NAME, mirror(server))
+            known_datasets.get(tmp_path / "data", NAME, mirror(server))
+    known_datasets.get(tmp_path / "data", NAME, mirror(server))
     assert len(server.seen) == 1
 
 
@@ -327,9 +327,9 @@ def test_a_mirrors_secrets_work_and_stay_secret(
     with monkeypatch.context() as patch:
         patch.setattr("disentangle.data.archive.unpack", fail(OSError(errno.ENOSPC, "full")))
         with pytest.raises(DisentangleError) as caught:
-            catalog.get(tmp_path / "data", NAME, place)
+            known_datasets.get(tmp_path / "data", NAME, place)
     kept = [path.read_bytes() for path in (tmp_path / "data").iterdir()]
-    folder = catalog.get(tmp_path / "data", NAME, place)
+    folder = known_datasets.get(tmp_path / "data", NAME, place)
     assert server.paths == [f"/sets/{NAME}.tar.gz?token={SECRET}"]  # asked once
     assert "Authorization" in server.seen[0]
     source = json.loads((folder / "source.json").read_text())["source"]
@@ -358,9 +358,9 @@ def test_other_sizes_are_taken_on_demand(
     one_less(tmp_path / "changed")
     server.content = pack(tmp_path / "changed")
     with pytest.raises(DisentangleError, match="other sizes than published"):
-        catalog.get(tmp_path / "data", NAME, mirror(server))
+        known_datasets.get(tmp_path / "data", NAME, mirror(server))
     assert not (tmp_path / "data").exists()
-    catalog.get(tmp_path / "data", NAME, mirror(server), any_size=True)
+    known_datasets.get(tmp_path / "data", NAME, mirror(server), any_size=True)
     assert "has other sizes than published" in caplog.text
     assert datasets.sizes_in(tmp_path / "data" / NAME)["n_test_instances"] == 999
 
@@ -373,9 +373,9 @@ def test_a_damaged_archive_is_removed_so_that_the_next_call_fetches_anew(
     with pytest.raises(
         DisentangleError, match=rf"^{mirror(server)}/{NAME}.tar.gz is damaged or no \.tar\.gz "
     ):
-        catalog.get(tmp_path / "data", NAME, mirror(server))
+        known_datasets.get(tmp_path / "data", NAME, mirror(server))
     server.content, server.etag = archive, '"mended"'
-    catalog.get(tmp_path / "data", NAME, mirror(server))
+    known_datasets.get(tmp_path / "data", NAME, mirror(server))
     assert datasets.load_dataset(tmp_path / "data", NAME).Y_trn.nnz
 
 
@@ -402,10 +402,10 @@ def hostile(**member: Any) -> bytes:
 def test_a_hostile_archive_leaves_nothing(archive: bytes, server: Server, tmp_path: Path, content: bytes):
     server.content = content
     with pytest.raises(DisentangleError, match="is not unpacked because of"):
-        catalog.get(tmp_path / "a" / "data", NAME, mirror(server))
+        known_datasets.get(tmp_path / "a" / "data", NAME, mirror(server))
     assert not (tmp_path / "a" / "data").exists()
     server.content, server.etag = archive, '"mended"'
-    catalog.get(tmp_path / "a" / "data", NAME, mirror(server))
+    known_datasets.get(tmp_path / "a" / "data", NAME, mirror(server))
 
 
 def test_an_archive_that_an_interrupted_call_left_is_used_if_it_is_from_the_same_place(
@@ -419,9 +419,9 @@ def test_an_archive_that_an_interrupted_call_left_is_used_if_it_is_from_the_same
         with monkeypatch.context() as patch:
             patch.setattr("disentangle.data.archive.unpack", stop)
             with pytest.raises(KeyboardInterrupt):
-                catalog.get(tmp_path / "data", NAME, mirror(server) + other)
+                known_datasets.get(tmp_path / "data", NAME, mirror(server) + other)
         assert len(server.seen) == n_requests
-    folder = catalog.get(tmp_path / "data", NAME, mirror(server) + "/elsewhere")
+    folder = known_datasets.get(tmp_path / "data", NAME, mirror(server) + "/elsewhere")
     assert len(server.seen) == 2
     assert json.loads((folder / "source.json").read_text())["source"].endswith(f"/elsewhere/{NAME}.tar.gz")
     assert files(tmp_path / "data") == [NAME, f"{NAME}.tar.gz.sha256"]
@@ -430,14 +430,14 @@ def test_an_archive_that_an_interrupted_call_left_is_used_if_it_is_from_the_same
 def test_something_else_of_that_name_is_in_the_way(tmp_path: Path):
     (tmp_path / NAME).mkdir()
     with pytest.raises(DisentangleError, match=rf"{NAME} is in the way"):
-        catalog.get(tmp_path, NAME, "http://127.0.0.1:9")
+        known_datasets.get(tmp_path, NAME, "http://127.0.0.1:9")
 
 
 def test_an_unknown_name_lists_the_known(tmp_path: Path):
     with pytest.raises(
         DisentangleError, match=r"no dataset 'wiki' to fetch: known are eurlex-4k, .*amazon-3m"
     ):
-        catalog.get(tmp_path, "wiki")
+        known_datasets.get(tmp_path, "wiki")
 
 
 def test_two_at_once_are_one_too_many(archive: bytes, server: Server, tmp_path: Path):
@@ -445,7 +445,7 @@ def test_two_at_once_are_one_too_many(archive: bytes, server: Server, tmp_path: 
         atomic.claim(tmp_path / NAME),
         pytest.raises(DisentangleError, match=rf"another run is at work in .*\.{NAME}\.lock is held"),
     ):
-        catalog.get(tmp_path, NAME, mirror(server))
+        known_datasets.get(tmp_path, NAME, mirror(server))
 
 
 def test_a_job_fetches_what_it_lacks(archive: bytes, server: Server, tmp_path: Path, verbs: Path):
@@ -489,11 +489,15 @@ def test_settings_are_read_by_name_and_given_ones_go_first(verbs: Path, tmp_path
 
 def test_every_file_of_settings_can_be_used():
     fields = {"A", "B", "nr_splits", "max_leaf_size", "beam_size", "top_k", "n_copies"}
-    assert len(catalog.entries()) == 6
-    for name, entry in catalog.entries().items():
+    assert len(known_datasets.entries()) == 6
+    for name, entry in known_datasets.entries().items():
         assert entry.archive == f"{name}.tar.gz"
         assert set(entry.settings) <= fields
         for one in entry.published:
             assert set(one) == {"source", *datasets.SIZES}
-    assert catalog.settings_of("amazon-670k") == catalog.settings_of("amazon-3m") == {"A": 0.6, "B": 2.6}
-    assert catalog.settings_of("my-own") == {}
+    assert (
+        known_datasets.settings_of("amazon-670k")
+        == known_datasets.settings_of("amazon-3m")
+        == {"A": 0.6, "B": 2.6}
+    )
+    assert known_datasets.settings_of("my-own") == {}

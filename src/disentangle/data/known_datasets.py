@@ -56,7 +56,7 @@ class Entry:
 
 @cache
 def entries() -> dict[str, Entry]:
-    """The files of the folder `datasets`, by name of the dataset."""
+    """The files of the folder `settings`, by name of the dataset."""
     folder = Path(__file__).with_name("settings")
     read = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")}
     return {

@@ -1,0 +1,91 @@
+"""Adding a rule, as docs/rules.md shows it: one function, one line, and nothing else is made again."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+PAGE = ROOT / "docs" / "rules.md"
+SMALL_TREE = ("--max-leaf-size", "10", "--nr-splits", "8", "--threads", "2")
+
+
+def base(folder: Path, verbs: Path, *args: str) -> list[str]:
+    """Run the base job with the package in a folder; the stages that it made."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("XMC_")}
+    ended = subprocess.run(
+        [sys.executable, "-m", "disentangle", "base", "verbs", "--data-dir", verbs, *SMALL_TREE, *args],
+        cwd=folder,
+        env=env | {"PYTHONPATH": str(folder / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return [line.split()[1] for line in ended.stderr.splitlines() if line.endswith(" ...")]
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory, verbs: Path) -> Path:
+    """A copy of the package, and a base run's results."""
+    folder = tmp_path_factory.mktemp("project")
+    shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    base(folder, verbs)
+    return folder
+
+
+def block() -> str:
+    """The page's example."""
+    found = re.search(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert found
+    return found[1]
+
+
+def test_the_example_does_what_it_says():
+    # In a process of its own: it adds to the tables.
+    code = [sys.executable, "-c", block() + "\nprint(sorted(rules.MERGES))"]
+    env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    ended = subprocess.run(code, env=env, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.strip() == "['max', 'mean', 'noisy-or']"
+
+
+def test_a_new_merge_is_a_function_and_a_line_and_trains_nothing(copied: Path, verbs: Path):
+    rules = copied / "src" / "disentangle" / "rules.py"
+    before = rules.read_text()
+    function = re.search(r"^def max_.*?return best\n", block(), re.DOTALL | re.MULTILINE)
+    line = re.search(r"^    (MERGES = .*)$", PAGE.read_text(), re.MULTILINE)
+    assert function
+    assert line
+    changed = re.sub(r"^MERGES = .*$", line[1], before, flags=re.MULTILINE)
+    rules.write_text(changed.replace("GAINS = {", f"{function[0]}\n\nGAINS = {{", 1))
+    try:
+        assert base(copied, verbs, "--merge", "max") == ["paper/evaluation-merge-max"]
+        assert base(copied, verbs) == []
+    finally:
+        rules.write_text(before)
+
+
+def test_a_changed_assignment_that_comes_out_equal_trains_nothing(copied: Path, verbs: Path):
+    module = copied / "src" / "disentangle" / "overlap" / "assign.py"
+    before = module.read_text()
+    module.write_text(before + "\n# Otherwise, and yet the same.\n")
+    try:
+        assert base(copied, verbs) == ["paper/assignment"]
+        assert base(copied, verbs) == []
+    finally:
+        module.write_text(before)
+    # A rule that chooses otherwise has everything after it made again.
+    rules = copied / "src" / "disentangle" / "rules.py"
+    before = rules.read_text()
+    rules.write_text(before.replace("return scores * 0 + 1", "return scores * 0 + (scores > 0.5)"))
+    try:
+        assert base(copied, verbs) == ["paper/assignment", "paper/overlap", "paper/evaluation"]
+    finally:
+        rules.write_text(before)
