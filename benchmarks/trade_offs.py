@@ -2,18 +2,19 @@
 
     PYTHONPATH=src .venv/bin/python benchmarks/trade_offs.py
 
-writes benchmarks/results/trade-offs.{png,svg}: a panel for each dataset that has all presets. Points are
+writes benchmarks/results/trade-offs.{png,svg}: a panel for each dataset that has all presets, by the
+newest version that any has. Points are
 numbered, and the numbers explained beside the panels, so that no label lies over another.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
 import numpy as np
 from presets import RESULTS, SECONDS
+from tables import of_one_version, results
 
 from disentangle.jobs.figures import new_figure, save_figure
 from disentangle.presets import PRESETS
@@ -68,11 +69,12 @@ def draw(panel: Any, title: str, points: dict[str, dict[str, float]]) -> None:
 def main() -> None:
     """Draw all datasets."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter).parse_args()
-    found = {}
-    for path in sorted(RESULTS.glob("presets-*.json")):
-        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
-        if set(PRESETS) <= {row["setting"] for row in rows}:
-            found[path.stem.removeprefix("presets-")] = {name: trade_off(rows, name) for name in PRESETS}
+    shown, _ = of_one_version(results("presets"))
+    found = {
+        dataset: {name: trade_off(result["rows"], name) for name in PRESETS}
+        for dataset, result in shown.items()
+        if set(PRESETS) <= {row["setting"] for row in result["rows"]}
+    }
     figure, panels = new_figure(len(found), 2 + 3.2 * len(found), 3.8)
     figure.suptitle("gain over XR-Linear against the seconds of the second training (test data)")
     for panel, (dataset, points) in zip(panels, found.items(), strict=True):
