@@ -42,12 +42,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from disentangle.jobs.comparison import First
 from methods import N_TREES, RIVALS, write_text
 
 from disentangle.data import known_datasets, datasets
 from disentangle.errors import DisentangleError
 from disentangle.evaluate import metrics
+from disentangle.jobs.plan import First
 from disentangle.jobs.tables import training_seconds
 from disentangle.model.predictor import Predictor
 from disentangle.params import (Propensity, at_least)
@@ -74,12 +74,11 @@ PACKAGES = {
     "omikuji-parabel": ("omikuji", "cffi"),
     "omikuji-bonsai": ("omikuji", "cffi"),
     "napkinxc-plt": ("napkinxc",),
+    "libmultilabel-tree": ("libmultilabel", "liblinear", "sparsekmeans"),
 }
 # Seconds of a base run that are no part of its training.
 BESIDES = ("load", "predict", "evaluate")
 REFERENCES = ("omikuji-parabel", "omikuji-bonsai")
-# Labels times values of X.trn, which the seconds of one-versus-rest grow with: minutes up to here.
-OVR_LIMIT = 5_000_000_000
 FIGURES = ("P@1", "P@3", "P@5", "R@10", "PSP@5")
 # Name, key in a run, digits, whether its spread is shown.
 Cost = tuple[str, str, int, bool]
@@ -132,13 +131,6 @@ class Task:
         settings = known_datasets.settings_of(self.dataset)
         constants = Propensity(**{name: settings[name] for name in ("A", "B") if name in settings})
         return metrics.inverse_propensity(self.loaded.Y_trn, constants)
-
-    def reason_to_skip(self, method: str) -> str | None:
-        """Why a method is not run on this dataset."""
-        size = self.loaded.Y_trn.shape[1] * self.loaded.X_trn.nnz
-        if method == "ovr-svm" and size > OVR_LIMIT:
-            return f"labels x values of X.trn are {size:.2g}, more than {OVR_LIMIT:.2g}"
-        return None
 
     def figures(self, labels: np.ndarray) -> dict[str, float]:
         """The columns of `FIGURES`, of the labels predicted."""
@@ -262,7 +254,7 @@ def read_result(path: Path, dataset: str) -> dict[str, Any]:
 def series_of(result: dict[str, Any], task: Task) -> dict[str, Any]:
     """The runs that may be compared with this machine's, versions', data's; added if there are none."""
     versions: dict[str, str | None] = dict(provenance.versions())
-    for package in ("omikuji", "napkinxc"):
+    for package in ("omikuji", "napkinxc", "libmultilabel"):
         is_there = importlib.util.find_spec(package) is not None
         versions[package] = metadata.version(package) if is_there else None
     sizes = task.loaded.sizes()
@@ -283,17 +275,28 @@ def compare(task: Task, methods: list[str], repeats: int, path: Path) -> dict[st
     command = shlex.join(["python", *sys.argv])
     for repeat in range(repeats):
         for method in methods:
-            if reason := task.reason_to_skip(method):
-                series["skipped"][method] = reason
-            elif (method, repeat) not in done:
-                run = measure(task, method, repeat)
-                series["runs"].append(run)
-                print(_said(task, run), file=sys.stderr, flush=True)
+            if (method, repeat) not in done:
+                series["runs"] += _turn(task, method, repeat, series["skipped"])
                 if command not in series["commands"]:
                     series["commands"].append(command)
             path.parent.mkdir(parents=True, exist_ok=True)
             atomic.write_json(path, result)
     return result
+
+
+def _turn(task: Task, method: str, repeat: int, skipped: dict[str, str]) -> list[Run]:
+    """A run in a list; none where another tool failed, which is a result, too, and ends no comparison."""
+    try:
+        run = measure(task, method, repeat)
+    except DisentangleError as error:
+        if method not in RIVALS:
+            raise
+        skipped[method] = str(error)
+        print(error, file=sys.stderr, flush=True)
+        shutil.rmtree(task.temporary / "model", ignore_errors=True)
+        return []
+    print(_said(task, run), file=sys.stderr, flush=True)
+    return [run]
 
 
 def _said(task: Task, run: Run) -> str:
@@ -333,7 +336,7 @@ def _print_series(dataset: str, series: dict[str, Any]) -> None:
     for cells in _rows(runs, references, COSTS):
         print("| " + " | ".join(cells) + " |")
     for name, reason in series["skipped"].items():
-        print(f"\n{name} was not run: {reason}.")
+        print(f"\n{name} has no row: {reason}.")
 
 
 def _by_method(runs: list[Run]) -> dict[str, list[Run]]:

@@ -2,7 +2,7 @@
 
     PYTHONPATH=src python benchmarks/costs.py DATA_DIR [DATA_DIR ...]
 
-reads benchmarks/results/reports/base-*.json, looks each dataset up in the folders given, and writes
+reads benchmarks/results/base-*.json, looks each dataset up in the folders given, and writes
 src/disentangle/costs.json.
 """
 
@@ -16,7 +16,7 @@ from disentangle.data import datasets
 from disentangle.jobs import cost_estimate
 from disentangle.storage import atomic
 
-REPORTS = Path(__file__).parent / "results" / "reports"
+REPORTS = Path(__file__).with_name("results")
 
 
 def main(data_dirs: list[Path]) -> None:

@@ -1,21 +1,15 @@
-"""How seconds and memory of each stage grow with the data, with copies and with threads; and large shapes.
+"""How seconds and memory of each stage grow with instances, copies and threads.
 
-    PYTHONPATH=src .venv/bin/python benchmarks/scale.py WORK_FOLDER [--only PART,PART] [--repeats 3]
-        [--share 1] [--threads N] [--results FILE]
+    PYTHONPATH=src .venv/bin/python benchmarks/scale.py [DATASET] [--data-dir FOLDER] [--threads N]
+        [--only instances,copies,threads] [--out FILE.json]
 
-measures on synthetic data (benchmarks/synthetic.py), each time in a fresh process, with the paper's preset:
+runs the base job with the preset `paper`, each time from nothing and in a process of its own, on
 
-    instances     base runs, training instances doubling from 10,000 to 80,000, at 5,000 labels
-    labels        labels doubling from 5,000 to 40,000, at 40,000 instances
-    copies        n_copies from 1 to 5, at 20,000 instances and 5,000 labels
-    threads       1, 2, 4, ... and all cores, at 40,000 instances and 5,000 labels
-    assignment    the assignment alone, at the shape of amazon-3m (benchmarks/assignment.py)
-    amazon-670k   a base run of that set's shape; half an hour on two cores, so only if it is asked for
+    instances   an eighth, a quarter, a half and all of the training instances, each within the next
+    copies      n_copies from 1 to 4, on a quarter of the instances
+    threads     1, 2, 4, ... threads, on all instances
 
-writes every repeat to benchmarks/results/scale.json as soon as it is there, and at last prints tables of
-exponents and medians as Markdown, and draws scale.png and .svg beside the results. What the results have is
-not measured again, even if the code has changed: delete them for that. With --share all sizes are
-multiplied. Data lie in WORK_FOLDER and are used again.
+prints tables with exponents of the power laws that fit best, and draws scale.{png,svg} beside the results.
 """
 
 from __future__ import annotations
@@ -23,232 +17,152 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
-import subprocess
-import sys
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
+import tempfile
 from pathlib import Path
 from typing import Any
 
-import assignment
-from ablation import RESULTS, disentangle
-from growth import STAGES, Run, draw_scale, print_scale
-from synthetic import LABELS_PER_TOPIC, Shape, make, write
+import numpy as np
+from presets import RESULTS, disentangle
 
+from disentangle.data import datasets
+from disentangle.data.datasets import Dataset
 from disentangle.errors import DisentangleError
-from disentangle.params import at_least
-from disentangle.presets import DEFAULT_PRESET
-from disentangle.runtime.provenance import machine, versions
+from disentangle.jobs.figures import new_figure, save_figure
+from disentangle.params import DEFAULT_DATASET, DEFAULT_PRESET, at_least
+from disentangle.runtime import provenance
+from disentangle.storage import npz
 from disentangle.storage.atomic import write_json
-from disentangle.storage.saved import read_record
 
-N_INSTANCES = (10_000, 20_000, 40_000, 80_000)
-N_LABELS = (5_000, 10_000, 20_000, 40_000)
-N_COPIES = (1, 2, 3, 4, 5)
-N_FEATURES, LABELS_PER_INSTANCE, FEATURES_PER_INSTANCE = 20_000, 5, 50
-# As the Extreme Classification Repository has it: 490,449 + 153,025 instances, rounded means.
-AMAZON_670K = Shape(490_449, 153_025, 135_909, 670_091, 5.45, 76)
-DEFAULT_PARTS = ("instances", "labels", "copies", "threads", "assignment")
-PARTS = (*DEFAULT_PARTS, "amazon-670k")
-SEED = 0
-# What a base run imports, sooner or later.
-_BARE = """
-from disentangle import metrics, negatives, pipeline, pseudo, stages, tree, xlinear
-print(provenance.peak_rss_mib())
-"""
+PARTS = {"instances": "training instances", "copies": "n_copies", "threads": "threads"}
+SHARES = (0.125, 0.25, 0.5, 1.0)
+N_COPIES = (1, 2, 3, 4)
+STAGES = ("train", "match", "assign", "expand", "retrain", "predict", "evaluate")
+_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#666666")
+_MARKERS = "ov^<sDx"
+_NOISE = 0.02  # seconds
+Run = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Case:
-    """One base run to be made.
-
-    Attributes
-    ----------
-    part : str
-    value : int or str
-        Of what grows in this part.
-    shape : Shape
-    threads : int
-    n_copies : int
-    """
-
-    part: str
-    value: int | str
-    shape: Shape
-    threads: int
-    n_copies: int = 2
-
-    def arguments(self) -> list[str]:
-        """The command's, without folders; n_copies goes before what the preset says."""
-        more = ["--n-copies", str(self.n_copies), "--threads", str(self.threads)]
-        return ["base", self.dataset(), "--preset", DEFAULT_PRESET, *more]
-
-    def dataset(self) -> str:
-        """Name of its data, the same for the same shape."""
-        return f"synthetic-{self.shape.n_instances}-{self.shape.n_labels}"
-
-
-def cases(part: str, share: float, threads: int) -> list[Case]:
-    """The base runs of a part, any but `assignment`."""
-
-    def shape(n_instances: int, n_labels: int) -> Shape:
-        n, n_labels = max(100, round(share * n_instances)), max(2 * LABELS_PER_TOPIC, round(share * n_labels))
-        return Shape(n, n // 4, N_FEATURES, n_labels, LABELS_PER_INSTANCE, FEATURES_PER_INSTANCE)
-
-    if part == "instances":
-        shapes = [shape(n, 5_000) for n in N_INSTANCES]
-        return [Case(part, one.n_instances, one, threads) for one in shapes]
-    if part == "labels":
-        shapes = [shape(40_000, n) for n in N_LABELS]
-        return [Case(part, one.n_labels, one, threads) for one in shapes]
-    if part == "copies":
-        return [Case(part, n, shape(20_000, 5_000), threads, n) for n in N_COPIES]
-    if part == "threads":
-        counts = {2**i for i in range(threads.bit_length())} | {threads}
-        return [Case(part, n, shape(40_000, 5_000), n) for n in sorted(counts)]
-    sizes = ("n_instances", "n_test", "n_features", "n_labels")
-    shares = {name: round(share * getattr(AMAZON_670K, name)) for name in sizes}
-    return [Case(part, part, replace(AMAZON_670K, **shares), threads)]
-
-
-def measure_base(case: Case, work: Path) -> Run:
-    """Run one case from nothing, or from where a run that was stopped left it, and say what it took."""
-    data_dir, models = work / "data", work / "models" / f"{case.part}-{case.value}"
-    if not (folder := data_dir / case.dataset()).exists():
-        write(folder, make(case.shape, SEED))
-    start = time.perf_counter()
-    disentangle(*case.arguments(), "--data-dir", str(data_dir), "--model-dir", str(models))
-    wall = time.perf_counter() - start
-    base = models / case.dataset() / "base"
-    first, run = json.loads((base / "report.json").read_text(encoding="utf-8"))["runs"]
-    variant = (base / run["model"]).parent
-    peaks = {}
-    for stage, names in STAGES.items():
-        parent = base if stage in ("train", "match") else variant
-        records = [record for name in names if (record := read_record(parent / name))]
-        if records:
-            peaks[stage] = max(record["peak_rss_mib"] for record in records)
-    shutil.rmtree(models)  # gigabytes in all, and the next repeat is to start from nothing
-    return {
-        "command": f"python -m disentangle {' '.join(case.arguments())}",
-        "n_instances": case.shape.n_instances,
-        "n_labels": case.shape.n_labels,
-        "threads": case.threads,
-        "wall_seconds": round(wall, 3),
-        "seconds": run["seconds"] | {"train": first["seconds"]["train"]},
-        "peak_rss_mib": peaks,
-        "precision_at_1": run["precision"][0],
+def write_share(folder: Path, dataset: Dataset, n: int) -> None:
+    """Write a dataset with so many of its training instances, drawn by a fixed seed."""
+    order = np.random.default_rng(0).permutation(dataset.X_trn.shape[0])
+    rows = np.sort(order[:n])
+    made = {
+        "X_trn": dataset.X_trn[rows],
+        "Y_trn": dataset.Y_trn[rows],
+        "X_tst": dataset.X_tst,
+        "Y_tst": dataset.Y_tst,
     }
+    for name, path in datasets.paths_of(folder).items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        npz.save(path, made[name])
 
 
-def measure_assignment(name: str, work: Path, share: float, threads: int) -> Run:
-    """Assign in a process of its own, on what another one made."""
-    folder = work / f"assignment-{share:g}"
-    command = [sys.executable, assignment.__file__]
-    if not folder.exists():
-        _run([*command, "make", str(folder), "--share", str(share), "--seed", str(SEED)])
-    found = json.loads(_run([*command, "measure", str(folder), name, "--threads", str(threads)]))
-    return {
-        "command": f"benchmarks/assignment.py measure FOLDER {name!r} --threads {threads}",
-        "threads": threads,
-        "nnz": found["nnz"],
-        "n_pseudo_labels": found["n_pseudo_labels"],
-        "seconds": {"assign": found["seconds"]},
-        "peak_rss_mib": {"assign": found["peak_rss_mib"]},
-        "rss_before_mib": found["rss_before_mib"],
+def cases(parts: list[str], n: int, threads: int) -> list[tuple[str, int, int, int, int]]:
+    """What is run: part, what grows there, training instances, n_copies and threads."""
+    counts = sorted({2**i for i in range(threads.bit_length())} | {threads})
+    found = {
+        "instances": [(round(share * n), round(share * n), 2, threads) for share in SHARES],
+        "copies": [(copies, n // 4, copies, threads) for copies in N_COPIES],
+        "threads": [(count, n, 2, count) for count in counts],
     }
+    return [(part, *case) for part in parts for case in found[part]]
 
 
-def _run(command: list[str]) -> str:
-    """What a command prints; its failure ends this one, which has nothing to add."""
-    finished = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    if finished.returncode:
-        sys.exit(finished.returncode)
-    return finished.stdout
-
-
-def load_results(path: Path, share: float) -> dict[str, Any]:
-    """What was measured before, or an empty record.
-
-    Raises
-    ------
-    DisentangleError
-        If it was measured elsewhere, with other versions, or with another share.
-    """
-    here = {"machine": machine(), "versions": versions(), "share": share}
-    if not path.exists():
-        # The first time may compile the kernels.
-        bare = min(int(_run([sys.executable, "-c", _BARE])) for _ in range(2))
-        return here | {"bare_rss_mib": bare, "runs": []}
-    try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DisentangleError(f"{path} must hold results in JSON: {error}") from error
-    for name, value in here.items():
-        if (found := results.get(name)) != value:
-            raise DisentangleError(
-                f"{path} must be of the same {name} ({value}), got {found}: name another file with --results"
+def measure(dataset: Dataset, parts: list[str], threads: int) -> list[Run]:
+    """Run each case once."""
+    runs = []
+    with tempfile.TemporaryDirectory(prefix="scale-") as temporary:
+        data = Path(temporary) / "data"
+        for part, value, n, n_copies, n_threads in cases(parts, dataset.X_trn.shape[0], threads):
+            name = f"{dataset.name}-{n}"
+            if not (data / name).exists():
+                write_share(data / name, dataset, n)
+            models = Path(temporary) / f"{part}-{value}"
+            where = ("--data-dir", str(data), "--model-dir", str(models), "--threads", str(n_threads))
+            disentangle("base", name, "--preset", DEFAULT_PRESET, "--n-copies", str(n_copies), *where)
+            report = json.loads((models / name / "base" / "report.json").read_text(encoding="utf-8"))
+            first, run = report["runs"]
+            seconds = run["seconds"] | {"train": first["seconds"]["train"]}
+            runs.append(
+                {"part": part, "value": value, "seconds": seconds, "peak_rss_mib": run["peak_rss_mib"]}
             )
-    return results
+    return runs
 
 
-def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """Make all measurements that the arguments ask for and the results lack; return all of them."""
-    results = load_results(args.results, args.share)
-    write_json(args.results, results)  # where it cannot be written, nothing need be measured
-    for repeat in range(args.repeats):  # outermost: what slows the machine for a while hits all sizes
-        for part in args.only:
-            for value, call in measurements(part, args):
-                which = {"part": part, "value": value, "repeat": repeat}
-                if not any(which.items() <= run.items() for run in results["runs"]):
-                    results["runs"].append(which | call())
-                    write_json(args.results, results)
-    return results
+def exponent(sizes: list[float], values: list[float]) -> float | None:
+    """That of the power law nearest to some points; None unless there are three of two sizes above noise."""
+    kept = [(size, value) for size, value in zip(sizes, values, strict=True) if value > _NOISE]
+    if len(kept) < 3 or len({size for size, _ in kept}) < 2:
+        return None
+    return float(np.polyfit(*np.log(kept).T, 1)[0])
 
 
-def measurements(part: str, args: argparse.Namespace) -> list[tuple[int | str, Callable[[], Run]]]:
-    """What grows in a part, and for each of its values a call that measures."""
-    if part == "assignment":
-        sizes = (args.work, args.share, args.threads)
-        return [(name, partial(measure_assignment, name, *sizes)) for name in assignment.PARAMS]
-    part_cases = cases(part, args.share, args.threads)
-    return [(case.value, partial(measure_base, case, args.work)) for case in part_cases]
+def print_scale(result: dict[str, Any]) -> None:
+    """A table for each part, as Markdown: seconds of each stage, peak memory, and a row of exponents."""
+    for part, words in PARTS.items():
+        if not (own := [run for run in result["runs"] if run["part"] == part]):
+            continue
+        print(f"\n| {words} | " + " | ".join(f"{stage} s" for stage in STAGES) + " | peak MiB |")
+        print("|---:|" + "---:|" * (len(STAGES) + 1))
+        table = [[*(run["seconds"].get(s, 0.0) for s in STAGES), run["peak_rss_mib"]] for run in own]
+        for run, row in zip(own, table, strict=True):
+            cells = [*(f"{value:,.2f}" for value in row[:-1]), f"{row[-1]:,}"]
+            print(f"| {run['value']:,} | " + " | ".join(cells) + " |")
+        found = (exponent([run["value"] for run in own], list(column)) for column in zip(*table, strict=True))
+        print("| exponent | " + " | ".join("" if e is None else f"{e:.2f}" for e in found) + " |")
 
 
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("work", type=Path, metavar="WORK_FOLDER")
-    parser.add_argument("--only", type=lambda text: text.split(","), default=DEFAULT_PARTS)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--share", type=float, default=1.0)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--results", type=Path, default=RESULTS / "scale.json")
-    return parser.parse_args()
-
-
-def _check(args: argparse.Namespace) -> None:
-    if unknown := [part for part in args.only if part not in PARTS]:
-        raise DisentangleError(f"only must name some of {', '.join(PARTS)}, got {unknown[0]!r}")
-    for name in ("repeats", "threads"):
-        at_least(name, getattr(args, name), 1)
-    if not 0 < args.share <= 1:
-        raise DisentangleError(f"share must be above 0 and at most 1, got {args.share:g}")
+def draw_scale(folder: Path, result: dict[str, Any]) -> None:
+    """Seconds of each stage against what grows, a panel for each part, as `scale.{png,svg}`."""
+    parts = [part for part in PARTS if sum(run["part"] == part for run in result["runs"]) > 1]
+    if not parts:
+        return
+    figure, panels = new_figure(len(parts), 2 + 3.6 * len(parts), 4)
+    figure.suptitle(f"seconds of each stage of a base run, {result['dataset']}")
+    drawn = {}
+    for panel, part in zip(panels, parts, strict=True):
+        own = [run for run in result["runs"] if run["part"] == part]
+        for stage, color, marker in zip(STAGES, _COLORS, _MARKERS, strict=True):
+            kept = [(run["value"], s) for run in own if (s := run["seconds"].get(stage, 0.0)) > _NOISE]
+            if kept:
+                drawn[stage] = panel.plot(*zip(*kept, strict=True), color=color, marker=marker, ms=5, lw=1.2)[
+                    0
+                ]
+        ticks = [run["value"] for run in own]
+        panel.set(xscale="log", yscale="log", xlabel=PARTS[part])
+        panel.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+        panel.minorticks_off()
+        if panel is not panels[0]:
+            panel.sharey(panels[0])
+    panels[0].set_ylabel("seconds")
+    shown = [stage for stage in STAGES if stage in drawn]
+    figure.legend([drawn[stage] for stage in shown], shown, loc="outside right center")
+    save_figure(figure, folder, "scale")
 
 
 def main() -> None:
     """Measure, print and draw."""
-    args = _parse()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("dataset", nargs="?", default=DEFAULT_DATASET, metavar="DATASET")
+    parser.add_argument("--data-dir", type=Path, default=Path("dataset/xmc-base"))
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--only", type=lambda text: text.split(","), default=list(PARTS))
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
     try:
-        _check(args)
-        results = measure(args)
-        print_scale(results)
-        draw_scale(args.results.parent, results)
+        if unknown := [part for part in args.only if part not in PARTS]:
+            raise DisentangleError(f"only must name some of {', '.join(PARTS)}, got {unknown[0]!r}")
+        at_least("threads", args.threads, 1)
+        dataset = datasets.load_dataset(args.data_dir, args.dataset)
+        made = {"versions": provenance.versions(), "machine": provenance.machine(), "dataset": args.dataset}
+        out = args.out or RESULTS / f"scale-{args.dataset}.json"
+        result = made | {"runs": measure(dataset, args.only, args.threads)}
+        write_json(out, result)
     except DisentangleError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        parser.exit(2, f"error: {error}\n")
+    print_scale(result)
+    draw_scale(out.parent, result)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What the stages of a base run cost, and how much faster than plainly made those without training are.
 
     PYTHONPATH=src .venv/bin/python benchmarks/stage_costs.py DATASET ... [--repeats 5] [--base-runs 5]
-        [--threads N] [--data-dir FOLDER] [--models MODEL_DIR]
+        [--threads N] [--data-dir FOLDER] [--models MODEL_DIR] [--out FILE.json]
 
 runs the base job of each dataset from nothing, in a process of its own, once for all datasets before the next
 time; on a large dataset it takes minutes, so it may be run less often than the rest is repeated. With the
@@ -14,7 +14,7 @@ models that the last run left it times, alternately and in one process, what the
 
 Both ways load the model, have the data in memory and their kernels compiled, and must come to equal results.
 With --models no base job is run: MODEL_DIR has the models that one left. All of it goes to
-benchmarks/results/stage_costs-DATASET.json, and a table to standard output, as Markdown.
+benchmarks/results/stage-costs-DATASET.json, and a table to standard output, as Markdown.
 """
 
 from __future__ import annotations
@@ -265,6 +265,8 @@ def print_table(results: list[dict[str, Any]]) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Raise DisentangleError for a number out of range, or a dataset or model that is not there."""
+    if args.out and len(args.datasets) > 1:
+        raise DisentangleError(f"--out is the file of one dataset, got {len(args.datasets)} datasets")
     at_least("repeats", args.repeats, 1)
     at_least("base runs", args.base_runs, 1)
     at_least("threads", args.threads, 1)
@@ -299,7 +301,7 @@ def measure(args: argparse.Namespace, models: Path) -> list[dict[str, Any]]:
             **compare(dataset, models / name / "base", args.threads, args.repeats),
         }
         RESULTS.mkdir(exist_ok=True)
-        atomic.write_json(RESULTS / f"stage_costs-{name}.json", result)
+        atomic.write_json(args.out or RESULTS / f"stage-costs-{name}.json", result)
         results.append(result)
     return results
 
@@ -313,6 +315,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--data-dir", type=Path, default=Path(os.environ.get("XMC_DATA", "dataset/xmc-base")))
     parser.add_argument("--models", type=Path, metavar="MODEL_DIR")
+    parser.add_argument(
+        "--out", type=Path, help="of one dataset; default: benchmarks/results/stage-costs-DATASET.json"
+    )
     args = parser.parse_args()
     if args.base_runs is None:
         args.base_runs = args.repeats

@@ -1,9 +1,9 @@
-"""The tables of the README, of docs/ and of the pages in results/, from what the other commands have left.
+"""The tables of the README and of other pages, from the results.
 
-    PYTHONPATH=src .venv/bin/python benchmarks/tables.py [MODEL_DIR]
+    PYTHONPATH=src .venv/bin/python benchmarks/tables.py
 
-collects every report under MODEL_DIR (model/NAME/JOB/report.json) into benchmarks/results/reports/, if it
-is given, and writes each table anew between its marks, `<!-- table: NAME -->` and `<!-- end -->`.
+writes each table anew between its marks, `<!-- table: NAME -->` and `<!-- end -->`. A table has results of
+one version only, the newest that there is; what is of another is named below it.
 """
 
 from __future__ import annotations
@@ -11,73 +11,47 @@ from __future__ import annotations
 import io
 import json
 import re
-import shutil
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import redirect_stdout
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+import leave_one_out
+import presets
+import scale
 import stage_costs
-from ablation import columns, print_tables
 from compare import print_comparison, print_summary
-from growth import print_scale
+from presets import FIGURES, columns
+from reproduce import version_of
 
 from disentangle.jobs.tables import training_seconds
-from disentangle.params import (DEFAULT_DATASET, EPS, HINGE, THRESHOLD, TreeParams)
-from disentangle.presets import DEFAULT_PRESET, PRESETS
+from disentangle.params import DEFAULT_DATASET
 
 RESULTS = Path(__file__).with_name("results")
-REPORTS = RESULTS / "reports"
 ROOT = RESULTS.parents[1]
 PAGES = tuple(
-    page
-    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(RESULTS.glob("*.md")))
-    if "<!-- table: " in page.read_text(encoding="utf-8")
+    path
+    for folder in (ROOT, ROOT / "docs", RESULTS)
+    for path in sorted(folder.glob("*.md"))
+    if "<!-- table: " in path.read_text(encoding="utf-8")
 )
-FIGURES = ("P@1", "P@3", "P@5", "R@10")
-# What differs between the settings that are swept over.
-SWEPT = (
-    "overlap_splits",
-    "n_copies",
-    "split",
-    "leaf_size",
-    "predict_beam",
-    "negatives",
-    "spared",
-    "eps",
-    "matcher_eps",
-    "hinge",
-    "first_eps",
-    "first_features",
-    "features",
-    "max_df",
-    "threshold",
-    "first_weight",
-)
-Run = dict[str, Any]
+Result = dict[str, Any]
 
 
-def collect(model_dir: Path) -> None:
-    """Copy the reports of a model folder, named by job and dataset."""
-    REPORTS.mkdir(parents=True, exist_ok=True)
-    for report in sorted(model_dir.glob("*/*/report.json")):
-        job, dataset = report.parent.name, report.parent.parent.name
-        shutil.copyfile(report, REPORTS / f"{job}-{dataset}.json")
+def results(name: str) -> dict[str, Result]:
+    """What a command left for each dataset, the embedded one's first."""
+    paths = sorted(RESULTS.glob(f"{name}-*.json"), key=lambda path: (DEFAULT_DATASET not in path.name, path))
+    return {
+        path.stem.removeprefix(f"{name}-"): json.loads(path.read_text(encoding="utf-8")) for path in paths
+    }
 
 
-def reports(job: str) -> Iterator[dict[str, Any]]:
-    """The collected reports of a job, the embedded dataset's first."""
-    paths = sorted(REPORTS.glob(f"{job}-*.json"), key=lambda path: ("wordnet" not in path.name, path.name))
-    for path in paths:
-        yield json.loads(path.read_text(encoding="utf-8"))
-
-
-def cells(run: Run) -> list[str]:
-    """P@1, 3, 5 and R@1, 5, 10."""
-    p, r = run["precision"], run["recall"]
-    return [f"{value:.2f}" for value in (p[0], p[2], p[4], r[0], r[4], r[9])]
+def of_one_version(found: dict[str, Result]) -> tuple[dict[str, Result], dict[str, str]]:
+    """The results of the newest version, and the versions of the others, by dataset."""
+    versions = {name: version_of(result) for name, result in found.items()}
+    newest = max(versions.values(), key=lambda text: [int(part) for part in text.split(".")], default="")
+    others = {name: version for name, version in versions.items() if version != newest}
+    return {name: result for name, result in found.items() if name not in others}, others
 
 
 def line(*parts: str) -> None:
@@ -89,72 +63,41 @@ def original_scripts() -> dict[str, Any]:
     return json.loads((RESULTS / "original-scripts.json").read_text(encoding="utf-8"))["datasets"]
 
 
-def print_comparisons(job: str) -> None:
+def cells(run: Result) -> list[str]:
+    """P@1, 3, 5 and R@1, 5, 10."""
+    p, r = run["precision"], run["recall"]
+    return [f"{value:.2f}" for value in (p[0], p[2], p[4], r[0], r[4], r[9])]
+
+
+def print_reports(job: str, found: dict[str, Result]) -> None:
     """XR-Linear and overlap per dataset, each above the original scripts' row where there is one."""
     original = original_scripts()
-    line(
-        "dataset",
-        "method",
-        "P@1",
-        "P@3",
-        "P@5",
-        "R@1",
-        "R@5",
-        "R@10",
-        "PSP@5",
-        "candidates",
-        "train s",
-        "predict s",
-    )
-    print("|---|---|" + "---:|" * 10)
-    for report in reports(job):
-        theirs = {run["method"]: run for run in original.get(report["dataset"], {}).get(job, [])}
+    header = ("P@1", "P@3", "P@5", "R@1", "R@5", "R@10", "PSP@5", "candidates", "train s", "predict s")
+    line("dataset", "method", *header)
+    print("|---|---|" + "---:|" * len(header))
+    for dataset, report in found.items():
+        theirs = {run["method"]: run for run in original.get(dataset, {}).get(job, [])}
         for run in report["runs"]:
             name = "XR-Linear" if run["method"] == "xr-linear" else f"**overlap, {run['preset']}**"
-            costs = (training_seconds(run), run["seconds"]["predict"])
-            line(
-                report["dataset"],
-                name,
-                *cells(run),
-                f"{run['psp'][4]:.2f}",
-                f"{run['candidates_per_instance']:,.0f}",
-                *(f"{value:,.1f}" for value in costs),
-            )
+            costs = (f"{value:,.1f}" for value in (training_seconds(run), run["seconds"]["predict"]))
+            candidates = f"{run['candidates_per_instance']:,.0f}"
+            line(dataset, name, *cells(run), f"{run['psp'][4]:.2f}", candidates, *costs)
             if reference := theirs.get(run["method"]):
                 candidates = f"{reference['candidates_per_instance']:,.0f}"
-                line(report["dataset"], "- original scripts", *cells(reference), "", candidates, "", "")
-    print()
+                line(dataset, "- original scripts", *cells(reference), "", candidates, "", "")
 
 
-def print_embedded() -> None:
-    """XR-Linear and each preset on the embedded dataset, one tree, from its base job's reports."""
-    line("method", *FIGURES, "PSP@5", "candidates", "training, s")
-    print("|---|" + "---:|" * 7)
-    runs = {
-        run["variant"] or "XR-Linear": run
-        for job in ("trees-3", "base")
-        for report in reports(job)
-        if report["dataset"] == DEFAULT_DATASET
-        for run in report["runs"]
-        if run.get("n_trees", 1) == 1
-    }
-    for name in ("XR-Linear", *PRESETS):
-        found = columns(runs[name])
-        figures = (f"{found[figure]:.2f}" for figure in (*FIGURES, "PSP@5"))
-        line(name, *figures, f"{found['candidates']:,.0f}", f"{training_seconds(runs[name]):.1f}")
-
-
-def print_metrics() -> None:
+def print_metrics(found: dict[str, Result]) -> None:
     """The metric job's summaries."""
     original = original_scripts()
     header = ("dataset", "components", "labels", "VI", "random", "difference", "better", "random, same sizes")
     line(*header, "difference", "better", "adjusted Rand")
     print("|---|---|" + "---:|" * 9)
-    for report in reports("metric"):
+    numbers = ("mean_random_baseline", "mean_difference")
+    for dataset, report in found.items():
         same = report["same_sizes"]
-        numbers = ("mean_random_baseline", "mean_difference")
         line(
-            report["dataset"],
+            dataset,
             report["components"],
             f"{report['n_labels_scored']:,}",
             f"{report['mean_vi']:.3f}",
@@ -164,181 +107,86 @@ def print_metrics() -> None:
             f"{same['fraction_better_than_random']:.1%}",
             f"{report['mean_adjusted_rand']:.3f}",
         )
-        theirs = original.get(report["dataset"], {}).get("metric")
+        theirs = original.get(dataset, {}).get("metric")
         if theirs and report["components"] != "natural":
-            line(
-                report["dataset"],
-                "- original scripts",
-                f"{theirs['n_labels_scored']}",
-                *(f"{theirs[name]:.3f}" for name in ("mean_vi", *numbers)),
-                f"{theirs['fraction_better_than_random']:.1%}",
-                *[""] * 4,
-            )
+            figures = (f"{theirs[name]:.3f}" for name in ("mean_vi", *numbers))
+            share = f"{theirs['fraction_better_than_random']:.1%}"
+            line(dataset, "- original scripts", f"{theirs['n_labels_scored']}", *figures, share, *[""] * 4)
 
 
-def _swept(overlap: dict[str, Any]) -> dict[str, Any]:
-    """The parts of `SWEPT` of a setting; none of XR-Linear."""
-    if not overlap:
-        return dict.fromkeys(SWEPT)
-    # Reports that are older than a part have it as it was before it was one.
-    before = {
-        "overlap_splits": TreeParams().nr_splits,
-        "matcher_eps": overlap["eps"],
-        "hinge": HINGE,
-        "first_eps": EPS,
-        "spared": 0,
-        "max_df": 1.0,
-        "threshold": THRESHOLD,
-    }
-    return {name: before.get(name) if overlap.get(name) is None else overlap[name] for name in SWEPT}
-
-
-def print_sweeps() -> None:
-    """What each setting of the sweeps gives on validation instances, each once per dataset."""
-    print()
-    line("dataset", *SWEPT, *FIGURES, "candidates")
-    print("|---|" + "---:|" * (len(SWEPT) + 5))
-    seen = set()
-    for report in reports("sweep"):
-        for run in report["runs"]:
-            overlap = run.get("overlap", {})
-            which = (report["dataset"], run["variant"] == DEFAULT_PRESET, *_swept(overlap).values())
-            if which not in seen:
-                _print_swept(report["dataset"], run, overlap)
-            seen.add(which)
-
-
-def print_sweep_means() -> None:
-    """Mean of P@1, P@3, P@5 and R@10 of each swept setting, by dataset, without and with the first model."""
-    means: dict[tuple[Any, ...], dict[tuple[str, float], float]] = {}
-    for report in reports("sweep"):
-        for run in report["runs"]:
-            overlap, found = run.get("overlap", {}), columns(run)
-            setting = tuple(_swept(overlap)[name] for name in SWEPT[:-1])
-            if run["variant"] in (None, "paper"):
-                setting = (run["variant"] or "XR-Linear", *[None] * (len(SWEPT) - 2))
-            where = (report["dataset"], overlap.get("first_weight", 0.0))
-            mean = sum(found[name] for name in FIGURES) / len(FIGURES)
-            means.setdefault(setting, {}).setdefault(where, mean)
-    wheres = sorted({where for of_setting in means.values() for where in of_setting}, key=str)
-    print()
-    line(*SWEPT[:-1], *(f"{dataset}, first_weight {weight:g}" for dataset, weight in wheres))
-    print("|---|" + "---:|" * (len(SWEPT) - 2 + len(wheres)))
-    for setting, of_setting in sorted(means.items(), key=lambda item: [_order(part) for part in item[0]]):
-        cells_of = (f"{of_setting[where]:.2f}" if where in of_setting else "" for where in wheres)
-        line(*("" if part is None else str(part) for part in setting), *cells_of)
-
-
-def _order(part: Any) -> tuple[str, float]:
-    """Numbers by size, before words."""
-    return ("", part) if isinstance(part, int | float) else (str(part), 0.0)
-
-
-def _print_swept(dataset: str, run: Run, overlap: dict[str, Any]) -> None:
-    parts = [str(value or "") for value in _swept(overlap).values()]
-    if run["variant"] in (None, "paper"):
-        parts = [run["variant"] or "XR-Linear"] + [""] * (len(SWEPT) - 1)
-    found = columns(run)
-    figures = (f"{found[name]:.2f}" for name in FIGURES)
-    line(dataset, *parts, *figures, f"{found['candidates']:,.0f}")
-
-
-def print_ensembles() -> None:
+def print_ensembles(found: dict[str, Result]) -> None:
     """Several trees beside one: reports of base jobs with --n-trees 3."""
-    print()
     line("dataset", "setting", "trees", *FIGURES, "PSP@5", "candidates", "all trainings, s")
     print("|---|---|" + "---:|" * 8)
-    for report in reports("trees-3"):
+    for dataset, report in found.items():
         for run in report["runs"]:
-            found = columns(run)
-            figures = (f"{found[name]:.2f}" for name in (*FIGURES, "PSP@5"))
-            costs = (f"{found['candidates']:,.0f}", f"{training_seconds(run):,.0f}")
-            name = run["variant"] or "XR-Linear"
-            line(report["dataset"], name, str(run["n_trees"]), *figures, *costs)
+            own = columns(run)
+            figures = (f"{own[name]:.2f}" for name in (*FIGURES, "PSP@5"))
+            costs = (f"{own['candidates']:,.0f}", f"{training_seconds(run):,.0f}")
+            line(dataset, run["variant"] or "XR-Linear", str(run["n_trees"]), *figures, *costs)
 
 
-def print_gaps() -> None:
-    """Greedy choices, the auction's and the best ones under a capacity."""
-    print()
-    line("dataset", "capacity", "choices", "share of the best gain", *FIGURES)
-    print("|---|---:|---|" + "---:|" * 5)
-    rows = json.loads((RESULTS / "capacity_gap.json").read_text(encoding="utf-8"))
-    for row in sorted(rows, key=lambda row: (row["dataset"], row["capacity"])):
-        shares = {name: row[f"{name}_share_of_best"] for name in ("greedy", "auction")} | {"exact": 1.0}
-        for name, share in shares.items():
-            figures = (f"{row[name][figure]:.2f}" for figure in FIGURES)
-            line(row["dataset"], str(row["capacity"]), name, f"{100 * share:.2f} %", *figures)
+def print_presets(found: dict[str, Result]) -> None:
+    for dataset, result in found.items():
+        presets.print_table(dataset, result["rows"])
 
 
-def print_imports() -> None:
-    """Imports of text: seconds and memory."""
-    print()
-    line("format", "lines", "text MB", "X MB", "seconds", "lines a second", "peak MiB")
-    print("|---|" + "---:|" * 6)
-    for run in json.loads((RESULTS / "import_speed.json").read_text(encoding="utf-8"))["runs"]:
-        sizes = (f"{run['lines']:,}", f"{run['text_mb']:,.0f}", f"{run['matrix_mb']:,.0f}")
-        costs = (f"{run['seconds']:,.0f}", f"{run['lines_per_second']:,}", f"{run['peak_rss_mib']:,}")
-        line(run["format"], *sizes, *costs)
-
-
-def results(name: str) -> Iterator[dict[str, Any]]:
-    """What a command left for each dataset, the embedded one's first."""
-    for path in sorted(RESULTS.glob(f"{name}-*.json"), key=lambda path: ("wordnet" not in path.name, path)):
-        yield {"dataset": path.stem.removeprefix(f"{name}-")} | json.loads(path.read_text(encoding="utf-8"))
-
-
-def print_ablations(only: tuple[str, ...] | None = None) -> None:
-    """Each setting, or some, on each dataset, over seeds."""
-    for result in results("ablation"):
-        rows = [row for row in result["rows"] if only is None or row["setting"] in only]
-        print_tables(result["dataset"], rows)
-
-
-def print_rivals() -> None:
-    """What users would pick instead, beside it."""
-    for result in results("compare"):
+def print_rivals(found: dict[str, Result]) -> None:
+    for result in found.values():
         print_comparison(result)
 
 
-def print_growth(name: str) -> None:
-    """How costs grow, from the results of that name."""
-    print_scale(json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")))
+def print_scales(found: dict[str, Result]) -> None:
+    for result in found.values():
+        scale.print_scale(result)
 
 
-TABLES: dict[str, Callable[[], None]] = {
-    "base-embedded": print_embedded,
-    "base": partial(print_comparisons, "base"),
-    "binned": partial(print_comparisons, "binned"),
-    "metric": print_metrics,
-    "ablation": print_ablations,
-    "presets": partial(print_ablations, ("XR-Linear", *PRESETS)),
-    "ensembles": print_ensembles,
-    "sweeps": print_sweeps,
-    "sweep-means": print_sweep_means,
-    "gaps": print_gaps,
-    "imports": print_imports,
-    "compare": print_rivals,
-    "compare-summary": lambda: print_summary(results("compare")),
-    "stage-costs": lambda: stage_costs.print_table(list(results("stage_costs"))),
-    "scale": partial(print_growth, "scale"),
-    "scale-amazon-670k": partial(print_growth, "scale-amazon-670k"),
+# The results that a table is made of, and what prints it.
+TABLES: dict[str, tuple[str, Callable[[dict[str, Result]], None]]] = {
+    "base-embedded": (f"base-{DEFAULT_DATASET}", lambda found: print_reports("base", found)),
+    "base": ("base", lambda found: print_reports("base", found)),
+    "binned": ("binned", lambda found: print_reports("binned", found)),
+    "metric": ("metric", print_metrics),
+    "presets": ("presets", print_presets),
+    "ensembles": ("ensembles", print_ensembles),
+    "leave-one-out": (
+        "leave-one-out",
+        lambda found: leave_one_out.print_table({name: one["rows"] for name, one in found.items()}),
+    ),
+    "compare": ("compare", print_rivals),
+    "compare-summary": ("compare", lambda found: print_summary(found.values())),
+    "linear-tree": ("linear-tree", print_rivals),
+    "stage-costs": ("stage-costs", lambda found: stage_costs.print_table(list(found.values()))),
+    "scale": ("scale", print_scales),
 }
+
+
+def table(name: str) -> str:
+    """A table, and below it which results are left out."""
+    kind, write = TABLES[name]
+    found = results(kind)
+    if not found and (path := RESULTS / f"{kind}.json").exists():
+        found = {kind.partition("-")[2]: json.loads(path.read_text(encoding="utf-8"))}
+    shown, others = of_one_version(found)
+    with redirect_stdout(io.StringIO()) as printed:
+        write(shown)
+    text = printed.getvalue().strip()
+    if others:
+        names = ", ".join(f"{one} ({version})" for one, version in others.items())
+        text += f"\n\nLeft out, being of other versions: {names}."
+    return text
 
 
 def filled(text: str) -> str:
     """A text with each table between its marks as the results have it now."""
 
     def fill(found: re.Match[str]) -> str:
-        with redirect_stdout(io.StringIO()) as printed:
-            TABLES[found[2]]()
-        return f"{found[1]}\n\n{printed.getvalue().strip()}\n\n{found[3]}"
+        return f"{found[1]}\n\n{table(found[2])}\n\n{found[3]}"
 
     return re.sub(r"(<!-- table: (\S+) -->).*?(<!-- end -->)", fill, text, flags=re.DOTALL)
 
 
 def main() -> None:
-    if len(sys.argv) > 1:
-        collect(Path(sys.argv[1]))
     for path in PAGES:
         path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
 

@@ -1,9 +1,9 @@
-"""What a second training costs and what it gains, as a figure made of the ablation's results.
+"""What a second training costs and what it gains, as a figure made of the results of presets.py.
 
     PYTHONPATH=src .venv/bin/python benchmarks/trade_offs.py
 
-writes benchmarks/results/trade-offs.{png,svg}: a panel for each dataset of DATASETS, a point for each setting
-of SHOWN that was run there.
+writes benchmarks/results/trade-offs.{png,svg}: a panel for each dataset that has all presets. Points are
+numbered, and the numbers explained beside the panels, so that no label lies over another.
 """
 
 from __future__ import annotations
@@ -13,17 +13,13 @@ import json
 from typing import Any
 
 import numpy as np
-from ablation import RESULTS
+from presets import RESULTS, SECONDS
 
 from disentangle.jobs.figures import new_figure, save_figure
+from disentangle.params import PRESETS
 
-DATASETS = ("wordnet-hypernyms", "eurlex-57k", "tibkat-all", "vullib")
-SHOWN = ("paper", "lean", "tuned n_copies 2", "tuned")
-SECONDS = "second training, s"
 # Which gains are drawn, and how.
 GAINS = {"P@5": ("#0072B2", "o"), "R@10": ("#D55E00", "s")}
-# What `lean` is to be: of XR-Linear's seconds at most, of the paper preset's gain at least.
-MOST_SECONDS, LEAST_GAIN = 1.3, 0.6
 
 
 def trade_off(rows: list[dict[str, Any]], setting: str) -> dict[str, float]:
@@ -35,7 +31,7 @@ def trade_off(rows: list[dict[str, Any]], setting: str) -> dict[str, float]:
     Parameters
     ----------
     rows : list of dict
-        Of `ablation.measure`, one dataset's.
+        Of `presets.measure`, one dataset's.
     setting : str
 
     Returns
@@ -50,35 +46,43 @@ def trade_off(rows: list[dict[str, Any]], setting: str) -> dict[str, float]:
     return {"seconds": least} | gains
 
 
+def draw(panel: Any, title: str, points: dict[str, dict[str, float]]) -> None:
+    """One dataset's panel: a marker for each gain and setting, with the setting's number in it."""
+    for gain, (color, marker) in GAINS.items():
+        for number, point in enumerate(points.values(), start=1):
+            place = (point["seconds"], point[gain])
+            panel.plot(*place, color=color, marker=marker, ls="", ms=12)
+            panel.annotate(
+                f"{number}", place, color="white", ha="center", va="center", fontsize=8, weight="bold"
+            )
+    panel.axhline(0, color="#666666", lw=0.8)
+    panel.axvline(1, color="#666666", ls=":", lw=1)
+    panel.set(xscale="log", xlabel="times XR-Linear's training", title=title)
+    ticks = (0.5, 1, 2, 4, 8)
+    panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    panel.set_xlim(0.5, 8)
+    panel.minorticks_off()
+    panel.margins(y=0.15)
+
+
 def main() -> None:
     """Draw all datasets."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter).parse_args()
-    figure, panels = new_figure(len(DATASETS), 14, 3.8)
-    figure.suptitle("gain over XR-Linear against the seconds of the second training (test data)")
-    for panel, dataset in zip(panels, DATASETS, strict=True):
-        path = RESULTS / f"ablation-{dataset}.json"
+    found = {}
+    for path in sorted(RESULTS.glob("presets-*.json")):
         rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
-        found = {name: trade_off(rows, name) for name in SHOWN if any(row["setting"] == name for row in rows)}
-        for gain, (color, marker) in GAINS.items():
-            for setting, point in found.items():
-                panel.plot([point["seconds"]], [point[gain]], color=color, marker=marker, ls="")
-                panel.annotate(
-                    setting,
-                    (point["seconds"], point[gain]),
-                    xytext=(4, 4),
-                    textcoords="offset points",
-                    fontsize=6,
-                )
-            panel.axhline(LEAST_GAIN * found["paper"][gain], color=color, ls="--", lw=0.8)
-            panel.plot([], [], color=color, marker=marker, ls="", label=gain)
-        panel.axvline(MOST_SECONDS, color="#666666", ls=":", lw=1)
-        panel.set(xscale="log", xlabel="times XR-Linear's training", title=dataset)
-        ticks = (0.5, 1, 2, 4, 8)
-        panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-        panel.minorticks_off()
-        panel.margins(0.25, 0.15)
+        if set(PRESETS) <= {row["setting"] for row in rows}:
+            found[path.stem.removeprefix("presets-")] = {name: trade_off(rows, name) for name in PRESETS}
+    figure, panels = new_figure(len(found), 2 + 3.2 * len(found), 3.8)
+    figure.suptitle("gain over XR-Linear against the seconds of the second training (test data)")
+    for panel, (dataset, points) in zip(panels, found.items(), strict=True):
+        draw(panel, dataset, points)
     panels[0].set_ylabel("gain (percentage points)")
-    panels[0].legend()
+    key = [panels[0].plot([], [], color=c, marker=m, ls="", ms=9)[0] for c, m in GAINS.values()]
+    key += [
+        panels[0].plot([], [], marker=f"${number}$", color="black", ls="", ms=7)[0] for number in range(1, 4)
+    ]
+    figure.legend(key, [*GAINS, *PRESETS], loc="outside right center")
     save_figure(figure, RESULTS, "trade-offs")
 
 

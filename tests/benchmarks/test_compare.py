@@ -37,7 +37,7 @@ SERIES = {
     "machine": {"processor": "Slow", "cores": 4},
     "versions": {"disentangle": "1.2.3"},
     "threads": 2,
-    "skipped": {"ovr-svm": "too large"},
+    "skipped": {"libmultilabel-tree": "too large"},
     "runs": [
         run("lean", 0, 10.0),
         run("lean", 1, 20.0),
@@ -68,7 +68,7 @@ def test_the_table_has_medians_with_ranges_and_ratios_of_the_same_repeat(capsys:
     assert cells["omikuji-parabel"]["/ omikuji-parabel"] == "1.00"
     assert cells["omikuji-parabel"]["without loading"] == ""
     assert "vullib, version 1.2.3, repeats: 3, threads: 2, on Slow, 4 cores" in printed
-    assert "ovr-svm was not run: too large." in printed
+    assert "libmultilabel-tree has no row: too large." in printed
 
 
 def test_ratios_leave_out_repeats_that_only_one_has(capsys: pytest.CaptureFixture[str]):
@@ -96,6 +96,17 @@ def test_the_summary_has_a_row_for_each_dataset_and_method(capsys: pytest.Captur
     ]
     ratios = [(row["/ omikuji-parabel"], row["/ omikuji-bonsai"]) for row in rows]
     assert ratios == [("2.00", ""), ("1.00", ""), ("", "0.75"), ("", "1.00")]
+
+
+def test_what_the_linear_trees_beam_did_not_reach_is_no_label():
+    tree = object.__new__(methods.LinearTree)
+    scores = np.zeros((2, 20))
+    scores[0, [4, 7]] = 0.2, 0.9
+    scores[1, :15] = np.arange(15, 0, -1)
+    tree._model = type("Model", (), {"predict_values": lambda self, X: scores})()
+    labels = tree.single()(sp.csr_matrix((2, 3)))
+    assert labels[0].tolist() == [7, 4] + [-1] * 8
+    assert labels[1].tolist() == list(range(10))
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *args: str | Path) -> None:
@@ -143,14 +154,22 @@ def test_other_threads_are_another_series(
     assert [series["threads"] for series in json.loads(out.read_text())["series"]] == [1, 2]
 
 
-def test_one_versus_rest_is_left_out_where_it_would_take_too_long(
-    verbs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, measured: list[tuple[str, int]]
+def test_a_tool_that_fails_is_said_and_ends_no_comparison(
+    verbs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(compare, "OVR_LIMIT", 1000)
+    def measure(task: compare.Task, method: str, repeat: int) -> dict[str, Any]:
+        if method == "napkinxc-plt":
+            raise compare.DisentangleError("training napkinxc-plt ended with status 1")
+        return run(method, repeat, 1.0)
+
+    monkeypatch.setattr(compare, "measure", measure)
+    monkeypatch.setattr(compare, "check_installed", lambda methods: None)
     out = tmp_path / "compare.json"
-    call(monkeypatch, "verbs", "--data-dir", verbs, "--out", out, "--only", "lean,ovr-svm", "--repeats", "1")
-    assert measured == [("lean", 0)]
-    assert "more than 1e+03" in json.loads(out.read_text())["series"][0]["skipped"]["ovr-svm"]
+    only = ("--only", "lean,napkinxc-plt,omikuji-bonsai", "--repeats", "1")
+    call(monkeypatch, "verbs", "--data-dir", verbs, "--out", out, *only)
+    (series,) = json.loads(out.read_text())["series"]
+    assert [one["method"] for one in series["runs"]] == ["lean", "omikuji-bonsai"]
+    assert series["skipped"] == {"napkinxc-plt": "training napkinxc-plt ended with status 1"}
 
 
 @pytest.mark.parametrize(
@@ -230,10 +249,7 @@ def check(task: compare.Task, measured: dict[str, Any], method: str) -> None:
     assert not (task.temporary / "model").exists()
 
 
-@pytest.mark.parametrize(
-    "method",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name == "ovr-svm")) for name in methods.RIVALS],
-)
+@pytest.mark.parametrize("method", methods.RIVALS)
 def test_a_rival_trains_and_predicts(
     verbs: Path, tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
 ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,16 @@ def test_every_table_is_what_the_results_say(page: Path):
 
 
 def test_a_table_goes_between_its_marks(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(tables.TABLES, "small", lambda: print("| a |"))
+    monkeypatch.setitem(tables.TABLES, "small", ("no-such-kind", lambda found: print("| a |")))
     text = "before\n<!-- table: small -->\nold\n<!-- end -->\nafter"
     assert tables.filled(text) == "before\n<!-- table: small -->\n\n| a |\n\n<!-- end -->\nafter"
     with pytest.raises(KeyError):
         tables.filled("<!-- table: unknown --><!-- end -->")
+
+
+def test_a_table_never_mixes_versions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    for name, version in (("a", "0.9.0"), ("b", "0.12.0"), ("c", "0.12.0")):
+        (tmp_path / f"kind-{name}.json").write_text(json.dumps({"versions": {"disentangle": version}}))
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    monkeypatch.setitem(tables.TABLES, "some", ("kind", lambda found: print(*found)))
+    assert tables.table("some") == "b c\n\nLeft out, being of other versions: a (0.9.0)."

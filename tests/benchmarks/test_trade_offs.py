@@ -7,7 +7,7 @@ import trade_offs
 
 
 def row(setting: str, seed: int, p5: float, r10: float, seconds: float) -> dict:
-    return {"setting": setting, "seed": seed, "P@5": p5, "R@10": r10, "second training, s": seconds}
+    return {"setting": setting, "seed": seed, "P@5": p5, "R@10": r10, trade_offs.SECONDS: seconds}
 
 
 def test_gains_are_means_over_a_settings_own_seeds_and_seconds_the_least():
