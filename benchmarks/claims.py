@@ -20,7 +20,7 @@ MODELS = (
     "kernels",
     "evaluate.metrics",
 )
-JOB = (*MODELS, "params", "rules", "jobs.plan", "jobs.steps")
+JOB = (*MODELS, "params", "presets", "rules", "jobs.plan", "jobs.steps")
 BINNED = (*JOB, "evaluate.binning", "jobs.binned")
 METRIC = (*BINNED, "evaluate.variation_of_information", "data.components", "jobs.metric")
 SETS = ("wordnet-hypernyms", "vullib", "eurlex-57k", "tibkat-all", "yso-finna-en")
@@ -94,7 +94,7 @@ _SCRIPT = "benchmarks/{file} {dataset} --data-dir {{data}} --out {{out}}"
 _PEERS = ("compare.py", "methods.py", "method_process.py")
 _TREES = " --repeats 1 --only lean,tuned,omikuji-parabel,omikuji-bonsai,libmultilabel-tree"
 _LOO = ("leave_one_out.py", "presets.py")
-# Kind, what it shows, datasets, options, code, files of this folder (none for a job of the package), tolerance.
+# Kind, what it shows, datasets, options, code, files of this folder (none for a job), tolerance.
 # Omikuji's own figures move by half a point from run to run.
 _KINDS: tuple[tuple[str, str, tuple[str, ...], str, tuple[str, ...], tuple[str, ...], float], ...] = (
     ("base", "the overlap beats XR-Linear, as in the original scripts", SETS, "", JOB, (), 0.02),

@@ -44,13 +44,14 @@ from typing import Any
 import numpy as np
 from methods import N_TREES, RIVALS, write_text
 
-from disentangle.data import known_datasets, datasets
+from disentangle.data import datasets, known_datasets
 from disentangle.errors import DisentangleError
 from disentangle.evaluate import metrics
 from disentangle.jobs.plan import First
 from disentangle.jobs.tables import training_seconds
+from disentangle.limits import at_least
 from disentangle.model.predictor import Predictor
-from disentangle.params import (Propensity, at_least)
+from disentangle.params import Propensity
 from disentangle.presets import PRESETS
 from disentangle.runtime import provenance
 from disentangle.runtime.threads import limit_threads

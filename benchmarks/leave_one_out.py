@@ -18,7 +18,8 @@ import numpy as np
 from presets import FIGURES, RESULTS, arguments, columns, disentangle
 
 from disentangle.jobs.tables import training_seconds
-from disentangle.params import DEFAULT_PRESET, EPS, PRESETS, OverlapParams, PredictParams, TreeParams
+from disentangle.params import EPS, OverlapParams, PredictParams, TreeParams
+from disentangle.presets import DEFAULT_PRESET, PRESETS
 from disentangle.runtime import provenance
 from disentangle.storage.atomic import write_json
 
@@ -50,7 +51,8 @@ def measure(dataset: str, seed: int, preset: str, models: Path, data_dir: Path) 
     """A row for the whole preset, whose part is None, and for each part taken out."""
     where = ("--data-dir", str(data_dir), "--model-dir", str(models), "--seed", str(seed))
     rows = []
-    for part, value in {None: None, **parts(preset)}.items():
+    taken_out: list[tuple[str | None, Any]] = [(None, None), *parts(preset).items()]
+    for part, value in taken_out:
         grid = () if part is None else ("--grid", f"{part}={value}")
         disentangle("sweep", dataset, *where, "--preset", preset, *grid)
         path = models / dataset / "sweep" / f"seed-{seed}" / "report.json"

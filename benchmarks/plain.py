@@ -18,7 +18,7 @@ import scipy.sparse as sp
 from pecos.utils.cluster_util import ClusterChain
 from pecos.xmc.xlinear import XLinearModel
 
-from disentangle.kernels.best_clusters import shuffled
+from disentangle.kernels.best_clusters import _shuffled
 from disentangle.overlap.copies import Overlap
 from disentangle.storage.saved import Saved
 
@@ -74,7 +74,7 @@ def copy_numbers(labels: np.ndarray, n_copies: int) -> np.ndarray:
 def assign(Y: sp.csr_matrix, M: sp.csr_matrix, own: np.ndarray, n_copies: int) -> Overlap:
     """Sort all counts at once, and take the highest while its label has fewer than `n_copies` clusters."""
     counts = (Y.T @ M).tocoo()
-    order = np.lexsort((shuffled(counts.row, counts.col), -counts.data))
+    order = np.lexsort((_shuffled.py_func(counts.row, counts.col), -counts.data))
     labels, clusters = counts.row[order], counts.col[order]
     numbers = copy_numbers(labels.astype(np.int64), n_copies)
     is_first, is_copy = numbers == 0, numbers > 0

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from disentangle.data import components
-from disentangle.params import PRESETS
+from disentangle.presets import PRESETS
 from disentangle.runtime import provenance
 from disentangle.storage.atomic import write_json
 

@@ -28,7 +28,9 @@ from disentangle.data import datasets
 from disentangle.data.datasets import Dataset
 from disentangle.errors import DisentangleError
 from disentangle.jobs.figures import new_figure, save_figure
-from disentangle.params import DEFAULT_DATASET, DEFAULT_PRESET, at_least
+from disentangle.limits import at_least
+from disentangle.params import DEFAULT_DATASET
+from disentangle.presets import DEFAULT_PRESET
 from disentangle.runtime import provenance
 from disentangle.storage import npz
 from disentangle.storage.atomic import write_json
@@ -95,7 +97,8 @@ def exponent(sizes: list[float], values: list[float]) -> float | None:
     kept = [(size, value) for size, value in zip(sizes, values, strict=True) if value > _NOISE]
     if len(kept) < 3 or len({size for size, _ in kept}) < 2:
         return None
-    return float(np.polyfit(*np.log(kept).T, 1)[0])
+    x, y = np.log(np.array(kept)).T
+    return float(np.polyfit(x, y, 1)[0])
 
 
 def print_scale(result: dict[str, Any]) -> None:

@@ -36,7 +36,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from disentangle.data import datasets
 from disentangle.errors import DisentangleError
-from disentangle.params import (MAX_K, PredictParams, at_least)
+from disentangle.limits import at_least
+from disentangle.params import MAX_K, PredictParams
 from disentangle.presets import DEFAULT_PRESET, PRESETS
 from disentangle.runtime import provenance
 from disentangle.runtime.threads import limit_threads
@@ -91,11 +92,13 @@ def overlap_fast(
     from disentangle.model import beam_search, saved_model
     from disentangle.overlap import assign, copies
 
+    params = PRESETS[DEFAULT_PRESET]
+
     Y = Y.tocsc()
     M = beam_search.match(saved_model.load_matcher(Saved(folder)), X, PredictParams().beam_size, threads)
-    own = assign.load_overlap(Saved(folder)).clusters
-    assigned = assign.assign(Y, M, own, PRESETS[DEFAULT_PRESET], threads)
-    return assigned, copies.expand_labels(Y, assigned)
+    own = saved_model.load_overlap(Saved(folder)).clusters
+    assigned = assign.assign(Y, M, own, params.assignment, threads)
+    return assigned, copies.expand_labels(Y, assigned, M)
 
 
 def overlap_plain(
@@ -105,7 +108,7 @@ def overlap_plain(
     import plain
 
     return plain.overlap_step(
-        folder, X, Y, PRESETS[DEFAULT_PRESET].n_copies, PredictParams().beam_size, threads
+        folder, X, Y, PRESETS[DEFAULT_PRESET].assignment.n_copies, PredictParams().beam_size, threads
     )
 
 
@@ -117,7 +120,8 @@ def evaluate_fast(folder: Path, X: sp.csr_matrix, Y: sp.csr_matrix, threads: int
     from disentangle.evaluate import metrics
     from disentangle.model.predictor import Predictor, Voice
 
-    predictor = Predictor((Voice(Saved(folder), PredictParams(), PRESETS[DEFAULT_PRESET].merge, 1.0),))
+    merge = PRESETS[DEFAULT_PRESET].scoring.merge
+    predictor = Predictor((Voice(Saved(folder), PredictParams()),), merge)
     candidates = predictor.candidates(X, threads)
     ranked = np.vstack([labels for labels, _ in predictor.best(X, MAX_K, threads)])
     return Evaluation(ranked, metrics.precision(Y, ranked), metrics.recall(Y, ranked), candidates.mean())
@@ -326,7 +330,7 @@ def main() -> None:
         # As the package's command line does it, for both ways alike.
         limit_threads(args.threads)
         # Compiles the kernels where that has not been done, before any clock starts.
-        for kernel in ("choosing", "positives", "largest", "ranking"):
+        for kernel in ("best_clusters", "matched_positives", "largest_features", "merge_and_rank"):
             importlib.import_module(f"disentangle.kernels.{kernel}")
         with tempfile.TemporaryDirectory() as temporary:
             print_table(measure(args, args.models or Path(temporary)))

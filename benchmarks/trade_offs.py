@@ -16,7 +16,7 @@ import numpy as np
 from presets import RESULTS, SECONDS
 
 from disentangle.jobs.figures import new_figure, save_figure
-from disentangle.params import PRESETS
+from disentangle.presets import PRESETS
 
 # Which gains are drawn, and how.
 GAINS = {"P@5": ("#0072B2", "o"), "R@10": ("#D55E00", "s")}

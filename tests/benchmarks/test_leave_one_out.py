@@ -7,7 +7,7 @@ from typing import Any
 import leave_one_out
 import pytest
 
-from disentangle.params import DEFAULT_PRESET, PRESETS
+from disentangle.presets import DEFAULT_PRESET, PRESETS
 
 
 def row(part: str | None, seed: int, figure: float, candidates: float, seconds: float) -> dict[str, Any]:

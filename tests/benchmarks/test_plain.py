@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from disentangle.evaluate import metrics
-from disentangle.overlap import assign, copies
-from disentangle.params import OverlapParams
+from disentangle.overlap import assign, copies, merge
+from disentangle.params import Assignment
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -27,12 +27,12 @@ def test_assigning_and_expanding_equal_the_packages(seed: int, n_copies: int, de
     # Few instances, so that counts are often equal; labels without any keep their cluster.
     Y, M = sparse(rng, 6, 9, density), sparse(rng, 6, 8, 0.4)
     own = rng.integers(0, 8, 9).astype(np.int32)
-    expected = assign.assign(Y.tocsc(), M, own, OverlapParams(n_copies))
+    expected = assign.assign(Y.tocsc(), M, own, Assignment(n_copies))
     assigned = plain.assign(Y, M, own, n_copies)
     for name, value in vars(expected).items():
         assert np.array_equal(getattr(assigned, name), value), name
     expanded = plain.expand(Y, assigned)
-    assert expanded.toarray().tolist() == copies.expand_labels(Y.tocsc(), expected).toarray().tolist()
+    assert expanded.toarray().tolist() == copies.expand_labels(Y.tocsc(), expected, M).toarray().tolist()
 
 
 @given(SEEDS)
@@ -45,7 +45,7 @@ def test_merging_and_scoring_equal_the_packages(seed: int):
     dense = rng.integers(1, 9, (7, len(original))) / np.float32(8) * (rng.random((7, len(original))) < 0.6)
     scores = sp.csr_matrix(dense.astype(np.float32))
     merged = plain.merge(scores, original, 12)
-    expected, their_scores = copies.best_labels([scores], [original], ["mean"], [1], 10)
+    expected, their_scores = merge.best_labels([scores], [original], "mean", 10)
     ranked = plain.rank(merged, 10)
     assert ranked.tolist() == expected.tolist()
     is_there = ranked >= 0

@@ -150,7 +150,7 @@ def test_finished_models_are_compared_without_a_base_run(
 ):
     run = run_benchmark(tmp_path, "verbs", "--data-dir", verbs, "--models", base_run[0])
     assert run.returncode == 0, run.stderr
-    result = json.loads((tmp_path / "results" / "stage_costs-verbs.json").read_text())
+    result = json.loads((tmp_path / "results" / "stage-costs-verbs.json").read_text())
     assert result["base_runs"] == []
     assert "not timed" in result["note"]
     assert result["command"].endswith(f"--models {base_run[0]} --threads 1 --repeats 1")
@@ -162,7 +162,7 @@ def test_finished_models_are_compared_without_a_base_run(
 def test_base_runs_are_timed_from_nothing(verbs: Path, tmp_path: Path):
     run = run_benchmark(tmp_path, "verbs", "--data-dir", verbs, "--base-runs", "2")
     assert run.returncode == 0, run.stderr
-    result = json.loads((tmp_path / "results" / "stage_costs-verbs.json").read_text())
+    result = json.loads((tmp_path / "results" / "stage-costs-verbs.json").read_text())
     assert len(result["base_runs"]) == 2
     assert len(result["evaluation"]["seconds"]["plain"]) == 1
     assert "note" not in result
