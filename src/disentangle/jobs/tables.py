@@ -115,7 +115,7 @@ class Table:
         room = width - sum(widths) - _GAP * len(widths)
         names = [cell_len(row[0]) for row in full]
         first = max((name for name in names if name <= room), default=0)
-        yield self.title
+        yield from textwrap.wrap(self.title, width)
         yield ""
         for row in (self.columns, *self.rows):
             if len(row) < 2:
