@@ -231,10 +231,8 @@ def compare(dataset: datasets.Dataset, base: Path, threads: int, repeats: int) -
     }
 
 
-def _faster(compared: dict[str, Any] | None) -> list[str]:
+def _faster(compared: dict[str, Any]) -> list[str]:
     """Cells of a comparison: median seconds of both ways, and how many times faster the package is."""
-    if compared is None:  # results that are older than it
-        return [""] * 3
     low, high = compared["times_faster_range"]
     medians = (statistics.median(compared["seconds"][name]) for name in ("plain", "package"))
     return [
@@ -262,7 +260,7 @@ def print_table(results: list[dict[str, Any]]) -> None:
     print("\n| " + " | ".join(header) + " |\n|---|" + "---:|" * (len(header) - 1))
     for result in results:
         names = ("overlap_step", "evaluation", "training")
-        parts = (cell for name in names for cell in _faster(result.get(name)))
+        parts = (cell for name in names for cell in _faster(result[name]))
         where = (result["machine"]["processor"], str(result["threads"]))
         print("| " + " | ".join([result["dataset"], *_whole(result["base_runs"]), *parts, *where]) + " |")
 

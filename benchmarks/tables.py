@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -131,21 +132,16 @@ def print_presets(found: dict[str, Result]) -> None:
         presets.print_table(dataset, result["rows"])
 
 
-def print_rivals(found: dict[str, Result]) -> None:
+def print_each(found: dict[str, Result], write: Callable[[Result], None]) -> None:
     for result in found.values():
-        print_comparison(result)
-
-
-def print_scales(found: dict[str, Result]) -> None:
-    for result in found.values():
-        scale.print_scale(result)
+        write(result)
 
 
 # The results that a table is made of, and what prints it.
 TABLES: dict[str, tuple[str, Callable[[dict[str, Result]], None]]] = {
-    "base-embedded": (f"base-{DEFAULT_DATASET}", lambda found: print_reports("base", found)),
-    "base": ("base", lambda found: print_reports("base", found)),
-    "binned": ("binned", lambda found: print_reports("binned", found)),
+    "base-embedded": (f"base-{DEFAULT_DATASET}", partial(print_reports, "base")),
+    "base": ("base", partial(print_reports, "base")),
+    "binned": ("binned", partial(print_reports, "binned")),
     "metric": ("metric", print_metrics),
     "presets": ("presets", print_presets),
     "ensembles": ("ensembles", print_ensembles),
@@ -153,11 +149,11 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Result]], None]]] = {
         "leave-one-out",
         lambda found: leave_one_out.print_table({name: one["rows"] for name, one in found.items()}),
     ),
-    "compare": ("compare", print_rivals),
+    "compare": ("compare", partial(print_each, write=print_comparison)),
     "compare-summary": ("compare", lambda found: print_summary(found.values())),
-    "linear-tree": ("linear-tree", print_rivals),
+    "linear-tree": ("linear-tree", partial(print_each, write=print_comparison)),
     "stage-costs": ("stage-costs", lambda found: stage_costs.print_table(list(found.values()))),
-    "scale": ("scale", print_scales),
+    "scale": ("scale", partial(print_each, write=scale.print_scale)),
 }
 
 
