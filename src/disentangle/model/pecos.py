@@ -10,6 +10,7 @@ import importlib.util
 from pathlib import Path
 
 from ..errors import DisentangleError
+from . import compat
 
 _PATTERN = "libpecos_float32*.so"
 
@@ -17,7 +18,7 @@ _PATTERN = "libpecos_float32*.so"
 def load_library() -> None:
     """Raise DisentangleError unless PECOS will find and load its library."""
     if (spec := importlib.util.find_spec("pecos")) is None or not spec.submodule_search_locations:
-        raise ModuleNotFoundError("No module named 'pecos'")
+        raise ModuleNotFoundError("No module named 'pecos'", name="pecos")
     folder = Path(spec.submodule_search_locations[0]) / "core"
     libraries = sorted(folder.glob(_PATTERN))
     if any(c in str(folder) for c in "*?["):  # PECOS takes its path for a pattern
@@ -31,6 +32,10 @@ def load_library() -> None:
 
 
 load_library()
+
+from pecos.utils import smat_util
+
+compat.apply(smat_util)
 
 from pecos.core import ScipyCsrF32, clib
 from pecos.utils.cluster_util import ClusterChain
@@ -49,4 +54,5 @@ __all__ = [
     "ScipyCsrF32",
     "XLinearModel",
     "clib",
+    "smat_util",
 ]
