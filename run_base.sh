@@ -7,5 +7,5 @@ root=$(readlink -f "${BASH_SOURCE[0]}")
 root=${root%/*}
 # shellcheck source=src/environment.sh
 source "$root/src/environment.sh"
-prepare_environment "$root/requirements.txt"
+prepare_environment "$root"/requirements{,-pecos}.txt
 exec "$PYTHON" -m disentangle base "$@"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,26 +15,63 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 PROJECT = Path(__file__).resolve().parents[2]
-LOCKS = [PROJECT / "requirements.txt", PROJECT / "requirements-dev.txt"]
+LOCKS = [PROJECT / f"requirements{name}.txt" for name in ("", "-pecos", "-dev")]
 # All that the scripts may use besides bash's own commands; PATH holds nothing else, no real Python above all.
-TOOLS = ["bash", "cp", "flock", "grep", "mkdir", "mv", "readlink", "rm", "sed", "sha256sum"]
+TOOLS = ["bash", "cat", "chmod", "cp", "flock", "grep", "mkdir", "mv", "readlink", "rm", "sed", "sha256sum"]
+# What a set-up asks for without a uv: pip brings one, and it installs the rest.
+INSTALLED = ["pip requirements-uv.txt", "uv requirements.txt", "uv requirements-pecos.txt as 3.11"]
 
 # Answers the calls that environment.sh and the drivers make. A venv that it makes holds a copy of itself.
-FAKE_PYTHON = r"""
+FAKE_INSTALL = r"""
+install_file() {
+    local tool=$1 file="" version=""
+    while (($#)); do
+        case $1 in -r) file=${2##*/} ;; --python-version) version=" as $2" ;; esac
+        shift
+    done
+    echo "$tool $file$version" >>"$CALLS"
+    eval "${DURING_PIP:-}"
+}
+"""
+FAKE_UV = (
+    FAKE_INSTALL
+    + r"""
+case "$1" in
+    pip) install_file uv "$@" ;;
+    venv)
+        echo "uv venv $6" >>"$CALLS"
+        [[ ! ${NO_PYTHON:-} ]] || exit 1
+        mkdir -p "$7/bin" "$7/site"
+        cp "$UV_PYTHON" "$7/bin/python" ;;
+esac
+"""
+)
+FAKE_PYTHON = (
+    FAKE_INSTALL
+    + r"""
 case "$*" in
     "-E -S -c "*) echo "@VERSION@"; exit @UNSUITABLE@ ;;
     "-I -c import ensurepip, venv") exit @WITHOUT_VENV@ ;;
-    "-I -m venv "*) echo "venv of ${0##*/}" >>"$CALLS"; mkdir -p "$4/bin"; cp "$0" "$4/bin/python" ;;
+    "-I -m venv "*)
+        echo "venv of ${0##*/}" >>"$CALLS"
+        mkdir -p "$4/bin" "$4/site"
+        cp "$0" "$4/bin/python" ;;
     "-I -m pip --version") ;;
-    "-I -m pip install "*)
-        file=${@: -1}
-        echo "pip ${file##*/}" >>"$CALLS"
-        eval "${DURING_PIP:-}" ;;
+    "-I -m pip config list") printf '%s\n' "${PIP_CONFIG:-}" ;;
+    *"print(sysconfig"*) echo "${0%/bin/python}/site" ;;
+    *"print(\"3.%d\""*) echo "@PECOS@" ;;
+    "-I -m pip install "*requirements-uv.txt)
+        [[ ! ${NO_UV:-} ]] || exit 1
+        echo "pip requirements-uv.txt" >>"$CALLS"
+        printf '%s\n' "#!$BASH" "${UV_SCRIPT:?}" >"${0%/*}/uv"
+        chmod +x "${0%/*}/uv" ;;
+    "-I -m pip install "*) install_file pip "$@" ;;
     *check_lock.py*) exit "${LOCK_STATUS:-1}" ;;
     "-m disentangle "*) printf '%s\n' "${@:3}" "$PWD" "$PYTHONPATH" "$XMC_DATA" "$XMC_MODEL" "$XMC_BINNED" ;;
     *) echo "unexpected: $*" >&2; exit 1 ;;
 esac
 """
+)
 
 
 class Sandbox:
@@ -46,9 +84,10 @@ class Sandbox:
         self.venv = self.root / ".venv"
         self.bin.mkdir()
         (self.root / "src").mkdir(parents=True)
-        for name in ("run_base.sh", "src/environment.sh", "src/check_lock.py"):
+        for name in ("run_base.sh", "requirements-uv.txt", "src/environment.sh", "src/check_lock.py"):
             shutil.copy(PROJECT / name, self.root / name)
-        self.write_requirements("requirements.txt", "package==1\n# size: about 7 MB on disk\n")
+        self.write_requirements("requirements.txt", "package==1\n")
+        self.write_requirements("requirements-pecos.txt", "pecos==1\n# size: about 7 MB on disk\n")
         self.write_requirements("requirements-dev.txt", "tool==1\n")
         for tool in TOOLS:
             if found := shutil.which(tool):
@@ -70,10 +109,11 @@ class Sandbox:
     def fake_python(self, name: str, version: str = "3.11.7", suits: bool = True, venv: bool = True) -> Path:
         script = FAKE_PYTHON.replace("@VERSION@", version)
         script = script.replace("@UNSUITABLE@", "0" if suits else "1")
+        script = script.replace("@PECOS@", "3.12" if version > "3.12" else version.rpartition(".")[0])
         return self.fake(name, script.replace("@WITHOUT_VENV@", "0" if venv else "1"))
 
     def start(self, *command: str, **variables: str) -> subprocess.Popen[str]:
-        variables = {"PATH": str(self.bin), "CALLS": str(self.calls_file), **variables}
+        variables = {"PATH": str(self.bin), "CALLS": str(self.calls_file), "UV_SCRIPT": FAKE_UV, **variables}
         return subprocess.Popen(
             [self.bin / "bash", *command],
             env=variables,
@@ -93,10 +133,10 @@ class Sandbox:
         return self.run(str(self.root / "run_base.sh"), *arguments, **variables)
 
     def prepare(self, **variables: str) -> tuple[int, list[str], str]:
-        """Prepare both requirements files as run_tests.sh does, print PYTHON."""
+        """Prepare all requirements files as run_tests.sh does, print PYTHON."""
         script = """set -euo pipefail
         source "$root/src/environment.sh"
-        prepare_environment "$root/requirements.txt" "$root/requirements-dev.txt"
+        prepare_environment "$root"/requirements{,-pecos,-dev}.txt
         echo "$PYTHON" """
         return self.run("-c", script, root=str(self.root), **variables)
 
@@ -115,11 +155,8 @@ def sandbox(tmp_path):
 def test_first_run_sets_up_in_one_line_and_the_second_is_silent(sandbox):
     status, _, errors = sandbox.run_base()
     assert status == 0
-    assert errors == (
-        f"Setting up {sandbox.venv} once: "
-        "Python 3.11 with the packages of requirements.txt (about 7 MB on disk) ...\n"
-    )
-    assert sandbox.calls() == ["venv of python3", "pip requirements.txt"]
+    assert errors == (f"Setting up {sandbox.venv} once (about 7 MB on disk) ...\n")
+    assert sandbox.calls() == ["venv of python3", *INSTALLED]
     status, _, errors = sandbox.run_base()
     assert (status, errors, sandbox.calls()) == (0, "", [])
 
@@ -144,13 +181,13 @@ def test_folders_that_the_user_set_are_kept(sandbox):
     assert output[-3:] == ["data", "/results", "b"]
 
 
-def test_only_the_changed_file_is_installed_again(sandbox):
+def test_a_changed_file_is_installed_into_what_is_there(sandbox):
     status, output, _ = sandbox.prepare()
     assert (status, output) == (0, [f"{sandbox.venv}/bin/python"])
-    assert sandbox.calls() == ["venv of python3", "pip requirements.txt", "pip requirements-dev.txt"]
+    assert sandbox.calls() == ["venv of python3", *INSTALLED, "uv requirements-dev.txt"]
     sandbox.write_requirements("requirements-dev.txt", "tool==2\n")
     assert sandbox.prepare()[0] == 0
-    assert sandbox.calls() == ["pip requirements-dev.txt"]
+    assert sandbox.calls() == [*INSTALLED, "uv requirements-dev.txt"]
 
 
 def test_stand_in_that_does_not_run_is_passed_over(sandbox):
@@ -162,20 +199,20 @@ def test_stand_in_that_does_not_run_is_passed_over(sandbox):
 
 
 def test_no_usable_python_lists_what_was_found(sandbox):
-    sandbox.fake_python("python3", "3.13.0", suits=False)
+    sandbox.fake_python("python3", "3.15.0", suits=False)
     sandbox.fake("python", "exit 127")
     status, _, errors = sandbox.run_base()
     assert status == 2
     assert errors == (
-        "No usable Python: needs 64-bit CPython 3.10, 3.11 or 3.12, "
-        f"found 3.13.0 ({sandbox.bin}/python3), nothing that runs ({sandbox.bin}/python).\n"
+        "No usable Python: needs 64-bit CPython 3.10 to 3.14, or uv, which brings one; "
+        f"found 3.15.0 ({sandbox.bin}/python3), nothing that runs ({sandbox.bin}/python).\n"
     )
 
 
 def test_no_python_at_all(sandbox):
     (sandbox.bin / "python3").unlink()
     status, _, errors = sandbox.run_base()
-    assert (status, errors.endswith(", found none.\n")) == (2, True)
+    assert (status, errors.endswith("; found none.\n")) == (2, True)
 
 
 def test_disentangle_python_overrides_the_search(sandbox):
@@ -198,7 +235,8 @@ def test_python_without_venv_names_the_fix(sandbox):
     assert status == 2
     assert errors == (
         f"{sandbox.bin}/python3 has no venv module: install it "
-        "(Debian, Ubuntu: apt-get install python3.11-venv) or name another Python in DISENTANGLE_PYTHON.\n"
+        "(Debian, Ubuntu: apt-get install python3.11-venv) or uv, "
+        "or name another Python in DISENTANGLE_PYTHON.\n"
     )
 
 
@@ -241,8 +279,8 @@ def test_failing_pip_tells_cause_and_log_and_the_next_run_goes_on(sandbox, line,
     assert line in log.read_text()
     sandbox.calls()
     assert sandbox.run_base()[0] == 0
-    # pip had not touched the environment yet, so that it needs no rebuilding.
-    assert sandbox.calls() == ["pip requirements.txt"]
+    # Nothing had touched the environment yet, so that it needs no rebuilding.
+    assert sandbox.calls() == INSTALLED
 
 
 @pytest.mark.parametrize(
@@ -250,6 +288,7 @@ def test_failing_pip_tells_cause_and_log_and_the_next_run_goes_on(sandbox, line,
     [
         "kill -9 $PPID; exit 1",
         "echo 'Installing collected packages: package'; echo 'No space left on device'; exit 1",
+        "echo 'Prepared 1 package in 2ms'; echo 'No space left on device'; exit 1",
     ],
 )
 def test_half_made_environment_is_built_anew(sandbox, accident):
@@ -257,7 +296,7 @@ def test_half_made_environment_is_built_anew(sandbox, accident):
     (sandbox.venv / "leftover").touch()
     sandbox.calls()
     assert sandbox.run_base()[0] == 0
-    assert sandbox.calls() == ["venv of python3", "pip requirements.txt"]
+    assert sandbox.calls() == ["venv of python3", *INSTALLED]
     assert not (sandbox.venv / "leftover").exists()
 
 
@@ -268,7 +307,7 @@ def test_half_made_environment_is_not_built_from_itself(sandbox):
     # An activated environment is first in PATH.
     path = f"{sandbox.venv}/bin:{sandbox.bin}"
     assert sandbox.run_base(PATH=path, VIRTUAL_ENV=str(sandbox.venv), LOCK_STATUS="0")[0] == 0
-    assert sandbox.calls() == ["venv of python3", "pip requirements.txt"]
+    assert sandbox.calls() == ["venv of python3", *INSTALLED]
 
 
 def test_environment_whose_python_has_gone_is_built_anew(sandbox):
@@ -277,7 +316,7 @@ def test_environment_whose_python_has_gone_is_built_anew(sandbox):
     (sandbox.venv / "bin/python").unlink()
     (sandbox.venv / "bin/python").symlink_to("/no/such/python")
     assert sandbox.run_base()[0] == 0
-    assert sandbox.calls() == ["venv of python3", "pip requirements.txt"]
+    assert sandbox.calls() == ["venv of python3", *INSTALLED]
 
 
 @pytest.mark.parametrize("variable", ["VIRTUAL_ENV", "CONDA_PREFIX"])
@@ -301,10 +340,10 @@ def test_two_runs_at_once_set_up_once(sandbox, tmp_path):
         assert first.stderr.readline().startswith("Setting up")
         second = sandbox.start(command)
         assert second.stderr.readline() == f"Waiting for another run to set up {sandbox.venv} ...\n"
-        held.write(b"go on\n")
+        held.write(b"go on\n" * 2)
         assert [run.communicate()[1] for run in (first, second)] == ["", ""]
     assert [run.returncode for run in (first, second)] == [0, 0]
-    assert sandbox.calls() == ["venv of python3", "pip requirements.txt"]
+    assert sandbox.calls() == ["venv of python3", *INSTALLED]
 
 
 def test_probe_accepts_the_python_that_runs_these_tests(sandbox):
@@ -320,6 +359,10 @@ def test_probe_accepts_the_python_that_runs_these_tests(sandbox):
         ("pytest=={pytest}\npluggy==0.0.1\n", False),
         ("no-such-package==1\n", False),
         ('no-such-package==1 ; python_version < "3.11"  # why\n', sys.version_info >= (3, 11)),
+        (
+            "--only-binary :all:\npytest=={pytest} \\\n    --hash=sha256:0 \\\n    --hash=sha256:1\n",
+            True,
+        ),
     ],
 )
 def test_check_lock(tmp_path, requirements, holds):
@@ -332,8 +375,8 @@ def test_check_lock(tmp_path, requirements, holds):
 
 def read_pins(path):
     """Name to version, for the lines that apply to this Python."""
-    lines = (line.partition("#")[0].strip() for line in path.read_text().splitlines())
-    pins = [Requirement(line) for line in lines if line]
+    lines = (line.partition("#")[0].strip(" \\") for line in path.read_text().splitlines())
+    pins = [Requirement(line) for line in lines if line and not line.startswith("-")]
     return {
         canonicalize_name(pin.name): str(pin.specifier).removeprefix("==")
         for pin in pins
@@ -341,21 +384,87 @@ def read_pins(path):
     }
 
 
+@pytest.fixture
+def uv(sandbox):
+    """The user's own."""
+    return sandbox.fake("uv", FAKE_UV)
+
+
+def test_the_users_uv_makes_the_environment_without_a_venv_module(sandbox, uv):
+    python = sandbox.fake_python("python3", venv=False)
+    assert sandbox.run_base(UV_PYTHON=str(python))[0] == 0
+    assert sandbox.calls() == ["uv venv cpython>=3.10,<3.15", *INSTALLED[1:]]
+    assert sandbox.run_base(UV_PYTHON=str(python))[::2] == (0, "")
+
+
+def test_uv_brings_a_python_where_none_suits(sandbox, uv):
+    (sandbox.bin / "python3").unlink()
+    brought = sandbox.fake_python("elsewhere/python", "3.14.2")
+    assert sandbox.run_base(UV_PYTHON=str(brought))[0] == 0
+    assert sandbox.calls()[-1] == "uv requirements-pecos.txt as 3.12"
+
+
+def test_uv_that_can_bring_none_leaves_the_search_to_us(sandbox, uv):
+    assert sandbox.run_base(NO_PYTHON="1")[0] == 0
+    assert sandbox.calls() == ["uv venv cpython>=3.10,<3.15", "venv of python3", *INSTALLED[1:]]
+    (sandbox.bin / "python3").unlink()
+    shutil.rmtree(sandbox.venv)
+    status, _, errors = sandbox.run_base(NO_PYTHON="1")
+    assert (status, errors.splitlines()[-1].startswith("No usable Python: needs")) == (2, True)
+
+
+def test_an_unsuitable_python_that_the_user_names_is_refused_with_uv_too(sandbox, uv):
+    old = sandbox.fake_python("elsewhere/python3.9", "3.9.1", suits=False)
+    status, _, errors = sandbox.run_base(DISENTANGLE_PYTHON=str(old), UV_PYTHON=str(old))
+    assert (status, errors.splitlines()[-1].endswith(f"found 3.9.1 ({old}).")) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"NO_UV": "1"},
+        {"PIP_CONFIG": "global.index-url='https://example.org/simple'"},
+        {"PIP_CONFIG": ":env:.find-links='/wheels'"},
+    ],
+)
+def test_pip_installs_where_uv_cannot_be_had_or_does_not_know_where(sandbox, variables):
+    sandbox.fake_python("python3", "3.13.5")
+    assert sandbox.run_base(**variables)[0] == 0
+    assert sandbox.calls() == [
+        "venv of python3",
+        "pip requirements.txt",
+        "pip requirements-pecos.txt as 3.12",
+    ]
+
+
+def test_pip_goes_on_where_uv_fails(sandbox):
+    assert sandbox.run_base(DURING_PIP="[[ $tool == pip ]]")[0] == 0
+    expected = [call for line in INSTALLED[1:] for call in (line, line.replace("uv", "pip", 1))]
+    assert sandbox.calls() == ["venv of python3", INSTALLED[0], *expected]
+
+
+def test_locks_carry_hashes_of_files_and_name_no_index():
+    for path in [*LOCKS, PROJECT / "requirements-uv.txt"]:
+        text = path.read_text()
+        assert "bash src/lock.sh" in text.splitlines()[1]
+        assert "://" not in text
+        pins = re.findall(r"^[a-z].*(?:\n +--hash=sha256:[0-9a-f]{64}.*)+", text, re.MULTILINE)
+        assert len(pins) == len(re.findall("^[a-z]", text, re.MULTILINE)) > 0
+
+
 def test_both_locks_pin_shared_packages_alike():
-    runtime, dev = map(read_pins, LOCKS)
+    runtime, dev = read_pins(LOCKS[0]), read_pins(LOCKS[2])
     assert runtime | dev == dev | runtime
 
 
 def test_locks_hold_all_that_their_packages_need():
-    # --no-deps would not notice a gap. What libpecos needs for its transformer models is left out on purpose.
-    left_out = {"torch", "sentencepiece", "transformers", "peft", "datasets"}
-    pins = read_pins(LOCKS[0]) | read_pins(LOCKS[1])
+    # --no-deps would not notice a gap. libpecos has a lock of its own: most of its needs are left out.
+    pins = read_pins(LOCKS[0]) | read_pins(LOCKS[2])
     needs = [Requirement(need) for name in pins for need in metadata.requires(name) or []]
     unmet = {
         str(need)
         for need in needs
         if (need.marker is None or need.marker.evaluate({"extra": ""}))
         and not need.specifier.contains(pins.get(canonicalize_name(need.name), "0"))
-        and need.name not in left_out
     }
     assert unmet == set()
