@@ -59,7 +59,7 @@ def test_no_conversion_takes_more_than_was_asked_for_nor_much_less(
     sp.save_npz(path, example(form, shape, nnz).astype(dtype))
     peak = peak_of(lambda: matrices.load_sparse(path))
     assert peak < 1.02 * asked[0] + (1 << 19)  # numpy's buffers
-    assert asked[0] < 1.6 * peak
+    assert asked[0] < (2.7 if form == "dia" else 1.6) * peak  # from 1.18 on scipy takes less for diagonals
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
