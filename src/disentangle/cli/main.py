@@ -7,13 +7,16 @@ import io
 import itertools
 import math
 import os
+import shlex
 import sys
+import sysconfig
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from .. import __version__
 from ..errors import DisentangleError, printable
 from ..params import (
     CHOICES,
@@ -68,7 +71,7 @@ def main() -> None:
     except DisentangleError as error:
         _leave(f"error: {error}")
     except ModuleNotFoundError as error:
-        _leave(f"error: {error}; requirements.txt lists what must be installed")
+        _leave(f"error: {_how_to_install(error)}")
     except ImportError as error:
         _leave(f"{_CANNOT_LOAD}: {error}")
     except MemoryError:
@@ -81,6 +84,17 @@ def main() -> None:
             _leave(f"{_CANNOT_LOAD}: {error}")
         # Whatever has a file reads and writes it where its name is known.
         _leave(f"error: cannot write {error.filename or 'standard output'}: {error.strerror or error}")
+
+
+def _how_to_install(missing: ModuleNotFoundError) -> str:
+    """libpecos is not declared, for it would bring torch, and has packages up to Python 3.12 alone."""
+    if missing.name not in ("pecos", "libpecos"):
+        return f"{missing}; requirements.txt lists what must be installed"
+    command = [sys.executable, "-m", "pip", "install", "--no-deps"]
+    if sys.version_info >= (3, 13):
+        folder = sysconfig.get_path("purelib")
+        command += ["--only-binary=:all:", "--python-version", "3.12", "--target", folder]
+    return f"libpecos is missing, install it without torch: {shlex.join([*command, 'libpecos==1.2.8'])}"
 
 
 def _plug_closed_streams() -> None:
@@ -104,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m disentangle",
         description="Label disentanglement in extreme multi-label classification.",
     )
+    parser.add_argument("--version", action="version", version=f"disentangle {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     base = _add_job(
         commands,

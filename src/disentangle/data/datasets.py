@@ -76,7 +76,10 @@ def dataset_folder(data_dir: Path, name: str) -> Path:
     """
     check_name(data_dir, name)
     if not data_dir.is_dir():
-        raise DisentangleError(f"no dataset folder at {data_dir}: name another one with --data-dir")
+        raise DisentangleError(
+            f"no dataset folder at {data_dir}: name another one with --data-dir, or make one "
+            "with `data get` or `data import`"
+        )
     folder = data_dir / name
     if not os.path.isdir(folder):  # False also for a name too long for a file system
         known = datasets_in(data_dir)
