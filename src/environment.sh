@@ -94,7 +94,7 @@ pip_install() {
 # they name an index or a folder of packages, pip does it all.
 find_uv() {
     type -P uv && return
-    ! "$PYTHON" -I -m pip config list | grep -q 'index\|links' &&
+    [[ $("$PYTHON" -I -m pip config list) != *@(index|links)* ]] &&
         pip_install --retries 0 --require-hashes -r "$root/requirements-uv.txt" >"$log" && printf '%s\n' "$venv/bin/uv"
 } 2>/dev/null
 

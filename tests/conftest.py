@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pty
 import subprocess
 import sys
 import threading
@@ -91,6 +92,15 @@ Command = Callable[..., subprocess.CompletedProcess]
 def disentangle(tmp_path: Path) -> Command:
     """`run_disentangle` in an empty folder."""
     return partial(run_disentangle, tmp_path)
+
+
+@pytest.fixture
+def terminal() -> tuple[int, int]:
+    """Both ends of one, for the test to close."""
+    try:
+        return pty.openpty()
+    except OSError as error:  # containers may have none
+        pytest.skip(str(error))
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import gzip
 import json
 import logging
 import os
-import pty
 import socket
 import subprocess
 import sys
@@ -631,8 +630,8 @@ assert not progress._live.live.is_started
 
 
 @pytest.mark.parametrize("how", ["nested", "alone"])
-def test_progress_on_a_terminal(how: str):
-    ours, theirs = pty.openpty()
+def test_progress_on_a_terminal(how: str, terminal: tuple[int, int]):
+    ours, theirs = terminal
     environment = os.environ | {
         "PYTHONPATH": str(Path(progress.__file__).parents[2]),
         "TERM": "xterm",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -223,8 +222,8 @@ def test_standard_output_is_utf_8_whatever_the_locale():
     assert shown.decode().splitlines()[1] == "0\t0\t日本\u3000語\x1b\t1"
 
 
-def test_a_terminal_gets_no_control_character():
-    ours, theirs = pty.openpty()
+def test_a_terminal_gets_no_control_character(terminal: tuple[int, int]):
+    ours, theirs = terminal
     try:
         write_one("\x1b[31mred\x9b", stdout=theirs)
         shown = os.read(ours, 1000)

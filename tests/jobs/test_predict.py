@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import pty
 import re
 import subprocess
 import sys
@@ -131,8 +130,10 @@ def test_single_texts_go_to_standard_output(place: Path, predict: Command):
     assert predict("--text", first, "--text", second, "--k", "2").stdout == ended.stdout
 
 
-def test_lines_go_to_a_file_though_a_terminal_shows_the_progress(place: Path, tmp_path: Path):
-    ours, theirs = pty.openpty()
+def test_lines_go_to_a_file_though_a_terminal_shows_the_progress(
+    place: Path, tmp_path: Path, terminal: tuple[int, int]
+):
+    ours, theirs = terminal
     env = {name: value for name, value in os.environ.items() if not name.startswith("XMC_")}
     env |= {"PYTHONPATH": str(ROOT / "src"), "TERM": "xterm"}
     command = [sys.executable, "-m", "disentangle", "predict", "verbs", "--text", "move", "--k", "2"]
