@@ -187,6 +187,20 @@ def test_code_of_follows_modules_and_functions():
     assert provenance.code_of((), (partial(one),)) == provenance.code_of((), (one,))
 
 
+LIMIT = 3
+
+
+def within(n: int) -> bool:
+    return n < LIMIT
+
+
+def test_a_constant_that_a_function_names_is_part_of_its_code(monkeypatch: pytest.MonkeyPatch):
+    before = provenance.code_of((), (within,))
+    assert provenance.code_of((), (within,)) == before
+    monkeypatch.setitem(globals(), "LIMIT", 4)
+    assert provenance.code_of((), (within,)) != before
+
+
 def test_another_way_to_build_redoes_the_stage(tmp_path: Path):
     make(tmp_path)
     kitchen = Kitchen(tmp_path)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data import datasets
-from ..params import EPS, LONG, MAX_K, OverlapParams
+from ..params import EPS, LONG, MAX_K, SCORING, OverlapParams
 from ..rules import GAINS, MERGES, POSITIVES
 from . import cost_estimate, steps
 from .settings import Settings, Variant, describe
@@ -31,8 +31,6 @@ logger = logging.getLogger(__name__)
 
 _TRAINING = ("model.tree", "model.subproblems", "model.train_levels", "model.saved_model")
 _PREDICTING = ("model.saved_model", "model.beam_search")
-_OF_COPIES = ("overlap.copies",)
-_OF_FIGURES = ("evaluate.metrics", "overlap.merge", "model.predictor", "kernels.merge_and_rank")
 
 
 @dataclass(frozen=True)
@@ -176,6 +174,7 @@ class Plan:
             {"beam_size": predict.beam_size} | asdict(first),
             (*_TRAINING, *of_features),
             (self._overlapped_tree(first.splits),),
+            (steps._learnt,),
         )
         return matcher, self._matching(first.folder("matching"), matcher, predict.beam_size, is_matcher=True)
 
@@ -189,7 +188,7 @@ class Plan:
             f"{variant.folder}/assignment",
             partial(steps.assign, params=params.assignment, means=self._means),
             asdict(params.assignment),
-            ("overlap.assign", "overlap.copies", "kernels.best_clusters"),
+            ("overlap.assign", "overlap.copies", "model.tree", "model.saved_model", "kernels.best_clusters"),
             (tree, matching),
             (GAINS[params.assignment.gain], steps.load_matching),
         )
@@ -208,9 +207,8 @@ class Plan:
 
     def _retraining(self, variant: Variant, needs: tuple[Stage, ...]) -> Stage:
         params, seed, predict = variant.params, self.settings.tree.seed, self.settings.prediction(variant)
-        parts = {
-            name: value for name, value in params.parts().items() if name not in ("n_copies", "gain", "merge")
-        }
+        elsewhere = (*asdict(params.assignment), *SCORING)
+        parts = {name: value for name, value in params.parts().items() if name not in elsewhere}
         # A kernel is in the stage only where it runs, so that no other change has the model made again.
         kernels = {
             "kernels.matched_positives": params.copies.positives != "all",
@@ -222,7 +220,6 @@ class Plan:
             "model.feature_selection",
             "model.negatives",
             "model.beam_search",
-            *_TRAINING,
         )
         return self._stage(
             "retrain",

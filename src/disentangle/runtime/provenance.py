@@ -44,12 +44,19 @@ def machine() -> dict[str, Any]:
 
 
 def code_of(modules: tuple[str, ...], functions: tuple[Callable, ...]) -> str:
-    """Sha256 of modules of this package, by name, and of functions: a changed rule makes results stale."""
+    """Sha256 of modules of this package, by name, and of functions with the constants that these name.
+
+    So a changed rule, or a changed number in it, makes results stale.
+    """
     sha = hashlib.sha256()
     for module in modules:
         sha.update((Path(__file__).parents[1] / f"{module.replace('.', '/')}.py").read_bytes())
     for function in functions:
-        sha.update(inspect.getsource(getattr(function, "func", function)).encode())
+        plain = getattr(function, "func", function)  # of a partial
+        sha.update(inspect.getsource(plain).encode())
+        named = inspect.getclosurevars(plain).globals.items()
+        constants = {name: value for name, value in named if isinstance(value, (int, float, str))}
+        sha.update(repr(sorted(constants.items())).encode())
     return sha.hexdigest()
 
 
