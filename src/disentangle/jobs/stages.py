@@ -106,52 +106,44 @@ class Stage:
             return record
         for need in self.needs:
             need.ensure()
-        if (record := self._kept()) is not None:
+        saved = [need.saved() for need in self.needs]
+        inputs, before = self._inputs(saved), read_record(self.folder)
+        if before is not None and (record := self._kept(before, inputs)) is not None:
             return record
-        self._say_why()
+        if before is not None:
+            self._say_why(before["inputs"], inputs)
         with progress.stage(self.title):
-            record = self._make()
+            record = self._make(saved, inputs)
         self._force = False
         return record
 
-    def _inputs(self) -> dict[str, Any]:
-        """All that goes into the stage: for what it needs, which is done, the content of its files."""
+    def _inputs(self, saved: list[Saved]) -> dict[str, Any]:
+        """All that goes into the stage: for what it needs, the content of its files."""
         inputs = dict(self._own)
-        for need in self.needs:
-            saved = need.saved()
+        for need, its in zip(self.needs, saved, strict=True):
             # Those of several trees have the same name. One without files says what it is by its key alone.
-            inputs[need.folder.name] = inputs.get(need.folder.name, "") + (
-                saved.content if saved.digests else need.key
-            )
+            content = its.content if its.digests else need.key
+            inputs[need.folder.name] = inputs.get(need.folder.name, "") + content
         return dict(json.loads(json.dumps(inputs)))  # as a record has it
 
-    def _kept(self) -> dict[str, Any] | None:
+    def _kept(self, before: dict[str, Any], inputs: dict[str, Any]) -> dict[str, Any] | None:
         """The record of a stage that was made otherwise, but from the same inputs; it gets this one's key."""
-        record = read_record(self.folder)
-        if self._force or record is None or record["inputs"] != self._inputs():
+        if self._force or before["inputs"] != inputs or not Saved(self.folder, before["files"]).is_whole():
             return None
-        if not Saved(self.folder, record["files"]).is_whole():
-            return None
-        record = sealed(
-            {name: value for name, value in record.items() if name != "digest"} | {"key": self.key}
-        )
+        record = sealed(before | {"key": self.key})
         atomic.write_json(self.folder / RECORD, record)
         logger.info("%s is kept: what it needs has come out as it was", self.title)
         return record
 
-    def _say_why(self) -> None:
-        if (old := read_record(self.folder)) is None:
-            return
-        before = old["inputs"]
-        changed = sorted(name for name, value in self._inputs().items() if before.get(name) != value)
+    def _say_why(self, before: dict[str, Any], inputs: dict[str, Any]) -> None:
+        changed = sorted(name for name, value in inputs.items() if before.get(name) != value)
         why = f"changed {', '.join(changed)}" if changed else "--force" if self._force else "damaged files"
         logger.info("%s is redone: %s", self.title, why)
 
-    def _make(self) -> dict[str, Any]:
+    def _make(self, saved: list[Saved], inputs: dict[str, Any]) -> dict[str, Any]:
         for module in self._modules:
             importlib.import_module(f"disentangle.{module}")
         self._prepare()
-        saved, inputs = [need.saved() for need in self.needs], self._inputs()
         try:
             with atomic.making(self.folder, RECORD) as temporary:
                 provenance.reset_peak_rss()
