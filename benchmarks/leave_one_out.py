@@ -10,7 +10,6 @@ sets each part in which a preset differs from the paper's rule to the paper's va
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import numpy as np
 from presets import FIGURES, RESULTS, arguments, columns, disentangle
 
 from disentangle.jobs.tables import training_seconds
-from disentangle.params import EPS, OverlapParams, PredictParams, TreeParams
+from disentangle.params import EPS, PredictParams, TreeParams
 from disentangle.presets import DEFAULT_PRESET, PRESETS
 from disentangle.runtime import provenance
 from disentangle.storage.atomic import write_json
@@ -35,14 +34,9 @@ WITHOUT = {
 Row = dict[str, Any]
 
 
-def flat(params: OverlapParams) -> dict[str, Any]:
-    """All parts of a preset by name, whatever group they are in."""
-    return {name: value for group in asdict(params).values() for name, value in group.items()}
-
-
 def parts(preset: str) -> dict[str, Any]:
     """The parts in which a preset differs from the paper's rule, with the value that takes each out."""
-    paper, own = flat(PRESETS[DEFAULT_PRESET]), flat(PRESETS[preset])
+    paper, own = PRESETS[DEFAULT_PRESET].parts(), PRESETS[preset].parts()
     differing = (name for name in own if own[name] != paper[name])
     return {name: WITHOUT[name] if paper[name] is None else paper[name] for name in differing}
 

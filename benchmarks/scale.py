@@ -18,6 +18,7 @@ import argparse
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +72,8 @@ def cases(parts: list[str], n: int, threads: int) -> list[tuple[str, int, int, i
     return [(part, *case) for part in parts for case in found[part]]
 
 
-def measure(dataset: Dataset, parts: list[str], threads: int) -> list[Run]:
+def measure(dataset: Dataset, parts: list[str], threads: int) -> Iterator[Run]:
     """Run each case once."""
-    runs = []
     with tempfile.TemporaryDirectory(prefix="scale-") as temporary:
         data = Path(temporary) / "data"
         for part, value, n, n_copies, n_threads in cases(parts, dataset.X_trn.shape[0], threads):
@@ -86,10 +86,7 @@ def measure(dataset: Dataset, parts: list[str], threads: int) -> list[Run]:
             report = json.loads((models / name / "base" / "report.json").read_text(encoding="utf-8"))
             first, run = report["runs"]
             seconds = run["seconds"] | {"train": first["seconds"]["train"]}
-            runs.append(
-                {"part": part, "value": value, "seconds": seconds, "peak_rss_mib": run["peak_rss_mib"]}
-            )
-    return runs
+            yield {"part": part, "value": value, "seconds": seconds, "peak_rss_mib": run["peak_rss_mib"]}
 
 
 def exponent(sizes: list[float], values: list[float]) -> float | None:
@@ -160,8 +157,10 @@ def main() -> None:
         dataset = datasets.load_dataset(args.data_dir, args.dataset)
         made = {"versions": provenance.versions(), "machine": provenance.machine(), "dataset": args.dataset}
         out = args.out or RESULTS / f"scale-{args.dataset}.json"
-        result = made | {"runs": measure(dataset, args.only, args.threads)}
-        write_json(out, result)
+        result = made | {"runs": []}
+        for run in measure(dataset, args.only, args.threads):
+            result["runs"].append(run)
+            write_json(out, result)  # what was measured stays if the rest is stopped
     except DisentangleError as error:
         parser.exit(2, f"error: {error}\n")
     print_scale(result)

@@ -66,10 +66,12 @@ def verbs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return data_dir
 
 
-def run_disentangle(folder: Path, *args: str | Path, **kwargs: Any) -> subprocess.CompletedProcess:
+def run_disentangle(
+    folder: Path, *args: str | Path, package: Path = ROOT / "src", **kwargs: Any
+) -> subprocess.CompletedProcess:
     """Run `python -m disentangle ARGS` in a folder, results going to its `model` and `dataset-binned`."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("XMC_")}
-    env["PYTHONPATH"] = str(ROOT / "src")
+    env["PYTHONPATH"] = str(package)
     command = [sys.executable, "-m", "disentangle", *map(str, args)]
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, **kwargs)
 

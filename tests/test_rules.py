@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, run_disentangle
 
 PAGE = ROOT / "docs" / "rules.md"
 SMALL_TREE = ("--max-leaf-size", "10", "--nr-splits", "8", "--threads", "2")
@@ -18,15 +18,8 @@ SMALL_TREE = ("--max-leaf-size", "10", "--nr-splits", "8", "--threads", "2")
 
 def base(folder: Path, verbs: Path, *args: str) -> list[str]:
     """Run the base job with the package in a folder; the stages that it made."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith("XMC_")}
-    ended = subprocess.run(
-        [sys.executable, "-m", "disentangle", "base", "verbs", "--data-dir", verbs, *SMALL_TREE, *args],
-        cwd=folder,
-        env=env | {"PYTHONPATH": str(folder / "src")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    data = ("--data-dir", verbs)
+    ended = run_disentangle(folder, "base", "verbs", *data, *SMALL_TREE, *args, package=folder / "src")
     assert ended.returncode == 0, ended.stderr
     return [line.split()[1] for line in ended.stderr.splitlines() if line.endswith(" ...")]
 

@@ -19,7 +19,7 @@ def row(part: str | None, seed: int, figure: float, candidates: float, seconds: 
 
 @pytest.mark.parametrize("preset", [name for name in PRESETS if name != DEFAULT_PRESET])
 def test_every_part_can_be_taken_out_and_changes_the_preset(preset: str):
-    own = leave_one_out.flat(PRESETS[preset])
+    own = PRESETS[preset].parts()
     parts = leave_one_out.parts(preset)
     assert {"gain", "positives", "leaf_size", "merge"} <= set(parts)
     assert all(value is not None and value != own[part] for part, value in parts.items())

@@ -33,6 +33,7 @@ def run_base(job: Job) -> dict[str, Any]:
 
 
 def report_base(job: Job, base: Plan, runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Write and draw what a base job has made; return it as `run_base` does."""
     sizes = base.load.ensure()["results"]
     written = job.report(base.root, "base", runs[-1], data=base.source.inputs, sizes=sizes, runs=runs)
     draw_frontier(base.folder, job.dataset, written)

@@ -24,7 +24,7 @@ _CHILDREN = 64
 
 
 def _with_bias(X: sp.csr_matrix) -> sp.csr_matrix:
-    """Instances with one feature more, the last, which is 1 in all: what the models of `_view` take."""
+    """Instances with one feature more, the last, which is 1 in all: what models for prediction take."""
     n_instances, n_features = X.shape
     indices, values = np.insert(X.indices, X.indptr[1:], n_features), np.insert(X.data, X.indptr[1:], 1)
     indptr = X.indptr + np.arange(n_instances + 1, dtype=X.indptr.dtype)

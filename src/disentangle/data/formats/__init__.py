@@ -41,7 +41,9 @@ class Format:
 
 
 FORMATS = {
-    "svmlight": Format(svmlight.read_svmlight, ("FILE",), False, False, svmlight.write_svmlight),
+    "svmlight": Format(
+        svmlight.read_svmlight, ("FILE",), has_text=False, has_names=False, write=svmlight.write_svmlight
+    ),
     "attentionxml": Format(
         attentionxml.read_text_and_labels,
         ("TEXTS", "LABELS"),
@@ -58,6 +60,8 @@ FORMATS = {
         write=pecos_text.write_pecos,
         needs_names=True,
     ),
-    "jsonl": Format(json_lines.read_jsonl, ("FILE",), True, True, json_lines.write_jsonl),
+    "jsonl": Format(
+        json_lines.read_jsonl, ("FILE",), has_text=True, has_names=True, write=json_lines.write_jsonl
+    ),
     "npz": Format(npz_matrices.read_matrices, ("FEATURES", "LABELS"), has_text=False, has_names=False),
 }

@@ -46,6 +46,7 @@ class Block:
 
 
 def blocks(lines: Iterator[Line]) -> Iterator[list[Line]]:
+    """Lines, so many at a time that no block is large."""
     block: list[Line] = []
     n_characters = 0
     for line in lines:
