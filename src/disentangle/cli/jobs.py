@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import itertools
 import math
+import os
 import shlex
+import sys
 from collections.abc import Callable
 from dataclasses import Field, fields
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -267,8 +269,11 @@ def _filled(params: type[P], given: dict[str, Any]) -> P:
 
 
 def _next(command: str, args: argparse.Namespace, more: str) -> str:
-    """A command that one may want to run now."""
-    return f"python -m disentangle {command} {shlex.quote(args.dataset)} {more}"
+    """A command that one may want to run now, from here: the drivers' users have installed nothing."""
+    path = os.environ.get("PYTHONPATH")
+    where = f"PYTHONPATH={shlex.quote(path)} " if path else ""
+    called = shlex.join([sys.executable, "-m", "disentangle", command, args.dataset])
+    return f"{where}{called} {more}"
 
 
 def _base(args: argparse.Namespace) -> None:
@@ -295,7 +300,7 @@ def _sweep(args: argparse.Namespace) -> None:
         layers.append({name: _parse_part(name, value) for name, value in given.items()})
     report = sweep.run_sweep(_job(args, tuple(layers)))
     tables.print_sweep(report)
-    tables.print_end(report, _next("base", args, "--preset PRESET and the parts of the best row"))
+    tables.print_end(report, _next("base", args, f"--preset {','.join(args.preset)}"))
 
 
 def _parse_part(name: str, value: str) -> Any:
