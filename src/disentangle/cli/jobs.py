@@ -10,6 +10,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import Field, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import DisentangleError
@@ -272,8 +273,14 @@ def _next(command: str, args: argparse.Namespace, more: str) -> str:
     """A command that one may want to run now, from here: the drivers' users have installed nothing."""
     path = os.environ.get("PYTHONPATH")
     where = f"PYTHONPATH={shlex.quote(path)} " if path else ""
-    called = shlex.join([sys.executable, "-m", "disentangle", command, args.dataset])
-    return f"{where}{called} {more}"
+    called = [sys.executable, "-m", "disentangle", command, args.dataset]
+    for name, folder, usual in (
+        ("--data-dir", args.data_dir, "dataset/xmc-base"),
+        ("--model-dir", args.model_dir, "model"),
+    ):
+        if folder.resolve() != Path(usual).resolve():
+            called += [name, str(folder)]
+    return f"{where}{shlex.join(called)} {more}"
 
 
 def _base(args: argparse.Namespace) -> None:
