@@ -16,7 +16,7 @@ import numpy as np
 from presets import RESULTS, SECONDS
 from tables import of_one_version, results
 
-from disentangle.jobs.figures import new_figure, save_figure
+from disentangle.jobs.figures import draw_point, new_figure, number_key, save_figure
 from disentangle.presets import PRESETS
 
 # Which gains are drawn, and how.
@@ -52,10 +52,7 @@ def draw(panel: Any, title: str, points: dict[str, dict[str, float]]) -> None:
     for gain, (color, marker) in GAINS.items():
         for number, point in enumerate(points.values(), start=1):
             place = (point["seconds"], point[gain])
-            panel.plot(*place, color=color, marker=marker, ls="", ms=12)
-            panel.annotate(
-                f"{number}", place, color="white", ha="center", va="center", fontsize=8, weight="bold"
-            )
+            draw_point(panel, number, place, color, marker)
     panel.axhline(0, color="#666666", lw=0.8)
     panel.axvline(1, color="#666666", ls=":", lw=1)
     panel.set(xscale="log", xlabel="times XR-Linear's training", title=title)
@@ -81,9 +78,7 @@ def main() -> None:
         draw(panel, dataset, points)
     panels[0].set_ylabel("gain (percentage points)")
     key = [panels[0].plot([], [], color=c, marker=m, ls="", ms=9)[0] for c, m in GAINS.values()]
-    key += [
-        panels[0].plot([], [], marker=f"${number}$", color="black", ls="", ms=7)[0] for number in range(1, 4)
-    ]
+    key += number_key(panels[0], len(PRESETS))
     figure.legend(key, [*GAINS, *PRESETS], loc="outside right center")
     save_figure(figure, RESULTS, "trade-offs")
 

@@ -19,10 +19,11 @@ _MOST_BYTES = 1 << 26
 # Okabe and Ito's colours, told apart by colour-blind readers; markers and dashes tell them apart in grey.
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 _LEVEL_STYLES = ((_BLUE, "o", "-"), (_ORANGE, "s", "--"), (_GREEN, "^", ":"), (_GREY, "D", "-."))
+_KEY_COLUMNS = 3
 _MARKS = {
     "XR-Linear": (_BLUE, "o"),
     "paper": (_ORANGE, "s"),
-    "tuned": (_GREEN, "^"),
+    "tuned": (_GREEN, "p"),
     "lean": (_GREEN, "D"),
 }
 
@@ -49,6 +50,17 @@ def new_figure(n_panels: int, width: float, height: float) -> tuple[Figure, Any]
     matplotlib.rcParams.update({"grid.alpha": 0.3, "axes.spines.top": False, "axes.spines.right": False})
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(1, n_panels, squeeze=False)[0]
+
+
+def draw_point(panel: Any, number: int, place: tuple[float, float], color: str, marker: str) -> None:
+    """A point with a number in it, which `number_key` explains."""
+    panel.plot(*place, color=color, marker=marker, ls="", ms=12)
+    panel.annotate(f"{number}", place, color="white", ha="center", va="center", fontsize=8, weight="bold")
+
+
+def number_key(panel: Any, n: int) -> list[Any]:
+    """What a legend shows of the numbers 1 to `n`."""
+    return [panel.plot([], [], marker=f"${i}$", color="black", ls="", ms=7)[0] for i in range(1, n + 1)]
 
 
 def save_figure(figure: Figure, folder: Path, name: str) -> None:
@@ -169,17 +181,20 @@ def draw_frontier(folder: Path, dataset: str, runs: list[dict[str, Any]]) -> Non
     # Drawing takes seconds, which a run that finds everything done should not.
     if _is_drawn(folder / "frontier", rows):
         return
-    figure, panels = new_figure(len(metrics), 11, 3.8)
+    names = [setting_name(run) for run in runs]
+    figure, panels = new_figure(len(metrics), 11, 3.8 + 0.2 * -(-len(runs) // _KEY_COLUMNS))
     figure.suptitle(f"{dataset}: quality against candidates per instance", parse_math=False)
-    for panel, (name, metric, k) in zip(panels, metrics, strict=True):
-        for run in runs:
-            label = setting_name(run)
-            color, marker = _MARKS.get(label, (_GREY, "."))
-            x, y = run["candidates_per_instance"], run[metric][k - 1]
-            panel.plot([x], [y], color=color, marker=marker, ls="", ms=8)
-            panel.annotate(label, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=7)
-        panel.set(xlabel="candidates per instance (labels ranked)", ylabel=f"{name} (%)")
+    for panel, (metric_name, metric, k) in zip(panels, metrics, strict=True):
+        for number, (name, run) in enumerate(zip(names, runs, strict=True), start=1):
+            place = (run["candidates_per_instance"], run[metric][k - 1])
+            draw_point(panel, number, place, *_MARKS.get(name, (_GREY, "o")))
+        panel.set(xlabel="candidates per instance (labels ranked)", ylabel=f"{metric_name} (%)")
         panel.margins(0.15)
+    # A key, because names would lie over one another where points crowd.
+    key = number_key(panels[0], len(names))
+    legend = figure.legend(key, names, loc="outside lower center", ncols=_KEY_COLUMNS, fontsize=8)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     save_figure(figure, folder, "frontier")
     write_csv(folder / "frontier.csv", rows)
 
