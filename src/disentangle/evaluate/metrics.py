@@ -32,7 +32,7 @@ def rank(scores: sp.csr_matrix, k: int) -> np.ndarray:
     return rank_rows(*flat(scores), k)
 
 
-def _hits(Y_true: sp.csr_matrix, Y_pred: np.ndarray) -> np.ndarray:
+def hits(Y_true: sp.csr_matrix, Y_pred: np.ndarray) -> np.ndarray:
     """Which predictions are right: bool of the shape of `Y_pred`."""
     (n_rows, n_labels), Y_pred = Y_true.shape, np.asarray(Y_pred)
     true = np.repeat(np.arange(n_rows), np.diff(Y_true.indptr)) * n_labels + Y_true.indices
@@ -43,13 +43,13 @@ def _hits(Y_true: sp.csr_matrix, Y_pred: np.ndarray) -> np.ndarray:
 def precision(Y_true: sp.csr_matrix, Y_pred: np.ndarray) -> np.ndarray:
     """P@k: right labels among the first k, over k, averaged over instances."""
     ranks = np.arange(1, Y_pred.shape[1] + 1)
-    return 100 * _hits(Y_true, Y_pred).cumsum(axis=1).mean(axis=0) / ranks
+    return 100 * hits(Y_true, Y_pred).cumsum(axis=1).mean(axis=0) / ranks
 
 
 def recall(Y_true: sp.csr_matrix, Y_pred: np.ndarray) -> np.ndarray:
     """R@k: right labels among the first k, over the instance's labels, averaged over instances."""
     n_true = np.diff(Y_true.indptr)[:, None]
-    return 100 * (_hits(Y_true, Y_pred).cumsum(axis=1) / n_true).mean(axis=0)
+    return 100 * (hits(Y_true, Y_pred).cumsum(axis=1) / n_true).mean(axis=0)
 
 
 def ndcg(Y_true: sp.csr_matrix, Y_pred: np.ndarray) -> np.ndarray:
@@ -59,7 +59,7 @@ def ndcg(Y_true: sp.csr_matrix, Y_pred: np.ndarray) -> np.ndarray:
     """
     k = Y_pred.shape[1]
     discount = 1 / np.log2(np.arange(2, k + 2))
-    gained = (_hits(Y_true, Y_pred) * discount).cumsum(axis=1)
+    gained = (hits(Y_true, Y_pred) * discount).cumsum(axis=1)
     ideal = discount.cumsum()[np.minimum(np.diff(Y_true.indptr)[:, None], np.arange(1, k + 1)) - 1]
     return 100 * (gained / ideal).mean(axis=0)
 
@@ -90,7 +90,7 @@ def psp(Y_true: sp.csr_matrix, Y_pred: np.ndarray, inverse: np.ndarray) -> np.nd
         Inverse propensities of the training set.
     """
     k = Y_pred.shape[1]
-    gained = (_hits(Y_true, Y_pred) * inverse[Y_pred]).cumsum(axis=1).sum(axis=0)
+    gained = (hits(Y_true, Y_pred) * inverse[Y_pred]).cumsum(axis=1).sum(axis=0)
     weighted = sp.csr_matrix((inverse[Y_true.indices], Y_true.indices, Y_true.indptr), shape=Y_true.shape)
     ideal = rank(weighted, k)
     best = np.where(ideal >= 0, inverse[ideal], 0).cumsum(axis=1).sum(axis=0)

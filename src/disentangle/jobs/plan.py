@@ -257,6 +257,7 @@ class Plan:
             | asdict(predict),
             (
                 "evaluate.metrics",
+                "evaluate.outcomes",
                 "overlap.copies",
                 "overlap.merge",
                 "model.predictor",

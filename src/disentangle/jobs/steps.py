@@ -17,6 +17,7 @@ import scipy.sparse as sp
 
 from ..data.datasets import Dataset
 from ..params import Assignment, Effort, OverlapParams, PredictParams, Propensity, SolverParams, TreeParams
+from ..rules import MERGES, POSITIVES
 from ..runtime.memory import Budget
 from ..runtime.progress import track
 from ..storage.saved import Saved
@@ -144,7 +145,6 @@ def retrain(
     """The model whose labels are copies, and which these are."""
     from ..model import saved_model, tree
     from ..overlap.copies import OVERLAP_FILE, Overlap, expand_labels
-    from ..rules import POSITIVES
 
     clock = [time.perf_counter()]
     chain = tree.load_chain(saved_tree)
@@ -199,8 +199,10 @@ def evaluate(
     max_k: int,
     means: Means,
 ) -> Results:
-    """Figures of the mean of models' scores on the test part, and what predicts it."""
+    """Figures of the mean of models' scores on the test part, instance by instance too, and what predicts."""
     from ..evaluate import metrics
+    from ..evaluate.outcomes import Outcomes
+    from ..kernels import merge_and_rank
     from ..model import saved_model
     from ..model.predictor import Predictor, Voice
 
@@ -215,6 +217,8 @@ def evaluate(
     candidates = None
     if means.budget.limit is not None:
         candidates = predictor.candidates(X, means.threads, means.budget)
+    # Once for an installation, and no part of predicting.
+    merge_and_rank.compiled(MERGES[merge])
     start = time.perf_counter()
     batches = predictor.best(X, max_k, means.threads, means.budget, candidates)
     tracked = track(batches, X.shape[0], lambda batch: len(batch[0]))
@@ -222,6 +226,7 @@ def evaluate(
     predicted = time.perf_counter()
     if candidates is None:
         candidates = predictor.candidates(X, means.threads)
+    Outcomes.of(Y_true, Y_pred).save(out)
     figures = metrics.figures(Y_true, Y_pred, metrics.inverse_propensity(dataset.Y_trn, propensity))
     overlaps = [voice.overlap for voice in predictor.voices]
     return {name: [round(v, 4) for v in values.tolist()] for name, values in figures.items()} | {
