@@ -15,10 +15,9 @@ from typing import Any
 import numba
 import numpy as np
 import scipy.sparse as sp
-from pecos.utils.cluster_util import ClusterChain
-from pecos.xmc.xlinear import XLinearModel
 
 from disentangle.kernels.best_clusters import _shuffled
+from disentangle.model.pecos import ClusterChain, XLinearModel  # put right for scipy and numpy of today
 from disentangle.overlap.copies import Overlap
 from disentangle.storage.saved import Saved
 
