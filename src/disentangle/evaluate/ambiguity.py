@@ -82,7 +82,7 @@ def ambiguity(Y: sp.csc_matrix, overlap: Overlap, M: sp.csr_matrix) -> Ambiguity
     """
     n_labels, n_copies = overlap.n_labels, len(overlap.original)
     instances, labels = Y.indices, np.repeat(np.arange(n_labels), np.diff(Y.indptr))
-    copy, n_reached = _preferred(instances, labels, overlap, M)
+    copy, n_reached = preferred(instances, labels, overlap, M)
     # What prefers no copy is a group of its own, behind those of all copies.
     group = np.where(copy >= 0, copy, n_copies + labels)
     of_label = np.concatenate([overlap.original, np.arange(n_labels)])
@@ -154,7 +154,7 @@ def p_values(values: np.ndarray, n: np.ndarray) -> np.ndarray:
     return norm.sf(z)
 
 
-def _preferred(
+def preferred(
     instances: np.ndarray, labels: np.ndarray, overlap: Overlap, M: sp.csr_matrix
 ) -> tuple[np.ndarray, np.ndarray]:
     """For each positive the copy whose cluster alone scores highest, or -1, and how many it reaches."""
