@@ -28,8 +28,8 @@ class _Detail:
 
 # A page of few labels has room for more of each.
 _DETAILS = (
-    _Detail(points=500, examples=6, letters=400, terms=15, neighbours=12),
-    _Detail(points=300, examples=4, letters=280, terms=12, neighbours=8),
+    _Detail(points=500, examples=5, letters=300, terms=15, neighbours=12),
+    _Detail(points=300, examples=4, letters=240, terms=12, neighbours=8),
     _Detail(points=150, examples=3, letters=180, terms=10, neighbours=6),
     _Detail(points=80, examples=2, letters=120, terms=8, neighbours=4),
 )
@@ -88,8 +88,7 @@ elsewhere.</p></noscript>
 <label class="wide">Search names and terms <input type="search" id="search" autocomplete="off" \
 spellcheck="false"></label>
 <label>Sort by <select id="sort"></select></label>
-<label>At least <span class="unit"><input type="number" id="least" min="0" step="1" value="0" \
-inputmode="numeric"> instances</span></label>
+<label>Instances, at least <input type="number" id="least" min="0" step="1" value="0" inputmode="numeric"></label>
 <label class="tick"><input type="checkbox" id="significant"> significant only</label>
 <label class="tick"><input type="checkbox" id="known"> true meanings known</label>
 </form>
@@ -139,16 +138,21 @@ def _fitting(labels: list[dict[str, Any]], room: int) -> list[str]:
     """The labels as JSON, with as much detail as so many bytes hold, and without the last if need be."""
     written: list[str] = []
     for detail in _DETAILS:
-        written = [page.island(_told(label, detail)) for label in labels]
-        if sum(len(one.encode()) + 1 for one in written) <= room:
-            return written
-    fitting = []
-    for one in written:
+        written = _first(labels, detail, room)
+        if len(written) == len(labels):
+            break
+    return written
+
+
+def _first(labels: list[dict[str, Any]], detail: _Detail, room: int) -> list[str]:
+    written = []
+    for label in labels:
+        one = page.island(_told(label, detail))
         room -= len(one.encode()) + 1
         if room < 0:
             break
-        fitting.append(one)
-    return fitting
+        written.append(one)
+    return written
 
 
 def _assemble(meanings: dict[str, Any], shown: list[str], n_left_out: int) -> str:
@@ -180,7 +184,7 @@ def _told(label: dict[str, Any], detail: _Detail) -> dict[str, Any]:
     """What the page tells of a label; the names are the report's, and what is missing is left out."""
     same = ("label", "rank", "is_significant", "n_instances", "n_several", "n_none")
     told = {name: label[name] for name in same} | {
-        "name": page.shortened(label["name"], _MOST_LETTERS),
+        "name": _name(label),
         "ambiguity": _rounded(label["ambiguity"], 4),
         "p_value": _rounded(label["p_value"], 6),
         "separation": _rounded(label["separation"], 3),
@@ -207,11 +211,16 @@ def _told_copy(copy: dict[str, Any], detail: _Detail) -> dict[str, Any]:
         "is_original": copy["is_original"],
         "terms": [page.shortened(term, _MOST_LETTERS) for term in copy["terms"][: detail.terms]],
         "neighbours": [
-            {"label": other["label"], "name": page.shortened(other["name"], _MOST_LETTERS)}
+            {"label": other["label"], "name": _name(other)}
             for other in copy["neighbours"][: detail.neighbours]
         ],
         "examples": examples,
     }
+
+
+def _name(label: dict[str, Any]) -> str:
+    """A label's name, or its number if it has none: a link needs words."""
+    return page.shortened(label["name"], _MOST_LETTERS).strip() or f"label {label['label']}"
 
 
 def _told_points(points: dict[str, list[Any]] | None, most: int) -> dict[str, Any] | None:

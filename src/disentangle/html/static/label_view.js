@@ -7,21 +7,20 @@ const SEPARATIONS = [
 ];
 
 function separationInWords(separation) {
-  if (separation === undefined) return "How far apart they are is not known.";
-  return `They ${SEPARATIONS.find(([least]) => separation >= least)[1]}.`;
+  if (separation === undefined) return "How far apart its copies are is not known.";
+  return `Its copies ${SEPARATIONS.find(([least]) => separation >= least)[1]}.`;
 }
 
 function summary(label) {
-  const shares = label.copies.map((copy) => percent(copy.share));
-  const several = label.copies.length > 1 ? `${shares.slice(0, -1).join(", ")} and ${shares.at(-1)}` : shares[0];
+  const most = Math.max(...label.copies.map((copy) => copy.share));
   const tested = label.is_significant
     ? "It is significantly ambiguous."
     : label.p_value === undefined
       ? "It was not tested."
       : "It is not significantly ambiguous: it may have one meaning only.";
   return (
-    `${count(label.copies.length, "copy", "copies")} with ${several} of the instances that reach one copy only. ` +
-    `${separationInWords(label.separation)} ${tested}`
+    `Label ${WHOLE.format(label.label)} has ${count(label.copies.length, "copy", "copies")}. Of its instances that ` +
+    `reach just one, ${percent(most)} reach the most used. ${separationInWords(label.separation)} ${tested}`
   );
 }
 
@@ -51,8 +50,13 @@ function listed(title, className, items) {
 
 function example({ instance, text }) {
   const number = `Instance ${WHOLE.format(instance)}`;
-  if (!text) return [number];
-  return [make("p", { dir: "auto" }, text), make("span", { class: "quiet" }, number)];
+  return text ? [make("p", { dir: "auto" }, text), make("span", { class: "quiet" }, number)] : [number];
+}
+
+// Mere numbers need no line of their own each.
+function examples(copy) {
+  const hasTexts = copy.examples.some(({ text }) => text);
+  return listed("Examples", hasTexts ? "examples" : "numbers", copy.examples.map(example));
 }
 
 function neighbour(other) {
@@ -76,7 +80,7 @@ function card(copy, i) {
     copy.terms.length ? null : make("p", { class: "quiet" }, "Its features have no names."),
     listed("Typical terms", "terms", copy.terms.map(named)),
     listed("Neighbouring labels", "neighbours", copy.neighbours.map(neighbour)),
-    listed("Examples", "examples", copy.examples.map(example)),
+    examples(copy),
   );
 }
 

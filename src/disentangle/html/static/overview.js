@@ -76,12 +76,13 @@ function about(label) {
 }
 
 function row(label, mostAmbiguous) {
-  const badge = label.is_significant ? make("span", { class: "badge" }, "significant") : null;
+  const significant = label.is_significant ? make("span", { class: "badge" }, "significant") : null;
   const known = label.components ? make("span", { class: "badge plain" }, "true meanings known") : null;
+  const badges = significant || known ? make("div", { class: "badges" }, significant, known) : null;
   return make(
     "tr",
     {},
-    make("th", { scope: "row", class: "name-column" }, labelLink(label), badge, known),
+    make("th", { scope: "row", class: "name-column" }, make("div", { class: "name" }, labelLink(label)), badges),
     make("td", { class: "terms-column" }, about(label)),
     make(
       "td",
