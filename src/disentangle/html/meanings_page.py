@@ -1,0 +1,251 @@
+"""The page of a dataset's meanings: labels with several, most ambiguous first, and a view of each."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import page
+
+MOST_BYTES = 5_000_000
+_MOST_LETTERS = 200  # of a name
+_GRID = 999  # a picture's points lie on whole numbers from 0
+_SCRIPTS = ["theme.js", "elements.js", "picture.js", "overview.js", "label_view.js", "meanings.js"]
+
+
+@dataclass(frozen=True)
+class _Detail:
+    """How much of a label a page tells: the most points, examples and so on, and letters of an example."""
+
+    points: int
+    examples: int
+    letters: int
+    terms: int
+    neighbours: int
+
+
+# A page of few labels has room for more of each.
+_DETAILS = (
+    _Detail(points=500, examples=5, letters=300, terms=15, neighbours=12),
+    _Detail(points=300, examples=4, letters=240, terms=12, neighbours=8),
+    _Detail(points=150, examples=3, letters=180, terms=10, neighbours=6),
+    _Detail(points=80, examples=2, letters=120, terms=8, neighbours=4),
+)
+_EXPLANATIONS = (
+    (
+        "Copy",
+        "A label with several meanings is put into several clusters of the label tree. Its place in one of them "
+        "is a copy. Here each copy stands for a meaning.",
+    ),
+    (
+        "Reach",
+        "The matcher sends an instance to the clusters that suit it. An instance reaches a copy if it is sent to "
+        "the copy's cluster. Those that reach several copies, or none, are counted apart.",
+    ),
+    (
+        "Ambiguity",
+        "How much more a label's instances differ than those of a label with one meaning would. Higher is more "
+        "ambiguous.",
+    ),
+    (
+        "Significant",
+        "Differences as large as these are rare where there is one meaning only. Of all labels that are called "
+        "significant, about {rate} are expected to be false finds.",
+    ),
+    (
+        "p-value",
+        "How often a label with one meaning would look at least as ambiguous, by chance alone.",
+    ),
+    (
+        "Separation",
+        "How far apart the instances of different copies lie. 1 is wholly apart, 0 is not at all. Copies that "
+        "are not apart may share one meaning.",
+    ),
+    (
+        "Share",
+        "Which part of the instances that reach one copy only reach this one.",
+    ),
+    (
+        "Typical terms",
+        "The features that tell a copy's instances from those of the label's other copies.",
+    ),
+    (
+        "Neighbouring labels",
+        "Other labels in the same cluster. They often tell which meaning it is.",
+    ),
+)
+_BODY = """\
+{top}
+<main id="main" tabindex="-1">
+<section id="overview" aria-labelledby="overview-title">
+<h1 id="overview-title">Labels with several meanings</h1>
+<p class="lead">{lead}</p>
+{left_out}<noscript><p class="note">This page needs JavaScript to show its labels. It loads nothing from \
+elsewhere.</p></noscript>
+<form id="choice" class="choice" role="search" aria-label="Choose labels">
+<label class="wide">Search names and terms <input type="search" id="search" autocomplete="off" \
+spellcheck="false"></label>
+<label>Sort by <select id="sort"></select></label>
+<label>Instances, at least <input type="number" id="least" min="0" step="1" value="0" inputmode="numeric"></label>
+<label class="tick"><input type="checkbox" id="significant"> significant only</label>
+<label class="tick"><input type="checkbox" id="known"> true meanings known</label>
+</form>
+<p id="count" role="status" aria-live="polite"></p>
+<table id="labels" class="labels"></table>
+<p><button type="button" id="more" hidden></button></p>
+</section>
+<section id="view" aria-labelledby="view-title" hidden></section>
+<section aria-labelledby="words-title">
+<details id="words"><summary><h2 id="words-title">What the words and figures mean</h2></summary>
+<dl class="words">
+{words}
+</dl></details>
+</section>
+</main>
+<footer class="quiet">{footer}</footer>"""
+
+
+def write(path: Path, meanings: dict[str, Any]) -> None:
+    """Write the page, whole or not at all; the same meanings give the same bytes.
+
+    Parameters
+    ----------
+    path : Path
+        Of the page.
+    meanings : dict
+        The report of the meanings job. A page has at most `MOST_BYTES`: first it tells less of each label,
+        then it leaves out the least ambiguous and says how many.
+
+    Raises
+    ------
+    DisentangleError
+        If it cannot be written.
+    """
+    page.save(path, build(meanings))
+
+
+def build(meanings: dict[str, Any]) -> str:
+    """The page that `write` writes."""
+    # Of the count of what is left out, no more digits are known yet.
+    room = MOST_BYTES - len(_assemble(meanings, [], len(meanings["labels"])).encode())
+    shown = _fitting(sorted(meanings["labels"], key=lambda label: label["rank"]), room)
+    return _assemble(meanings, shown, len(meanings["labels"]) - len(shown))
+
+
+def _fitting(labels: list[dict[str, Any]], room: int) -> list[str]:
+    """The labels as JSON, with as much detail as so many bytes hold, and without the last if need be."""
+    written: list[str] = []
+    for detail in _DETAILS:
+        written = _first(labels, detail, room)
+        if len(written) == len(labels):
+            break
+    return written
+
+
+def _first(labels: list[dict[str, Any]], detail: _Detail, room: int) -> list[str]:
+    written = []
+    for label in labels:
+        one = page.island(_told(label, detail))
+        room -= len(one.encode()) + 1
+        if room < 0:
+            break
+        written.append(one)
+    return written
+
+
+def _assemble(meanings: dict[str, Any], shown: list[str], n_left_out: int) -> str:
+    about = f"{meanings['dataset']}, {meanings['variant']}"
+    rate = f"{meanings['false_discovery_rate']:.0%}"
+    lead = (
+        f"Of {meanings['n_labels']:,} labels of {meanings['dataset']}, {meanings['n_with_copies']:,} have copies "
+        f"in several clusters. {meanings['n_tested']:,} were tested, and {meanings['n_significant']:,} are "
+        f"significantly ambiguous. Choose a label to see its meanings side by side."
+    )
+    left_out = "1 label that is" if n_left_out == 1 else f"{n_left_out:,} labels that are"
+    note = f'<p class="note">Left out to keep the page small: {left_out} less ambiguous than these.</p>\n'
+    words = "\n".join(
+        f"<div><dt>{page.text(word)}</dt><dd>{page.text(words.format(rate=rate))}</dd></div>"
+        for word, words in _EXPLANATIONS
+    )
+    body = _BODY.format(
+        top=page.top('<a href="#">Meanings of labels</a>', about),
+        lead=page.text(lead),
+        left_out=note if n_left_out else "",
+        words=words,
+        footer=page.text(f"Made of {about}. This page is one file and loads nothing."),
+    )
+    data = f'{{"about":{page.island(page.clean(about))},"labels":[{",".join(shown)}]}}'
+    return page.document(f"Meanings of labels: {about}", body, ["page.css", "meanings.css"], _SCRIPTS, data)
+
+
+def _told(label: dict[str, Any], detail: _Detail) -> dict[str, Any]:
+    """What the page tells of a label; the names are the report's, and what is missing is left out."""
+    same = ("label", "rank", "is_significant", "n_instances", "n_several", "n_none")
+    told = {name: label[name] for name in same} | {
+        "name": _name(label),
+        "ambiguity": _rounded(label["ambiguity"], 4),
+        "p_value": _rounded(label["p_value"], 6),
+        "separation": _rounded(label["separation"], 3),
+        "components": [
+            component | {"name": page.shortened(component["name"], _MOST_LETTERS)}
+            for component in label["components"] or []
+        ],
+        "copies": [_told_copy(copy, detail) for copy in label["copies"]],
+        "points": _told_points(label["points"], detail.points),
+    }
+    return {name: value for name, value in told.items() if value not in (None, [])}
+
+
+def _told_copy(copy: dict[str, Any], detail: _Detail) -> dict[str, Any]:
+    examples = [
+        {"instance": example["instance"]}
+        | ({"text": page.shortened(example["text"], detail.letters)} if example.get("text") else {})
+        for example in copy["examples"][: detail.examples]
+    ]
+    return {
+        "share": _rounded(copy["share"], 4),
+        "n_instances": copy["n_instances"],
+        "cluster": copy["cluster"],
+        "is_original": copy["is_original"],
+        "terms": [page.shortened(term, _MOST_LETTERS) for term in copy["terms"][: detail.terms]],
+        "neighbours": [
+            {"label": other["label"], "name": _name(other)}
+            for other in copy["neighbours"][: detail.neighbours]
+        ],
+        "examples": examples,
+    }
+
+
+def _name(label: dict[str, Any]) -> str:
+    """A label's name, or its number if it has none: a link needs words."""
+    return page.shortened(label["name"], _MOST_LETTERS).strip() or f"label {label['label']}"
+
+
+def _told_points(points: dict[str, list[Any]] | None, most: int) -> dict[str, Any] | None:
+    """At most so many points, taken evenly, on whole numbers from 0 to `_GRID`; both axes have one scale."""
+    if not points:
+        return None
+    rows = [
+        (x, y, copy)
+        for x, y, copy in zip(points["x"], points["y"], points["copy"], strict=True)
+        if math.isfinite(x) and math.isfinite(y)
+    ]
+    if not rows:
+        return None
+    left, low = min(row[0] for row in rows), min(row[1] for row in rows)
+    width = max(max(row[0] for row in rows) - left, max(row[1] for row in rows) - low) or 1.0
+    n = min(len(rows), most)
+    kept = [rows[i * len(rows) // n] for i in range(n)]
+    return {
+        "of": len(rows),
+        "x": [round((row[0] - left) / width * _GRID) for row in kept],
+        "y": [round((row[1] - low) / width * _GRID) for row in kept],
+        "copy": [row[2] for row in kept],
+    }
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    """The value in few characters; None for what JSON has no number for."""
+    return None if value is None or not math.isfinite(value) else round(value, digits)

@@ -1,0 +1,104 @@
+"""The page of meanings: whole, small, the same bytes again, and inert whatever names say."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+from fake_meanings import fake_meanings
+from test_page import check_nothing_else_runs
+
+from disentangle.errors import DisentangleError
+from disentangle.html import meanings_page
+
+
+@pytest.fixture(scope="module")
+def thousand() -> dict:
+    return fake_meanings(1000)
+
+
+def held(written: str) -> dict:
+    """The data of a page."""
+    return json.loads(check_nothing_else_runs(written).contents["script"][0])
+
+
+def test_a_page_of_a_thousand_labels_is_small_and_has_them_all(thousand, tmp_path):
+    meanings_page.write(tmp_path / "page.html", thousand)
+    content = (tmp_path / "page.html").read_bytes()
+    assert len(content) <= meanings_page.MOST_BYTES
+    assert len(held(content.decode())["labels"]) == 1000
+    assert b"Left out to keep the page small" not in content
+
+
+def test_the_same_meanings_give_the_same_bytes(tmp_path):
+    meanings = fake_meanings(20)
+    before = copy.deepcopy(meanings)
+    for name in ("one", "other"):
+        meanings_page.write(tmp_path / name, meanings)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
+    assert meanings == before
+
+
+def test_what_does_not_fit_are_the_least_ambiguous_and_their_number_is_told(thousand, monkeypatch):
+    monkeypatch.setattr(meanings_page, "MOST_BYTES", 500_000)
+    turned = thousand | {"labels": thousand["labels"][::-1]}
+    written = meanings_page.build(turned)
+    ranks = [label["rank"] for label in held(written)["labels"]]
+    assert ranks == list(range(1, len(ranks) + 1))
+    assert f"Left out to keep the page small: {1000 - len(ranks)} labels that are less ambiguous" in written
+    assert 450_000 < len(written.encode()) <= 500_000
+
+
+def test_few_labels_are_told_in_full():
+    (label,) = held(meanings_page.build(fake_meanings(1)))["labels"]
+    points = label["points"]
+    assert len(points["x"]) == len(points["y"]) == len(points["copy"]) == min(500, points["of"])
+    assert (min(points["x"]), min(points["y"])) >= (0, 0)
+    assert max(points["x"] + points["y"]) == 999
+    assert len(label["copies"]) == 9
+    assert all(len(one["examples"]) == 5 for one in label["copies"])
+
+
+def test_what_is_not_known_is_left_out():
+    meanings = fake_meanings(1)
+    meanings["labels"][0] |= {
+        "separation": float("nan"),
+        "p_value": None,
+        "components": None,
+        "points": {"x": [], "y": [], "copy": []},
+    }
+    (label,) = held(meanings_page.build(meanings))["labels"]
+    assert not {"separation", "p_value", "components", "points"} & set(label)
+
+
+def test_points_that_are_one_or_nowhere_are_no_trouble():
+    meanings = fake_meanings(1)
+    meanings["labels"][0]["points"] = {"x": [2.0, 2.0, float("inf")], "y": [3.0, 3.0, 1.0], "copy": [0, -2, 1]}
+    (label,) = held(meanings_page.build(meanings))["labels"]
+    assert label["points"] == {"of": 2, "x": [0, 0], "y": [0, 0], "copy": [0, -2]}
+
+
+def test_without_labels_there_is_a_page():
+    assert held(meanings_page.build(fake_meanings(1) | {"labels": []}))["labels"] == []
+
+
+def test_a_label_without_a_name_has_its_number():
+    names = [label["name"] for label in held(meanings_page.build(fake_meanings(11)))["labels"]]
+    assert names[10] == "label 10"
+    assert all(len(name) <= 200 for name in names)
+
+
+def test_a_page_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text("before")
+    broken = fake_meanings(3)
+    del broken["labels"][2]["copies"]
+    with pytest.raises(KeyError):
+        meanings_page.write(path, broken)
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {"page.html": "before"}
+
+
+def test_a_folder_that_is_not_there_is_one_sentence(tmp_path):
+    with pytest.raises(DisentangleError, match="cannot write .*: No such file or directory"):
+        meanings_page.write(tmp_path / "none" / "page.html", fake_meanings(1))
