@@ -18,6 +18,7 @@ from ..runtime import interrupt
 from .arguments import Parser
 from .data import add_data
 from .jobs import add_jobs
+from .meanings import add_meanings
 from .predict import add_predict
 
 _CANNOT_LOAD = "error: cannot load what is installed (too little memory, or a damaged installation?)"
@@ -93,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"disentangle {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     add_jobs(commands)
+    add_meanings(commands)
     add_predict(commands)
     add_data(commands)
     return parser

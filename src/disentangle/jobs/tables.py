@@ -20,6 +20,7 @@ _COSTS = ("candidates", "train s", "predict s")
 _LETTERS = {"P": "precision", "R": "recall", "PSP": "psp"}
 _TRAINING = ("train", "match", "assign", "expand", "split", "retrain")
 _N_SHOWN = 10
+_N_MEANINGS = 20
 
 
 def published(dataset: str) -> list[dict[str, Any]]:

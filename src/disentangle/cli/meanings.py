@@ -1,0 +1,34 @@
+"""The command that shows what the copies of labels stand for."""
+
+from __future__ import annotations
+
+import argparse
+
+from .arguments import integer
+from .jobs import _add_job, _job, _next
+
+
+def add_meanings(commands: argparse._SubParsersAction) -> None:
+    """Add the command."""
+    meanings = _add_job(
+        commands,
+        "meanings",
+        _meanings,
+        "what the copies of labels stand for, the most ambiguous labels first",
+        "Rank labels by how unlike their instances are, and show what each of their copies stands for.",
+    )
+    meanings.add_argument(
+        "--labels", nargs="+", default=[], metavar="LABEL", help="only these, by their names or ids"
+    )
+    meanings.add_argument(
+        "--limit", type=integer, default=1000, help="most labels whose copies are looked at"
+    )
+
+
+def _meanings(args: argparse.Namespace) -> None:
+    job = _job(args)
+    from ..jobs import meanings, tables
+
+    report = meanings.run_meanings(job, args.labels, args.limit)
+    tables.print_meanings(report)
+    tables.print_end(report, _next("meanings", args, "--labels NAME"))
