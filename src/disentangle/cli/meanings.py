@@ -27,8 +27,8 @@ def add_meanings(commands: argparse._SubParsersAction) -> None:
 
 def _meanings(args: argparse.Namespace) -> None:
     job = _job(args)
-    from ..jobs import meanings, tables
+    from ..jobs import meanings, printing
 
     report = meanings.run_meanings(job, args.labels, args.limit)
-    tables.print_meanings(report)
-    tables.print_end(report, _next("meanings", args, "--labels NAME"))
+    printing.print_meanings(report)
+    printing.print_end(report, _next("meanings", args, "--labels NAME"))

@@ -107,7 +107,8 @@ class Meanings:
     def prefer(self, label: int) -> np.ndarray:
         """Which copy of a label each of its instances prefers: from 0, `UNREACHED` or `TIED`."""
         instances, copies = self.instances(label), self._copies[label]
-        copy, n_reached = preferred(instances, np.full(len(instances), label), self._overlap, self._M)
+        n = len(instances)
+        copy, n_reached = preferred(np.arange(n), np.full(n, label), self._overlap, self._M[instances])
         place = np.searchsorted(copies, copy)
         return np.where(copy >= 0, place, np.where(n_reached > 0, TIED, UNREACHED))
 

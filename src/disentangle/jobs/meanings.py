@@ -95,17 +95,23 @@ def run_meanings(job: Job, wanted: Sequence[str], limit: int = N_SHOWN) -> dict[
         found = _load_ambiguity(stage.saved(), len(words.labels))
         ranked = _ranked(found, overlapped.model.saved())
         rows = list(_rows(found, ranked, words.labels))
-        shown = [row for row in rows if not chosen or row["label"] in chosen][:limit]
-        if missing := set(chosen) - {row["label"] for row in shown}:
-            one = words.labels[min(missing)]
-            raise DisentangleError(f"--labels must name labels with copies, got {one!r}, which has one alone")
-        details = _details(base, overlapped, shown, words)
-        of_variant = {"variant": variant.name, "preset": variant.preset, "overlap": variant.params.parts()}
-        counts = _counts(found, rows, shown)
+        counts = _counts(found, rows)
+        if chosen:
+            name, limit, rows = f"{name}-labels", len(chosen), _only(rows, chosen, words.labels)
+        if not rows:
+            raise DisentangleError(
+                f"no label of {job.dataset} has copies to look at with --preset {variant.name}"
+            )
+        details = _details(base, overlapped, rows[:limit], words)
+        of_variant: dict[str, Any] = {
+            "variant": variant.name,
+            "preset": variant.preset,
+            "overlap": variant.params.parts(),
+        }
+        counts |= {"n_shown": len(details)}
         written = job.report(folder, "meanings", record, **of_variant, **counts, labels=details)
-        name += "-labels" if chosen else ""
         atomic.write_json(folder / f"{name}.json", written)
-        tables.write_csv(folder / f"{name}.csv", [row for row in rows if not chosen or row["label"] in chosen])
+        tables.write_csv(folder / f"{name}.csv", rows)
         meanings_page.write(folder / f"{name}.html", written)
     return written | {"files": [folder / f"{name}.{ending}" for ending in ("html", "csv", "json")]}
 
@@ -122,7 +128,9 @@ def _words(where: Path, sizes: dict[str, int]) -> Words:
             )
     texts = where / TEXTS if (where / TEXTS).exists() else None
     if texts is not None and (n := sum(1 for _ in lines.read_lines(texts))) != sizes["n_train_instances"]:
-        raise DisentangleError(f"{texts} must have {sizes['n_train_instances']} lines, one an instance, got {n}")
+        raise DisentangleError(
+            f"{texts} must have {sizes['n_train_instances']} lines, one an instance, got {n}"
+        )
     parts = None
     if components.has_components(where):
         parts = components.load_components(where, sizes["n_train_instances"], sizes["n_labels"])
@@ -134,7 +142,7 @@ def _named(wanted: Sequence[str], names: list[str]) -> set[int]:
     found = set()
     for name in wanted:
         same = [label for label, other in enumerate(names) if other == name]
-        if not same and name.isascii() and name.isdecimal() and int(name) < len(names):
+        if not same and name.isascii() and name.isdecimal() and len(name) < 10 and int(name) < len(names):
             same = [int(name)]
         if not same:
             raise DisentangleError(
@@ -142,6 +150,16 @@ def _named(wanted: Sequence[str], names: list[str]) -> set[int]:
             )
         found.update(same)
     return found
+
+
+def _only(rows: list[dict[str, Any]], chosen: set[int], names: list[str]) -> list[dict[str, Any]]:
+    """Rows of the labels chosen, all of which must have copies."""
+    kept = [row for row in rows if row["label"] in chosen]
+    if missing := chosen - {row["label"] for row in kept}:
+        raise DisentangleError(
+            f"--labels must be labels with copies, got {names[min(missing)]!r}, which is in one cluster alone"
+        )
+    return kept
 
 
 def _ambiguity_stage(job: Job, plan: Plan, overlapped: Overlapped, folder: Path) -> Stage:
@@ -218,7 +236,7 @@ def _number(value: float) -> float | None:
     return None if np.isnan(value) else float(f"{value:.4g}")
 
 
-def _counts(found: Ambiguity, rows: list[dict[str, Any]], shown: list[dict[str, Any]]) -> dict[str, Any]:
+def _counts(found: Ambiguity, rows: list[dict[str, Any]]) -> dict[str, Any]:
     from ..evaluate.ambiguity import RATE
 
     return {
@@ -227,7 +245,6 @@ def _counts(found: Ambiguity, rows: list[dict[str, Any]], shown: list[dict[str, 
         "n_tested": sum(row["p_value"] is not None for row in rows),
         "n_significant": sum(row["is_significant"] for row in rows),
         "false_discovery_rate": RATE,
-        "n_shown": len(shown),
     }
 
 

@@ -16,6 +16,7 @@ from .tables import Table
 # Wide enough for every table where the output is no terminal: a wrapped table cannot be searched.
 _PLAIN_WIDTH = 300
 _GAP = 2  # blanks between columns
+_N_MEANINGS = 20
 
 
 def print_tables(tables: Iterable[Table]) -> None:
@@ -51,6 +52,27 @@ def lines(table: Table, width: int) -> Iterator[str]:
             yield name
             name = ""
         yield name + " " * (first - cell_len(name)) + "".join(numbers)
+
+
+def print_meanings(report: dict[str, Any]) -> None:
+    """Print what the copies of the first labels stand for."""
+    print(
+        f"{shown(report['dataset'])}, {report['variant']}: {report['n_with_copies']:,} of "
+        f"{report['n_labels']:,} labels have copies. Of {report['n_tested']:,} with enough instances "
+        f"{report['n_significant']:,} (*) are split more than labels of their frequency; up to "
+        f"{report['false_discovery_rate']:.0%} of these by chance.",
+        end="\n\n",
+    )
+    for row in report["labels"][:_N_MEANINGS]:
+        mark = "*" if row["is_significant"] else ""
+        score = "-" if row["ambiguity"] is None else f"{row['ambiguity']:.2f}"
+        counted = f"ambiguity {score}, {row['n_instances']:,} instances"
+        print(f"{row['rank']:>4,}. {shown(row['name'])}{mark}: {counted}")
+        for copy in row["copies"]:
+            near = [one["name"] for one in copy["companions"] or copy["neighbours"]]
+            said = [", ".join(words) for words in (copy["terms"][:5], near[:3]) if words]
+            print(f"      {copy['share']:>4.0%}  {shown('; with '.join(said))}")
+    print()
 
 
 def print_end(report: dict[str, Any], following: str) -> None:

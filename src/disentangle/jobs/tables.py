@@ -20,7 +20,6 @@ _COSTS = ("candidates", "train s", "predict s")
 _LETTERS = {"P": "precision", "R": "recall", "PSP": "psp"}
 _TRAINING = ("train", "match", "assign", "expand", "split", "retrain")
 _N_SHOWN = 10
-_N_MEANINGS = 20
 
 
 def published(dataset: str) -> list[dict[str, Any]]:
@@ -203,6 +202,17 @@ def _metric_tables(report: dict[str, Any]) -> list[Table]:
     ]
 
 
+def _meanings_tables(report: dict[str, Any]) -> list[Table]:
+    """A row for each label whose copies were looked at."""
+    title = f"{report['dataset']}, {report['variant']}: how ambiguous labels are"
+    table = Table(title, ("label", "ambiguity", "separation", "p", "instances", "copies"))
+    for row in report["labels"]:
+        values = (row["ambiguity"], row["separation"], row["p_value"])
+        numbers = ("" if value is None else f"{value:.3g}" for value in values)
+        table.add(shown(row["name"]), *numbers, f"{row['n_instances']:,}", f"{row['n_copies']}")
+    return [table]
+
+
 def _labels_table(title: str, rows: list[dict[str, Any]]) -> Table:
     table = Table(title, ("label", "components", "copies", "instances", "VI", "same sizes", "Rand index"))
     for row in rows:
@@ -215,6 +225,7 @@ def _labels_table(title: str, rows: list[dict[str, Any]]) -> Table:
 _TABLES: dict[str, Callable[[dict[str, Any]], list[Table]]] = {
     "base": _base_tables,
     "binned": _binned_tables,
+    "meanings": _meanings_tables,
     "metric": _metric_tables,
     "sweep": _sweep_tables,
 }

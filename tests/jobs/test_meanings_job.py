@@ -1,0 +1,153 @@
+"""The meanings job as a user runs it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from conftest import EMBEDDED, Command
+
+SMALL_TREE = ("--nr-splits", "8", "--max-leaf-size", "10")
+
+
+@pytest.fixture(scope="module")
+def named(verbs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The dataset `verbs` with names, texts, terms and the true senses of its labels."""
+    data_dir = tmp_path_factory.mktemp("named")
+    folder = data_dir / "named"
+    shutil.copytree(verbs / "verbs", folder)
+    Y_all, X_all = (sp.load_npz(EMBEDDED / file)[-4000:] for file in ("Y.trn.npz", "tfidf-attnxml/X.trn.npz"))
+    labels = np.flatnonzero(np.asarray(Y_all.sum(axis=0)).ravel() >= 5)
+    features = np.flatnonzero(np.asarray((X_all > 0).sum(axis=0)).ravel() >= 2)
+    of_label = sp.load_npz(EMBEDDED / "components" / "labels.npz")[:, labels]
+    kept = np.flatnonzero(of_label.getnnz(axis=1))
+    (folder / "components").mkdir()
+    sp.save_npz(folder / "components" / "labels.npz", of_label[kept])
+    Y_parts = sp.load_npz(EMBEDDED / "components" / "Y.trn.npz")[-4000:][:, kept]
+    sp.save_npz(folder / "components" / "Y.trn.npz", Y_parts)
+    names = (EMBEDDED / "output-items.txt").read_text().splitlines()
+    (folder / "output-items.txt").write_text("".join(f"{names[i]}\n" for i in labels))
+    texts = (EMBEDDED / "X.trn.txt").read_text().splitlines()[-4000:]
+    (folder / "X.trn.txt").write_text("".join(f"{text}\n" for text in texts))
+    learnt = json.loads((EMBEDDED / "vectorizer.json").read_text())
+    for name in ("terms", "frequencies"):
+        learnt[name] = [learnt[name][i] for i in features]
+    (folder / "vectorizer.json").write_text(json.dumps(learnt))
+    return data_dir
+
+
+def run(disentangle: Command, data_dir: Path, *args: str):
+    return disentangle("meanings", "named", "--data-dir", data_dir, "--limit", "30", *SMALL_TREE, *args)
+
+
+def test_labels_come_with_the_meanings_of_their_copies(disentangle: Command, named: Path, tmp_path: Path):
+    result = run(disentangle, named)
+    assert result.returncode == 0, result.stderr
+    folder = tmp_path / "model" / "named" / "meanings"
+    report = json.loads((folder / "paper.json").read_text())
+    assert report["n_shown"] == len(report["labels"]) == 30
+    with (folder / "paper.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == report["n_with_copies"] > 30
+    scores = [float(row["ambiguity"]) for row in rows if row["ambiguity"]]
+    assert scores == sorted(scores, reverse=True)
+    texts = (named / "named" / "X.trn.txt").read_text().splitlines()
+    Y = sp.load_npz(named / "named" / "Y.trn.npz").tocsc()
+    for label in report["labels"]:
+        reached = sum(copy["n_instances"] for copy in label["copies"])
+        assert reached + label["n_none"] + label["n_tied"] == label["n_instances"] == Y[:, label["label"]].nnz
+        assert len(label["copies"]) == label["n_copies"] > 1
+        for copy in label["copies"]:
+            for example in copy["examples"]:
+                assert Y[example["instance"], label["label"]]
+                assert example["text"].removesuffix("…") in texts[example["instance"]]
+        assert len({len(values) for values in label["points"].values()}) == 1
+    assert any(copy["terms"] for label in report["labels"] for copy in label["copies"])
+    assert any(label["components"] for label in report["labels"])
+    first = report["labels"][0]
+    assert f"1. {first['name']}" in result.stdout
+    page = (folder / "paper.html").read_text()
+    assert first["name"] in page
+    assert "wrote model/named/meanings/paper.html" in result.stdout
+
+
+def test_a_second_call_repeats_nothing_and_says_the_same(disentangle: Command, named: Path, tmp_path: Path):
+    first = run(disentangle, named)
+    page = (tmp_path / "model" / "named" / "meanings" / "paper.html").read_bytes()
+    again = run(disentangle, named, "--threads", "1")
+    assert "..." not in again.stderr
+    assert again.stdout == first.stdout
+    assert (tmp_path / "model" / "named" / "meanings" / "paper.html").read_bytes() == page
+
+
+def test_labels_by_name_and_by_id(disentangle: Command, named: Path, tmp_path: Path):
+    run(disentangle, named)
+    folder = tmp_path / "model" / "named" / "meanings"
+    first, second = json.loads((folder / "paper.json").read_text())["labels"][3:5]
+    result = run(disentangle, named, "--labels", first["name"], str(second["label"]))
+    assert result.returncode == 0, result.stderr
+    report = json.loads((folder / "paper-labels.json").read_text())
+    # Ranks are those among all labels.
+    assert [(one["label"], one["rank"]) for one in report["labels"]] == [
+        (first["label"], 4),
+        (second["label"], 5),
+    ]
+    assert (folder / "paper.json").exists()
+
+
+def test_a_dataset_of_matrices_alone(disentangle: Command, verbs: Path, tmp_path: Path):
+    result = disentangle("meanings", "verbs", "--data-dir", verbs, "--limit", "5", *SMALL_TREE)
+    assert result.returncode == 0, result.stderr
+    report = json.loads((tmp_path / "model" / "verbs" / "meanings" / "paper.json").read_text())
+    copies = [copy for label in report["labels"] for copy in label["copies"]]
+    assert not any(copy["terms"] for copy in copies)
+    assert any(copy["neighbours"] for copy in copies)
+    assert all("text" not in example for copy in copies for example in copy["examples"])
+    assert report["labels"][0]["name"] == f"label {report['labels'][0]['label']}"
+    assert report["labels"][0]["components"] is None
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (
+            ("--labels", "no such label"),
+            r"--labels must be names or ids of labels, of which there are [\d,]+, got",
+        ),
+        (("--labels", "99999999"), "--labels must be names or ids of labels"),
+        (("--limit", "0"), "--limit must be at least 1, got 0"),
+        (("--n-copies", "1"), "--n-copies must be at least 2 to have copies to look at, got 1"),
+        (("--preset", "paper,lean"), "meanings takes one preset, got paper, lean"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    disentangle: Command, named: Path, tmp_path: Path, args: tuple[str, ...], message: str
+):
+    result = run(disentangle, named, *args)
+    assert result.returncode == 2
+    assert re.search(message, result.stderr.splitlines()[-1]), result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "model" / "named" / "base" / "matcher").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("X.trn.txt", "one text\n", "X.trn.txt must have 4000 lines, one an instance, got 1"),
+        ("output-items.txt", "one name\n", "output-items.txt must have .* lines, one a name, got 1"),
+    ],
+)
+def test_files_of_another_dataset_are_refused(
+    disentangle: Command, named: Path, tmp_path: Path, file: str, content: str, message: str
+):
+    shutil.copytree(named, tmp_path / "data")
+    (tmp_path / "data" / "named" / file).write_text(content)
+    result = run(disentangle, tmp_path / "data")
+    assert result.returncode == 2
+    assert re.search(message, result.stderr.splitlines()[-1]), result.stderr
