@@ -179,7 +179,7 @@ def _assemble(meanings: dict[str, Any], shown: list[str], n_left_out: int) -> st
         words=words,
         footer=page.text(f"Made of {about}. This page is one file and loads nothing."),
     )
-    data = f'{{"about":{page.island(page.clean(about))},"labels":[{",".join(shown)}]}}'
+    data = f'{{"labels":[{",".join(shown)}]}}'
     return page.document(f"Meanings of labels: {about}", body, ["page.css", "meanings.css"], _SCRIPTS, data)
 
 
