@@ -69,7 +69,11 @@ class Chromium:
         redirected = f'exec "$0" "$@" 3<&{moved[0]} 4>&{moved[1]}'
         shell = ["bash", "-c", redirected, command, *_OPTIONS, f"--user-data-dir={profile}", "about:blank"]
         process = subprocess.Popen(
-            shell, pass_fds=moved, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            shell,
+            pass_fds=moved,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         for end in (theirs_in, theirs_out, *moved):
             os.close(end)
@@ -100,7 +104,11 @@ class Chromium:
         """Set the window's width and height in pixels, and the system's theme."""
         phone = width < 600
         self._call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=phone,
         )
         features = [
             {"name": "prefers-color-scheme", "value": "dark" if dark else "light"},

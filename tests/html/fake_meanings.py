@@ -20,9 +20,23 @@ _NAMES = (
     "",
 )
 _WORDS = (
-    "fruit tree juice orchard peel company phone market share profit river money loan water shore crane bird steel "
-    "building feather port ship wine sweet harbour left side red plant animal machine law court tennis paper"
-).split()
+    *("fruit", "tree", "juice", "orchard", "peel", "company", "phone", "market", "share", "profit", "river"),
+    *("money", "loan", "water", "shore", "crane", "bird", "steel", "building", "feather", "port", "ship"),
+    *(
+        "wine",
+        "sweet",
+        "harbour",
+        "left",
+        "side",
+        "red",
+        "plant",
+        "animal",
+        "machine",
+        "law",
+        "court",
+        "paper",
+    ),
+)
 
 
 def _words(choice: random.Random, n: int) -> str:
@@ -40,7 +54,7 @@ def _copy(choice: random.Random, label: int, i: int, share: float, n: int, kind:
         "n_instances": int(n * share),
         "cluster": choice.randrange(5000),
         "is_original": i == 0,
-        "terms": [] if kind == "no terms" else choice.sample(_WORDS, 15) + [HOSTILE] * (label == 1),
+        "terms": [] if kind == "no terms" else [HOSTILE] * (label == 1) + choice.sample(_WORDS, 15),
         "neighbours": [{"label": other, "name": _name(other)} for other in choice.sample(range(2000), 12)],
         "examples": texts,
     }
@@ -66,7 +80,11 @@ def _label(choice: random.Random, label: int, n_labels: int) -> dict[str, Any]:
     n = 20 + choice.randrange(2000)
     weights = [choice.random() + 0.1 for _ in range(n_copies)]
     components = [
-        {"name": f"{_name(label)}: {_words(choice, 3)}", "n_instances": 60, "per_copy": [choice.randrange(50) for _ in weights]}
+        {
+            "name": f"{_name(label)}: {_words(choice, 3)}",
+            "n_instances": 60,
+            "per_copy": [choice.randrange(50) for _ in weights],
+        }
         for _ in range(3)
     ]
     return {

@@ -47,6 +47,7 @@ def test_what_does_not_fit_are_the_least_ambiguous_and_their_number_is_told(thou
     ranks = [label["rank"] for label in held(written)["labels"]]
     assert ranks == list(range(1, len(ranks) + 1))
     assert f"Left out to keep the page small: {1000 - len(ranks)} labels that are less ambiguous" in written
+    assert f"The {len(ranks)} most ambiguous are listed." in written
     assert 450_000 < len(written.encode()) <= 500_000
 
 
@@ -74,7 +75,11 @@ def test_what_is_not_known_is_left_out():
 
 def test_points_that_are_one_or_nowhere_are_no_trouble():
     meanings = fake_meanings(1)
-    meanings["labels"][0]["points"] = {"x": [2.0, 2.0, float("inf")], "y": [3.0, 3.0, 1.0], "copy": [0, -2, 1]}
+    meanings["labels"][0]["points"] = {
+        "x": [2.0, 2.0, float("inf")],
+        "y": [3.0, 3.0, 1.0],
+        "copy": [0, -2, 1],
+    }
     (label,) = held(meanings_page.build(meanings))["labels"]
     assert label["points"] == {"of": 2, "x": [0, 0], "y": [0, 0], "copy": [0, -2]}
 
@@ -100,5 +105,5 @@ def test_a_page_is_written_whole_or_not_at_all(tmp_path):
 
 
 def test_a_folder_that_is_not_there_is_one_sentence(tmp_path):
-    with pytest.raises(DisentangleError, match="cannot write .*: No such file or directory"):
+    with pytest.raises(DisentangleError, match=r"cannot write .*: No such file or directory"):
         meanings_page.write(tmp_path / "none" / "page.html", fake_meanings(1))

@@ -1,4 +1,4 @@
-"""A page holds what it is given and nothing else runs in it, whatever texts say; its colours are told apart."""
+"""A page holds what it is given and nothing else runs in it, whatever texts say; colours stand out."""
 
 from __future__ import annotations
 
@@ -49,12 +49,14 @@ def check_nothing_else_runs(written: str) -> Elements:
         json.loads(island)
     (style,) = elements.contents["style"]
     assert policy == (
-        f"default-src 'none'; script-src '{page.digest(script)}'; style-src '{page.digest(style)}'; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; script-src '{page.digest(script)}'; style-src '{page.digest(style)}'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
     )
     for tag, attributes in elements.found:
         assert tag not in ("link", "iframe", "object", "embed", "base")
-        assert not any(name.startswith("on") or name in ("style", "srcset") for name in attributes), attributes
+        assert not any(name.startswith("on") or name in ("style", "srcset") for name in attributes), (
+            attributes
+        )
         assert (attributes.get("src") or "data:").startswith("data:")
         assert (attributes.get("href") or "#").startswith("#")
     return elements
@@ -65,7 +67,21 @@ def test_a_page_is_allowed_its_own_code_only():
     written = page.document(HOSTILE, f"<p>{page.text(HOSTILE)}</p>", ["page.css"], ["theme.js"], island)
     elements = check_nothing_else_runs(written)
     assert [tag for tag, _ in elements.found] == [
-        *("html", "head", "meta", "meta", "meta", "meta", "meta", "title", "style", "body", "p", "script", "script")
+        *(
+            "html",
+            "head",
+            "meta",
+            "meta",
+            "meta",
+            "meta",
+            "meta",
+            "title",
+            "style",
+            "body",
+            "p",
+            "script",
+            "script",
+        )
     ]
     assert json.loads(elements.contents["script"][0]) == {"name": HOSTILE}
 
@@ -89,13 +105,26 @@ def test_what_no_page_can_hold_is_replaced():
 
 
 def test_a_text_is_shortened_with_dots():
-    assert [page.shortened(words, 5) for words in ("fives", "sixes!", "abc def")] == ["fives", "sixe…", "abc…"]
+    assert [page.shortened(words, 5) for words in ("fives", "sixes!", "abc def")] == [
+        "fives",
+        "sixe…",
+        "abc…",
+    ]
 
 
 @pytest.mark.parametrize("path", STATIC, ids=lambda path: path.name)
 def test_static_files_only_ever_show_texts_as_texts(path):
     content = path.read_text(encoding="utf-8")
-    for risky in ("</", "<!--", "innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function("):
+    for risky in (
+        "</",
+        "<!--",
+        "innerHTML",
+        "outerHTML",
+        "insertAdjacentHTML",
+        "document.write",
+        "eval(",
+        "Function(",
+    ):
         assert risky not in content
     for outside in ("@import", "url(", "fetch(", "import(", "localStorage", "sessionStorage", "cookie"):
         assert outside not in content

@@ -13,7 +13,10 @@ from test_page import check_nothing_else_runs
 from disentangle.errors import DisentangleError
 from disentangle.html import run_page
 
-SVG = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 4"><script>alert(1)</script><!-- {HOSTILE} --></svg>'
+SVG = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 4">'
+    "<script>alert(1)</script><image href='http://127.0.0.1:9/'/></svg>"
+)
 # One grey pixel.
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
@@ -32,7 +35,11 @@ def fake_report() -> dict[str, Any]:
         "versions": {"disentangle": "0.13.0", "python": HOSTILE},
         "machine": {"system": "Linux x86_64", "memory_gib": 23.5},
         "data": {"X_trn": "78d046" * 10},
-        "sizes": {"n_train_instances": 76255, "costs": {"nnz": 3}, "notes": [HOSTILE, "labels without any: 269"]},
+        "sizes": {
+            "n_train_instances": 76255,
+            "costs": {"nnz": 3},
+            "notes": [HOSTILE, "labels without any: 269"],
+        },
         "runs": [
             run | {"seconds": {"load": 0.342, "train": 1234.5}},
             run | {"variant": "paper", "seconds": {"load": 0.342, "match": 1.8}, "n_trees": 3},
@@ -42,7 +49,9 @@ def fake_report() -> dict[str, Any]:
 
 def fake_tables() -> list[dict[str, Any]]:
     rows = [["XR-Linear", 62.24, 834, HOSTILE], ["difference"], [HOSTILE, "+1.2", "x 4.27", None]]
-    return [{"title": HOSTILE, "columns": ["method", "P@1", "labels", "words"], "rows": rows, "notes": [HOSTILE]}]
+    return [
+        {"title": HOSTILE, "columns": ["method", "P@1", "labels", "words"], "rows": rows, "notes": [HOSTILE]}
+    ]
 
 
 def fake_figures(folder: Path) -> list[Path]:
@@ -65,7 +74,15 @@ def test_a_page_has_all_of_it_and_nothing_in_it_runs(tmp_path):
         "Quality against cost, a numbered point for each setting. The table of its numbers follows.",
         "Figure.",
     ]
-    for part in ("76,255", "1,234.5", "0.55", "23.5", "level 2 size 4", "paper, 3 trees", "labels without any: 269"):
+    for part in (
+        "76,255",
+        "1,234.5",
+        "0.55",
+        "23.5",
+        "level 2 size 4",
+        "paper, 3 trees",
+        "labels without any: 269",
+    ):
         assert part in written, part
     assert "nnz" not in written
 
@@ -93,7 +110,7 @@ def test_a_run_that_says_little_has_a_page():
 def test_a_figure_of_another_kind_is_refused_and_the_page_stays(tmp_path):
     (tmp_path / "page.html").write_text("before")
     (tmp_path / "figure.html").write_text(HOSTILE)
-    with pytest.raises(DisentangleError, match="must end with .png or .svg"):
+    with pytest.raises(DisentangleError, match=r"must end with \.png or \.svg"):
         run_page.write(tmp_path / "page.html", fake_report(), [], [tmp_path / "figure.html"])
     assert (tmp_path / "page.html").read_text() == "before"
 

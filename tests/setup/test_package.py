@@ -44,9 +44,9 @@ def test_wheel_holds_data_and_types(wheel):
     kept = {
         path.relative_to(PROJECT / "src").as_posix()
         for path in (PROJECT / "src/disentangle").rglob("*")
-        if path.suffix in {".py", ".json"} or path.name == "py.typed"
+        if path.suffix in {".py", ".json", ".css", ".js"} or path.name == "py.typed"
     }
-    assert "disentangle/py.typed" in kept
+    assert {"disentangle/py.typed", "disentangle/html/static/page.css"} <= kept
     with zipfile.ZipFile(wheel) as archive:
         assert kept <= set(archive.namelist())
 

@@ -11,6 +11,7 @@ from . import page
 
 MOST_BYTES = 5_000_000
 _MOST_LETTERS = 200  # of a name
+_COUNT = 20  # bytes of how many labels are listed, which is known last
 _GRID = 999  # a picture's points lie on whole numbers from 0
 _SCRIPTS = ["theme.js", "elements.js", "picture.js", "overview.js", "label_view.js", "meanings.js"]
 
@@ -36,23 +37,23 @@ _DETAILS = (
 _EXPLANATIONS = (
     (
         "Copy",
-        "A label with several meanings is put into several clusters of the label tree. Its place in one of them "
-        "is a copy. Here each copy stands for a meaning.",
+        "A label with several meanings is put into several clusters of the label tree. Its place in one of "
+        "them is a copy. Here each copy stands for a meaning.",
     ),
     (
         "Reach",
-        "The matcher sends an instance to the clusters that suit it. An instance reaches a copy if it is sent to "
-        "the copy's cluster. Those that reach several copies, or none, are counted apart.",
+        "The matcher sends an instance to the clusters that suit it. An instance reaches a copy if it is "
+        "sent to the copy's cluster. Those that reach several copies, or none, are counted apart.",
     ),
     (
         "Ambiguity",
-        "How much more a label's instances differ than those of a label with one meaning would. Higher is more "
-        "ambiguous.",
+        "How much more a label's instances differ than those of a label with one meaning would. Higher is "
+        "more ambiguous.",
     ),
     (
         "Significant",
-        "Differences as large as these are rare where there is one meaning only. Of all labels that are called "
-        "significant, about {rate} are expected to be false finds.",
+        "Differences as large as these are rare where there is one meaning only. Of all labels that are "
+        "called significant, about {rate} are expected to be false finds.",
     ),
     (
         "p-value",
@@ -60,8 +61,8 @@ _EXPLANATIONS = (
     ),
     (
         "Separation",
-        "How far apart the instances of different copies lie. 1 is wholly apart, 0 is not at all. Copies that "
-        "are not apart may share one meaning.",
+        "How far apart the instances of different copies lie. 1 is wholly apart, 0 is not at all. Copies "
+        "that are not apart may share one meaning.",
     ),
     (
         "Share",
@@ -88,7 +89,8 @@ elsewhere.</p></noscript>
 <label class="wide">Search names and terms <input type="search" id="search" autocomplete="off" \
 spellcheck="false"></label>
 <label>Sort by <select id="sort"></select></label>
-<label>Instances, at least <input type="number" id="least" min="0" step="1" value="0" inputmode="numeric"></label>
+<label>Instances, at least <input type="number" id="least" min="0" step="1" value="0" \
+inputmode="numeric"></label>
 <label class="tick"><input type="checkbox" id="significant"> significant only</label>
 <label class="tick"><input type="checkbox" id="known"> true meanings known</label>
 </form>
@@ -128,8 +130,7 @@ def write(path: Path, meanings: dict[str, Any]) -> None:
 
 def build(meanings: dict[str, Any]) -> str:
     """The page that `write` writes."""
-    # Of the count of what is left out, no more digits are known yet.
-    room = MOST_BYTES - len(_assemble(meanings, [], len(meanings["labels"])).encode())
+    room = MOST_BYTES - _COUNT - len(_assemble(meanings, [], len(meanings["labels"])).encode())
     shown = _fitting(sorted(meanings["labels"], key=lambda label: label["rank"]), room)
     return _assemble(meanings, shown, len(meanings["labels"]) - len(shown))
 
@@ -159,9 +160,11 @@ def _assemble(meanings: dict[str, Any], shown: list[str], n_left_out: int) -> st
     about = f"{meanings['dataset']}, {meanings['variant']}"
     rate = f"{meanings['false_discovery_rate']:.0%}"
     lead = (
-        f"Of {meanings['n_labels']:,} labels of {meanings['dataset']}, {meanings['n_with_copies']:,} have copies "
-        f"in several clusters. {meanings['n_tested']:,} were tested, and {meanings['n_significant']:,} are "
-        f"significantly ambiguous. Choose a label to see its meanings side by side."
+        f"Of {meanings['n_labels']:,} labels of {meanings['dataset']}, {meanings['n_with_copies']:,} have "
+        f"copies in several clusters. {meanings['n_tested']:,} were tested, and "
+        f"{meanings['n_significant']:,} are significantly ambiguous. "
+        f"{_listed(len(meanings['labels']) - n_left_out, meanings['n_tested'])}"
+        "Choose a label to see its meanings side by side."
     )
     left_out = "1 label that is" if n_left_out == 1 else f"{n_left_out:,} labels that are"
     note = f'<p class="note">Left out to keep the page small: {left_out} less ambiguous than these.</p>\n'
@@ -176,8 +179,12 @@ def _assemble(meanings: dict[str, Any], shown: list[str], n_left_out: int) -> st
         words=words,
         footer=page.text(f"Made of {about}. This page is one file and loads nothing."),
     )
-    data = f'{{"about":{page.island(page.clean(about))},"labels":[{",".join(shown)}]}}'
+    data = f'{{"labels":[{",".join(shown)}]}}'
     return page.document(f"Meanings of labels: {about}", body, ["page.css", "meanings.css"], _SCRIPTS, data)
+
+
+def _listed(n: int, n_tested: int) -> str:
+    return f"The {n:,} most ambiguous are listed. " if n < n_tested else ""
 
 
 def _told(label: dict[str, Any], detail: _Detail) -> dict[str, Any]:

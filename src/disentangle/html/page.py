@@ -89,9 +89,7 @@ def document(title: str, body: str, styles: list[str], scripts: list[str], data:
         "base-uri 'none'; form-action 'none'"
     )
     held = f'<script type="application/json" id="data">{data}</script>\n' if data else ""
-    return _PAGE.format(
-        policy=policy, title=text(title), style=style, body=body, island=held, script=script
-    )
+    return _PAGE.format(policy=policy, title=text(title), style=style, body=body, island=held, script=script)
 
 
 def digest(content: str) -> str:

@@ -21,7 +21,7 @@ _WORDS = {
     "frontier": "Quality against cost, a numbered point for each setting",
     "figure-2": "Precision and recall at 1 to 10, with and without overlap, on binned labels",
     "sweep": "What overlapping gains on binned labels, a line for each level",
-    "differences": "Histograms over labels: how much closer copies are to the meanings than random splits are",
+    "differences": "Histograms over labels: how much closer to the meanings copies are than random splits",
 }
 _NUMBER = re.compile(r"^(x )?[+−-]?[\d,]*\.?\d+ ?%?$|^$|^–$")
 
@@ -64,7 +64,8 @@ def build(report: dict[str, Any], tables: list[dict[str, Any]], figures: list[Pa
     kept = [(name, _anchor(name), body) for name, body in sections if body]
     links = "".join(f'<li><a href="#{anchor}">{page.text(name)}</a></li>' for name, anchor, _ in kept)
     blocks = "\n".join(
-        f'<section class="block" aria-labelledby="{anchor}"><h2 id="{anchor}">{page.text(name)}</h2>\n{body}</section>'
+        f'<section class="block" aria-labelledby="{anchor}"><h2 id="{anchor}">{page.text(name)}</h2>\n'
+        f"{body}</section>"
         for name, anchor, body in kept
     )
     title = f"{report['job']} on {report['dataset']}"
@@ -133,7 +134,7 @@ def _figure(path: Path) -> str:
     table = _numbers(numbers, path.stem) if numbers.is_file() else ""
     alternative = f"{words}. " + ("The table of its numbers follows." if table else "")
     return (
-        f'<figure><div class="scrolled" role="region" tabindex="0" aria-label="Figure {page.text(path.stem)}">'
+        f'<figure><div class="scrolled" role="region" tabindex="0" aria-label="{page.text(caption)}">'
         f'<img src="data:{kind};base64,{content}" alt="{page.text(alternative.strip())}"></div>\n'
         f"<figcaption>{page.text(caption)}</figcaption></figure>\n{table}"
     )
@@ -153,7 +154,9 @@ def _numbers(path: Path, name: str) -> str:
 def _dataset(sizes: dict[str, Any]) -> str:
     facts = {name: value for name, value in sizes.items() if name not in ("notes", "costs")}
     notes = "".join(f'<li dir="auto">{page.text(note)}</li>' for note in sizes.get("notes", []))
-    return _facts(facts) + (f'<h3>What was found in the data</h3><ul class="notes">{notes}</ul>\n' if notes else "")
+    return _facts(facts) + (
+        f'<h3>What was found in the data</h3><ul class="notes">{notes}</ul>\n' if notes else ""
+    )
 
 
 def _facts(facts: dict[str, Any], kind: str = "pairs") -> str:

@@ -77,7 +77,7 @@ function about(label) {
 
 function row(label, mostAmbiguous) {
   const significant = label.is_significant ? make("span", { class: "badge" }, "significant") : null;
-  const known = label.components ? make("span", { class: "badge plain" }, "true meanings known") : null;
+  const known = label.components ? make("span", { class: "badge plain" }, "true meanings") : null;
   const badges = significant || known ? make("div", { class: "badges" }, significant, known) : null;
   return make(
     "tr",

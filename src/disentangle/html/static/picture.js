@@ -50,8 +50,8 @@ function look(copy) {
 }
 
 function copyName(copy) {
-  if (copy === NONE) return "no copy reached";
-  return copy === SEVERAL ? "several copies reached" : `Meaning ${copy + 1}`;
+  if (copy === NONE) return "no copy";
+  return copy === SEVERAL ? "several copies" : `Meaning\u00a0${copy + 1}`;
 }
 
 function mark(copy, x, y, radius) {
