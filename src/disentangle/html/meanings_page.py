@@ -41,40 +41,46 @@ _EXPLANATIONS = (
         "them is a copy. Here each copy stands for a meaning.",
     ),
     (
-        "Reach",
-        "The matcher sends an instance to the clusters that suit it. An instance reaches a copy if it is "
-        "sent to the copy's cluster. Those that reach several copies, or none, are counted apart.",
+        "Prefer, reach",
+        "The matcher sends an instance to some clusters, and scores each. An instance reaches a copy if it is "
+        "sent to the copy's cluster, and prefers the copy whose cluster scores highest.",
     ),
     (
         "Ambiguity",
-        "How much more a label's instances differ than those of a label with one meaning would. Higher is "
-        "more ambiguous.",
-    ),
-    (
-        "Significant",
-        "Differences as large as these are rare where there is one meaning only. Of all labels that are "
-        "called significant, about {rate} are expected to be false finds.",
-    ),
-    (
-        "p-value",
-        "How often a label with one meaning would look at least as ambiguous, by chance alone.",
+        "How unlike the label's instances are, two by two: 0 if the matcher sends all to the same clusters "
+        "and all have the same other labels, 1 if no two have anything in common. A label of one broad "
+        "meaning scores high, too.",
     ),
     (
         "Separation",
-        "How far apart the instances of different copies lie. 1 is wholly apart, 0 is not at all. Copies "
-        "that are not apart may share one meaning.",
+        "The same for two instances that prefer different copies. Where it is low, the copies share one "
+        "meaning.",
+    ),
+    (
+        "Significant",
+        "The copies split the label more than those of most labels of its frequency are split. Of all labels "
+        "that are called significant, about {rate} are expected to be false finds.",
+    ),
+    (
+        "p-value",
+        "How often a label like most of its frequency would have copies so far apart.",
     ),
     (
         "Share",
-        "Which part of the instances that reach one copy only reach this one.",
+        "Which part of the instances that prefer a copy prefer this one.",
     ),
     (
         "Typical terms",
-        "The features that tell a copy's instances from those of the label's other copies.",
+        "The features that the instances of a copy have more than those of the label's other copies, the "
+        "more so if the ranker weighs them.",
+    ),
+    (
+        "Comes with",
+        "Other labels that the instances of a copy have more than those of the label's other copies.",
     ),
     (
         "Neighbouring labels",
-        "Other labels in the same cluster. They often tell which meaning it is.",
+        "Other labels in the same cluster, those most like the copy. They often tell which meaning it is.",
     ),
 )
 _BODY = """\
@@ -86,7 +92,7 @@ _BODY = """\
 {left_out}<noscript><p class="note">This page needs JavaScript to show its labels. It loads nothing from \
 elsewhere.</p></noscript>
 <form id="choice" class="choice" role="search" aria-label="Choose labels">
-<label class="wide">Search names and terms <input type="search" id="search" autocomplete="off" \
+<label class="wide">Search names and words <input type="search" id="search" autocomplete="off" \
 spellcheck="false"></label>
 <label>Sort by <select id="sort"></select></label>
 <label>Instances, at least <input type="number" id="least" min="0" step="1" value="0" \
@@ -162,7 +168,7 @@ def _assemble(meanings: dict[str, Any], shown: list[str], n_left_out: int) -> st
     lead = (
         f"Of {meanings['n_labels']:,} labels of {meanings['dataset']}, {meanings['n_with_copies']:,} have "
         f"copies in several clusters. {meanings['n_tested']:,} were tested, and "
-        f"{meanings['n_significant']:,} are significantly ambiguous. "
+        f"{meanings['n_significant']:,} of these are split more than labels of their frequency. "
         f"{_listed(len(meanings['labels']) - n_left_out, meanings['n_tested'])}"
         "Choose a label to see its meanings side by side."
     )
@@ -217,12 +223,14 @@ def _told_copy(copy: dict[str, Any], detail: _Detail) -> dict[str, Any]:
         "cluster": copy["cluster"],
         "is_original": copy["is_original"],
         "terms": [page.shortened(term, _MOST_LETTERS) for term in copy["terms"][: detail.terms]],
-        "neighbours": [
-            {"label": other["label"], "name": _name(other)}
-            for other in copy["neighbours"][: detail.neighbours]
-        ],
+        "companions": _told_labels(copy["companions"], detail),
+        "neighbours": _told_labels(copy["neighbours"], detail),
         "examples": examples,
     }
+
+
+def _told_labels(labels: list[dict[str, Any]], detail: _Detail) -> list[dict[str, Any]]:
+    return [{"label": other["label"], "name": _name(other)} for other in labels[: detail.neighbours]]
 
 
 def _name(label: dict[str, Any]) -> str:

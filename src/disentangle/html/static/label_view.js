@@ -1,8 +1,8 @@
 // The view of one label: its meanings side by side, and how separate they are.
 const SEPARATIONS = [
-  [0.7, "are clearly apart"],
-  [0.4, "are mostly apart, and overlap somewhat"],
-  [0.15, "overlap a good deal"],
+  [0.65, "are far apart"],
+  [0.5, "are apart, with something in common"],
+  [0.35, "have much in common"],
   [-Infinity, "are hardly apart: they may share one meaning"],
 ];
 
@@ -14,13 +14,13 @@ function separationInWords(separation) {
 function summary(label) {
   const most = Math.max(...label.copies.map((copy) => copy.share));
   const tested = label.is_significant
-    ? "It is significantly ambiguous."
+    ? "They split it more than those of most labels of its frequency."
     : label.p_value === undefined
-      ? "It was not tested."
-      : "It is not significantly ambiguous: it may have one meaning only.";
+      ? "It has too few instances for a test."
+      : "They split it no more than those of other labels of its frequency.";
   return (
     `Label ${WHOLE.format(label.label)} has ${count(label.copies.length, "copy", "copies")}. Of its instances that ` +
-    `reach just one, ${percent(most)} reach the most used. ${separationInWords(label.separation)} ${tested}`
+    `prefer one, ${percent(most)} prefer the most used. ${separationInWords(label.separation)} ${tested}`
   );
 }
 
@@ -77,8 +77,8 @@ function card(copy, i) {
     ),
     bar(copy.share, `fill-${i % N_COLOURS}`),
     make("p", { class: "quiet" }, `${count(copy.n_instances, "instance")}. Cluster ${WHOLE.format(copy.cluster)}${original}.`),
-    copy.terms.length ? null : make("p", { class: "quiet" }, "Its features have no names."),
     listed("Typical terms", "terms", copy.terms.map(named)),
+    listed("Comes with", "neighbours", copy.companions.map(neighbour)),
     listed("Neighbouring labels", "neighbours", copy.neighbours.map(neighbour)),
     examples(copy),
   );
@@ -92,7 +92,7 @@ function pictureOf(label) {
   return make(
     "section",
     { class: "block", "aria-labelledby": "picture-title" },
-    make("h2", { id: "picture-title" }, "Its instances, by the copy that they reach"),
+    make("h2", { id: "picture-title" }, "Its instances, by the copy that they prefer"),
     make("p", { class: "quiet" }, `The picture shows ${part}. Near ones are alike. It is flat, so some that differ lie together.`),
     make("div", { class: "pictured" }, picture(points), key(points)),
   );
@@ -118,7 +118,7 @@ function componentsOf(label) {
   const table = make(
     "table",
     { class: "components" },
-    make("caption", {}, "Instances of each true meaning that reach each copy; the most of a row are bold"),
+    make("caption", {}, "Instances of each true meaning that prefer each copy; the most of a row are bold"),
     make("thead", {}, head),
     make("tbody", {}, ...rows),
   );

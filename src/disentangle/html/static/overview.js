@@ -21,9 +21,16 @@ function folded(text) {
   return text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
 }
 
+// What a copy is about, be it by the labels that come with it where features have no names.
+function wordsOf(copy) {
+  if (copy.terms.length) return copy.terms;
+  const others = copy.companions.length ? copy.companions : copy.neighbours;
+  return copy.n_instances ? others.map((other) => other.name) : [];
+}
+
 // What of a label is searched, made once.
 function searched(label) {
-  label.searched ??= folded([label.name, label.label, ...label.copies.flatMap((copy) => copy.terms)].join("\n"));
+  label.searched ??= folded([label.name, label.label, ...label.copies.flatMap(wordsOf)].join("\n"));
   return label.searched;
 }
 
@@ -71,8 +78,8 @@ function sortBy(name, turned) {
 
 // A line for each of a label's meanings tells what it is about before it is opened.
 function about(label) {
-  const lines = label.copies.filter((copy) => copy.terms.length).slice(0, 3);
-  return lines.map((copy) => make("div", {}, named(copy.terms.slice(0, 4).join(", "))));
+  const lines = label.copies.map(wordsOf).filter((words) => words.length).slice(0, 3);
+  return lines.map((words) => make("div", {}, named(words.slice(0, 4).join(", "))));
 }
 
 function row(label, mostAmbiguous) {
@@ -104,7 +111,7 @@ function rows(from, to) {
 function showOverview() {
   overview.found = sorted(choose());
   const [ambiguity, name, ...others] = Object.keys(SORTS).map(heading);
-  const terms = make("th", { scope: "col", class: "terms-column" }, "Typical terms of its meanings");
+  const terms = make("th", { scope: "col", class: "terms-column" }, "Its meanings");
   const table = part("labels");
   table.dataset.sort = overview.sort;
   table.replaceChildren(

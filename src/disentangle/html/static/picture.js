@@ -1,4 +1,4 @@
-// The picture of a label's instances: a mark for each, its colour and its shape by the copy that it reaches.
+// The picture of a label's instances: a mark for each, its colour and its shape by the copy that it prefers.
 const NONE = -1;
 const SEVERAL = -2;
 const N_COLOURS = 8;
@@ -51,7 +51,7 @@ function look(copy) {
 
 function copyName(copy) {
   if (copy === NONE) return "no copy";
-  return copy === SEVERAL ? "several copies" : `Meaning\u00a0${copy + 1}`;
+  return copy === SEVERAL ? "several copies alike" : `Meaning\u00a0${copy + 1}`;
 }
 
 function mark(copy, x, y, radius) {
@@ -92,7 +92,7 @@ function picture(points) {
     class: "picture",
     viewBox: `0 0 ${FRAME} ${Math.round(height * scale + 2 * MARGIN)}`,
     role: "img",
-    "aria-label": "Instances of the label as marks, by the copy that they reach. The table of marks says the same.",
+    "aria-label": "Instances of the label as marks, by the copy that they prefer. The table of marks says the same.",
   };
   return draw("svg", attributes, ...marks);
 }
