@@ -51,7 +51,7 @@ function look(copy) {
 
 function copyName(copy) {
   if (copy === NONE) return "no copy";
-  return copy === SEVERAL ? "several copies alike" : `Meaning\u00a0${copy + 1}`;
+  return copy === SEVERAL ? "several alike" : `Meaning\u00a0${copy + 1}`;
 }
 
 function mark(copy, x, y, radius) {
