@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import ambiguity
 import leave_one_out
 import presets
 import scale
@@ -161,6 +162,10 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Result]], None]]] = {
     "compare-summary": ("compare", lambda found: print_summary(found.values())),
     "linear-tree": ("linear-tree", partial(print_each, write=print_comparison)),
     "stage-costs": ("stage-costs", lambda found: stage_costs.print_table(list(found.values()))),
+    "ambiguity": (
+        "ambiguity",
+        lambda found: [ambiguity.print_table(name, one) for name, one in found.items()],
+    ),
     "scale": ("scale", partial(print_each, write=scale.print_scale)),
 }
 
