@@ -17,7 +17,6 @@ import scipy.sparse as sp
 from presets import RESULTS, arguments
 from sklearn.cluster import KMeans
 from sklearn.metrics import roc_auc_score
-from threadpoolctl import threadpool_limits
 
 from disentangle.data import components
 from disentangle.evaluate.ambiguity import ambiguity
@@ -30,7 +29,7 @@ from disentangle.runtime import provenance
 from disentangle.storage.atomic import write_json
 
 MIN_INSTANCES, MIN_OF_COMPONENT, LEVEL = 10, 3, 0.05
-MOST_INSTANCES = 200  # of a label, for 2-means
+MOST = 200  # instances of a label, for 2-means
 Row = dict[str, Any]
 
 
@@ -45,7 +44,7 @@ def two_means(X: sp.csr_matrix, Y: sp.csc_matrix, labels: np.ndarray) -> np.ndar
     gains = np.zeros(Y.shape[1])
     rng = np.random.default_rng(0)
     for label in labels:
-        rows = rng.permutation(Y.indices[Y.indptr[label] : Y.indptr[label + 1]])[:MOST_INSTANCES]
+        rows = rng.permutation(Y.indices[Y.indptr[label] : Y.indptr[label + 1]])[:MOST]
         Z = X[rows]
         Z = Z[:, np.unique(Z.indices)].toarray()
         whole = ((Z - Z.mean(axis=0)) ** 2).sum()
@@ -57,12 +56,9 @@ def two_means(X: sp.csr_matrix, Y: sp.csc_matrix, labels: np.ndarray) -> np.ndar
 def row(preset: str, name: str, score: np.ndarray, truth: np.ndarray) -> Row:
     """How well a score of labels ranks the ambiguous ones first."""
     order = np.argsort(-score, kind="stable")
+    auc = {"AUC": round(100 * float(roc_auc_score(truth, score)), 2)}
     figures = {f"P@{k}": round(float(100 * truth[order[:k]].mean()), 2) for k in (100, 500)}
-    return {
-        "preset": preset,
-        "score": name,
-        "AUC": round(100 * float(roc_auc_score(truth, score)), 2),
-    } | figures
+    return {"preset": preset, "score": name} | auc | figures
 
 
 def measure(args: Any) -> tuple[list[Row], list[Row]]:
@@ -71,8 +67,7 @@ def measure(args: Any) -> tuple[list[Row], list[Row]]:
     job = Job(args.dataset, args.data_dir, args.models, args.models / "binned", Settings(1, variants))
     plan = job.base()
     X, Y = plan.dataset.X_trn, plan.dataset.Y_trn.tocsc()
-    parts = components.load_components(args.data_dir / args.dataset, *Y.shape)
-    n = np.diff(Y.indptr)
+    parts, n = components.load_components(args.data_dir / args.dataset, *Y.shape), np.diff(Y.indptr)
     of_component = np.bincount(parts.Y_trn.indices, minlength=len(parts.of_label))
     n_large = np.bincount(parts.of_label[of_component >= MIN_OF_COMPONENT], minlength=len(n))
     n_all = np.bincount(parts.of_label[of_component > 0], minlength=len(n))
@@ -85,35 +80,29 @@ def measure(args: Any) -> tuple[list[Row], list[Row]]:
         one.matching.ensure()
         overlap, M = load_overlap(one.model.saved()), steps.load_matching(one.matching.saved(), plan.dataset)
         start = time.perf_counter()
-        found = ambiguity(Y, overlap, M)
-        seconds = round(time.perf_counter() - start, 2)
-        share = found.n_preferring / np.bincount(overlap.original, found.n_preferring)[overlap.original].clip(
-            1
-        )
-        entropy = np.bincount(overlap.original, -share * np.log(share.clip(1e-12)))
+        found, seconds = ambiguity(Y, overlap, M), round(time.perf_counter() - start, 2)
+        told = np.bincount(overlap.original, found.n_preferring)[overlap.original]
+        share = found.n_preferring / told.clip(1)
         scores = {
             "copies": np.bincount(overlap.original),
-            "entropy over copies": entropy,
+            "entropy over copies": np.bincount(overlap.original, -share * np.log(share.clip(1e-12))),
             "separation": np.nan_to_num(found.separation),
             "score": found.score,
         }
         rows += [row(one.variant.name, name, score[kept], truth) for name, score in scores.items()]
-        p = found.p_value[kept]
-        single, several = (which & np.isfinite(p) for which in (n_all[kept] == 1, truth))
-        shares = (round(100 * float((p[which] <= LEVEL).mean()), 2) for which in (single, several))
-        low = dict(zip(("one component", "several"), shares, strict=True))
-        significant = int(found.is_significant.sum())
-        tests.append({"preset": one.variant.name} | low | {"significant": significant, "seconds": seconds})
+        p, test = found.p_value[kept], Row(preset=one.variant.name)
+        for name, which in (("one component", n_all[kept] == 1), ("several", truth)):
+            test[name] = round(100 * float((p[which & np.isfinite(p)] <= LEVEL).mean()), 2)
+        tests.append(test | {"significant": int(found.is_significant.sum()), "seconds": seconds})
     return rows, tests
 
 
 def print_table(dataset: str, result: Row) -> None:
     """Scores, then tests, as Markdown."""
-    for name, rows in (
-        (f"{dataset}: scores", result["rows"]),
-        ("p-values of at most 0.05, %", result["tests"]),
-    ):
-        print(f"\n{name}\n\n| " + " | ".join(rows[0]) + " |\n|" + "---|" * len(rows[0]))
+    titles = {"rows": f"{dataset}: scores", "tests": "p-values of at most 0.05, % of labels"}
+    for name, title in titles.items():
+        rows = result[name]
+        print(f"\n{title}\n\n| " + " | ".join(rows[0]) + " |\n|" + "---|" * len(rows[0]))
         for own in rows:
             print("| " + " | ".join(str(value) for value in own.values()) + " |")
 
@@ -121,14 +110,8 @@ def print_table(dataset: str, result: Row) -> None:
 def main() -> None:
     """Measure what the arguments ask for."""
     args = arguments(__doc__).parse_args()
-    with threadpool_limits(1):
-        rows, tests = measure(args)
-    result = {
-        "versions": provenance.versions(),
-        "machine": provenance.machine(),
-        "rows": rows,
-        "tests": tests,
-    }
+    result: Row = dict(zip(("rows", "tests"), measure(args), strict=True))
+    result |= {"versions": provenance.versions(), "machine": provenance.machine()}
     write_json(args.out or RESULTS / f"ambiguity-{args.dataset}.json", result)
     print_table(args.dataset, result)
 

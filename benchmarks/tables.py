@@ -133,6 +133,11 @@ def print_presets(found: dict[str, Result]) -> None:
         presets.print_table(dataset, result["rows"])
 
 
+def print_ambiguity(found: dict[str, Result]) -> None:
+    for dataset, result in found.items():
+        ambiguity.print_table(dataset, result)
+
+
 def print_each(found: dict[str, Result], write: Callable[[Result], None]) -> None:
     for result in found.values():
         write(result)
@@ -162,10 +167,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Result]], None]]] = {
     "compare-summary": ("compare", lambda found: print_summary(found.values())),
     "linear-tree": ("linear-tree", partial(print_each, write=print_comparison)),
     "stage-costs": ("stage-costs", lambda found: stage_costs.print_table(list(found.values()))),
-    "ambiguity": (
-        "ambiguity",
-        lambda found: [ambiguity.print_table(name, one) for name, one in found.items()],
-    ),
+    "ambiguity": ("ambiguity", print_ambiguity),
     "scale": ("scale", partial(print_each, write=scale.print_scale)),
 }
 
