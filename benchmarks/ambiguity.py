@@ -29,7 +29,7 @@ from disentangle.runtime import provenance
 from disentangle.storage.atomic import write_json
 
 MIN_INSTANCES, MIN_OF_COMPONENT, LEVEL = 10, 3, 0.05
-MOST = 200  # instances of a label, for 2-means
+MOST = 100  # instances of a label, for 2-means
 Row = dict[str, Any]
 
 
