@@ -23,6 +23,7 @@ MODELS = (
 JOB = (*MODELS, "params", "presets", "rules", "jobs.plan", "jobs.steps")
 BINNED = (*JOB, "evaluate.binning", "jobs.binned")
 METRIC = (*BINNED, "evaluate.variation_of_information", "data.components", "jobs.metric")
+AMBIGUITY = (*JOB, "evaluate.ambiguity", "data.components")
 SETS = ("wordnet-hypernyms", "vullib", "eurlex-57k", "tibkat-all", "yso-finna-en")
 # What is expected of P@1, P@5 and R@10, in this order.
 FIGURES = ("P@1", "P@5", "R@10")
@@ -49,7 +50,8 @@ class Claim:
     report : str
         The file that the command leaves, if it cannot be told which.
     expected : dict of str to tuple of float
-        `FIGURES` of each method; of the metric VI and its differences from both baselines.
+        `FIGURES` of each method; of the metric VI and its differences from both baselines; of a score of
+        ambiguity its ROC-AUC, P@100 and P@500, in percent.
     tolerance : float
         By which a figure may differ.
     """
@@ -85,6 +87,12 @@ EXPECTED: dict[str, Figures] = {
     "compare-eurlex-57k": {"tuned": (91.18, 68.50, 85.79), "omikuji-bonsai": (91.30, 68.15, 85.25)},
     "compare-tibkat-all": {"tuned": (52.93, 24.36, 59.66), "omikuji-bonsai": (51.53, 23.34, 57.26)},
     "compare-yso-finna-en": {"tuned": (38.35, 17.23, 49.97), "omikuji-bonsai": (38.63, 17.36, 50.89)},
+    "ambiguity-wordnet-hypernyms": {
+        "frequency": (63.01, 52.0, 45.6),
+        "score paper": (90.62, 90.0, 92.4),
+        "score tuned": (90.07, 96.0, 92.4),
+        "score lean": (90.31, 93.0, 92.0),
+    },
     "ensembles-wordnet-hypernyms": {
         "tuned": (64.47, 54.52, 64.49),
         "xr-linear, 3 trees": (63.74, 53.87, 63.74),
@@ -97,6 +105,7 @@ _JOB = "-m disentangle {kind} {dataset} --data-dir {{data}} --model-dir {{models
 _SCRIPT = "benchmarks/{file} {dataset} --data-dir {{data}} --out {{out}}"
 _PEERS = ("compare.py", "methods.py", "method_process.py")
 _TREES = " --repeats 1 --only lean,tuned,omikuji-parabel,omikuji-bonsai,libmultilabel-tree"
+_AMBIGUITY = ("ambiguity.py", "presets.py")
 _LOO = ("leave_one_out.py", "presets.py")
 # Kind, what it shows, datasets, options, code, files of this folder (none for a job), tolerance.
 # Omikuji's own figures move by half a point from run to run.
@@ -118,6 +127,7 @@ _KINDS: tuple[tuple[str, str, tuple[str, ...], str, tuple[str, ...], tuple[str, 
     ("compare", "against other tools", SETS, " --repeats 3", MODELS, _PEERS, 0.5),
     ("linear-tree", "against LibMultiLabel's linear tree", SETS[:2], _TREES, MODELS, _PEERS, 0.5),
     ("stage-costs", "costs of stages", SETS, " --repeats 3", JOB, ("stage_costs.py", "plain.py"), 0.02),
+    ("ambiguity", "ambiguous labels come first", SETS[:1], " --models {models}", AMBIGUITY, _AMBIGUITY, 0.5),
     ("scale", "how seconds grow", SETS[:1], "", JOB, ("scale.py", "presets.py"), 0.02),
 )
 

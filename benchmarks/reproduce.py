@@ -159,6 +159,11 @@ def figures(found: dict[str, Any]) -> dict[str, dict[str, float]]:
     if "series" in found:
         runs = found["series"][-1]["runs"]
         return _by_name(runs, "method", statistics.median)
+    if "rows" in found and "AUC" in found["rows"][0]:
+        names = ("AUC", "P@100", "P@500")
+        return {
+            f"{r['score']} {r['preset']}".strip(): {name: r[name] for name in names} for r in found["rows"]
+        }
     if "rows" in found and "setting" in found["rows"][0]:
         return _by_name(found["rows"], "setting", np.mean)
     if found.get("job") in ("base", "binned"):

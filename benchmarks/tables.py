@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import ambiguity
 import leave_one_out
 import presets
 import scale
@@ -132,6 +133,11 @@ def print_presets(found: dict[str, Result]) -> None:
         presets.print_table(dataset, result["rows"])
 
 
+def print_ambiguity(found: dict[str, Result]) -> None:
+    for dataset, result in found.items():
+        ambiguity.print_table(dataset, result)
+
+
 def print_each(found: dict[str, Result], write: Callable[[Result], None]) -> None:
     for result in found.values():
         write(result)
@@ -161,6 +167,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Result]], None]]] = {
     "compare-summary": ("compare", lambda found: print_summary(found.values())),
     "linear-tree": ("linear-tree", partial(print_each, write=print_comparison)),
     "stage-costs": ("stage-costs", lambda found: stage_costs.print_table(list(found.values()))),
+    "ambiguity": ("ambiguity", print_ambiguity),
     "scale": ("scale", partial(print_each, write=scale.print_scale)),
 }
 

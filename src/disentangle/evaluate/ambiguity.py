@@ -19,6 +19,8 @@ N_PEERS = 400
 MIN_PEERS = 40
 # Expected share of false ones among the significant labels.
 RATE = 0.05
+# Pairs of instances that are taken to be as alike as those of all labels, besides a label's own.
+N_PAIRS = 5
 _BLOCK = 1 << 24  # values of sums of vectors at a time
 
 
@@ -29,8 +31,8 @@ class Ambiguity:
     Attributes
     ----------
     score : ndarray, float64
-        Higher for the more ambiguous: from 0, all instances alike, to 1, none like another. NaN for labels
-        with fewer than two instances.
+        Higher for the more ambiguous: from 0, all instances alike, to 1, none like another; that of few
+        instances is drawn to the mean. NaN for labels with fewer than two.
     n_instances : ndarray, int64
         Training instances.
     n_preferring : ndarray of shape (n_labels + n_pseudo_labels,), int64
@@ -63,7 +65,9 @@ def ambiguity(Y: sp.csc_matrix, overlap: Overlap, M: sp.csr_matrix) -> Ambiguity
     """Score labels by how unlike their instances are, and test how their copies split these.
 
     Take two of a label's instances. How alike they are is the mean of two cosines: of the clusters that
-    the matcher sends them to, and of their other labels. The score is 1 minus its mean over all pairs.
+    the matcher sends them to, and of their other labels. The score is 1 minus its mean over all pairs, and
+    `N_PAIRS` more that are as alike as pairs of all labels: on its own a label of two instances, of which
+    nothing is known but one pair, would often come first by chance.
 
     A mean cosine over the pairs of n vectors of length 1 is (|sum|² - n) / n(n - 1). It does not fall with n
     as |sum|² / n² does. An instance without other labels has no part in the second; if no pair of a label
@@ -93,6 +97,7 @@ def ambiguity(Y: sp.csc_matrix, overlap: Overlap, M: sp.csr_matrix) -> Ambiguity
         _cosines(groups, of_label, n_copies, _others(Y), is_of_labels=True),
     ]
     score, separation = _unlikeness(*cosines)
+    score = _drawn_to_the_mean(score, np.diff(Y.indptr))
     n_preferring = np.bincount(copy[copy >= 0], minlength=n_copies)
     n_told = np.bincount(overlap.original, n_preferring, n_labels)
     p_value = q_value = np.full(n_labels, np.nan)
@@ -261,3 +266,13 @@ def _unlikeness(*cosines: np.ndarray) -> np.ndarray:
     n = np.isfinite(found).sum(axis=0)
     mean = np.divide(np.nansum(found, axis=0), n, out=np.full(n.shape, np.nan), where=n > 0)
     return np.clip(1 - mean, 0, 1)
+
+
+def _drawn_to_the_mean(score: np.ndarray, n_instances: np.ndarray) -> np.ndarray:
+    """Scores with `N_PAIRS` pairs more, of the mean of all pairs."""
+    pairs, is_known = n_instances * (n_instances - 1.0) / 2, np.isfinite(score)
+    if not is_known.any():
+        return score
+    mean = np.average(score[is_known], weights=pairs[is_known])
+    drawn: np.ndarray = (pairs * score + N_PAIRS * mean) / (pairs + N_PAIRS)
+    return drawn
