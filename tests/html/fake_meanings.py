@@ -55,7 +55,9 @@ def _copy(choice: random.Random, label: int, i: int, share: float, n: int, kind:
         "cluster": choice.randrange(5000),
         "is_original": i == 0,
         "terms": [] if kind == "no terms" else [HOSTILE] * (label == 1) + choice.sample(_WORDS, 15),
-        "companions": [{"label": other, "name": _name(other)} for other in choice.sample(range(100, 2000), 6)],
+        "companions": [
+            {"label": other, "name": _name(other)} for other in choice.sample(range(100, 2000), 6)
+        ],
         "neighbours": [{"label": other, "name": _name(other)} for other in choice.sample(range(2000), 12)],
         "examples": texts,
     }

@@ -31,4 +31,4 @@ def _meanings(args: argparse.Namespace) -> None:
 
     report = meanings.run_meanings(job, args.labels, args.limit)
     printing.print_meanings(report)
-    printing.print_end(report, _next("meanings", args, "--labels NAME"))
+    printing.print_end(report, _next("meanings", args, f"--preset {args.preset[0]} --labels NAME"))

@@ -42,14 +42,14 @@ _EXPLANATIONS = (
     ),
     (
         "Prefer, reach",
-        "The matcher sends an instance to some clusters, and scores each. An instance reaches a copy if it is "
-        "sent to the copy's cluster, and prefers the copy whose cluster scores highest.",
+        "The matcher sends an instance to some clusters, and scores each. An instance reaches a copy if it "
+        "is sent to the copy's cluster, and prefers the copy whose cluster scores highest.",
     ),
     (
         "Ambiguity",
         "How unlike the label's instances are, two by two: 0 if the matcher sends all to the same clusters "
-        "and all have the same other labels, 1 if no two have anything in common. A label of one broad "
-        "meaning scores high, too.",
+        "and all have the same other labels, 1 if no two have anything in common. That of few instances is "
+        "drawn to the mean. A label of one broad meaning scores high, too.",
     ),
     (
         "Separation",
