@@ -62,6 +62,12 @@ def test_the_ranker_weighs_terms():
     assert one.terms == [3, 1]
 
 
+def test_a_ranker_without_weights_leaves_the_contrast():
+    read = planted()
+    (one, other), _ = Meanings(read["X"], read["Y"], OVERLAP, read["M"], sp.csc_matrix((5, 5)), 0).of(0)
+    assert (one.terms, other.terms) == ([1], [2])
+
+
 def test_features_without_names_have_no_terms():
     read = planted()
     (one, other), _ = Meanings(read["X"], read["Y"], OVERLAP, read["M"], None, 0).of(0)

@@ -144,7 +144,7 @@ class Meanings:
         ids, contrast = _contrasts(self._X[rows], own, len(copies))
         weights = np.maximum(self._weights[:, copies].tocsr()[ids].toarray().T, 0)  # type: ignore[index]
         most = weights.max(axis=1, initial=0, keepdims=True)
-        return _typical(ids, contrast * (1 + np.divide(weights, most, where=most > 0)), N_TERMS)
+        return _typical(ids, contrast * (1 + weights / np.where(most > 0, most, 1)), N_TERMS)
 
     def _neighbours(self, copy: int, middle: np.ndarray) -> list[int]:
         """Other labels of a copy's cluster, those first whose instances are most like it."""
