@@ -79,10 +79,11 @@ def compare(
     chosen = rng.multinomial(n, np.full(n, 1 / n), N_RESAMPLES) / n
     drawn += chosen @ (of_pairs - of_pairs.mean(axis=0))
     low, high = np.percentile(drawn, _PERCENTILES, axis=0)
-    spread = of_pairs.std(axis=0, ddof=1).tolist() if n > 1 else [None] * len(low)
-    numbers = (of_pairs.mean(axis=0), low, high, drawn.std(axis=0))
-    rows = zip((*columns, MEAN), np.transpose(numbers).tolist(), spread, strict=True)
-    return {name: Difference(*four, sd) for name, four, sd in rows}
+    numbers = [of_pairs.mean(axis=0), low, high, drawn.std(axis=0)]
+    if n > 1:
+        numbers.append(of_pairs.std(axis=0, ddof=1))
+    rows = zip((*columns, MEAN), np.transpose(numbers).tolist(), strict=True)
+    return {name: Difference(*row) for name, row in rows}
 
 
 def _grouped(

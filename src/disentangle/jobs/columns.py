@@ -1,4 +1,4 @@
-"""What a run of a report is called, and its columns in tables and figures."""
+"""What a run of a report, or the summary of several, is called, and its columns in tables and figures."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from ..evaluate.significance import COLUMNS, MEAN
 # What fits a terminal of 80 columns; reports have k = 1 to 10, and nDCG.
 SHOWN = ("P@1", "P@3", "P@5", "R@10", "PSP@5")
 _LETTERS = {"P": "precision", "R": "recall", "PSP": "psp"}
+COSTS = ("candidates_per_instance", "train_seconds", "predict_seconds")
+# Of a summary: what `chosen_by` says.
+CHOSEN_BY = "chosen_by"
 _TRAINING = ("train", "match", "assign", "expand", "split", "retrain")
 # What tells the runs of a report apart, but for their settings.
 _NAMED_BY = ("variant", "n_trees", "level_from_leaf", "bin_size")
@@ -21,7 +24,7 @@ def figure(run: dict[str, Any], column: str) -> float | None:
     if column == MEAN:
         return chosen_by(run)
     letters, k = column.split("@")
-    values = run.get(_LETTERS[letters])
+    values = run.get("mean", run).get(_LETTERS[letters])
     return values[int(k) - 1] if values else None
 
 
@@ -32,6 +35,8 @@ def figures(run: dict[str, Any], columns: Sequence[str] = SHOWN) -> list[float |
 
 def chosen_by(run: dict[str, Any]) -> float:
     """What presets are chosen by: the mean of P@1, P@3, P@5 and R@10."""
+    if (said := run.get("mean", run).get(CHOSEN_BY)) is not None:
+        return said
     return fmean(value for value in figures(run, COLUMNS) if value is not None)
 
 
@@ -42,6 +47,8 @@ def training_seconds(run: dict[str, Any]) -> float:
 
 def costs(run: dict[str, Any]) -> list[float]:
     """Candidates per instance, seconds of training and of predicting."""
+    if "mean" in run:
+        return [run["mean"][name] for name in COSTS]
     return [run["candidates_per_instance"], training_seconds(run), run["seconds"]["predict"]]
 
 

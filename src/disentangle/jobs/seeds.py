@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from .columns import costs, setting_of
+from .columns import CHOSEN_BY, COSTS, chosen_by, costs, setting_of
 from .differences import Comparison
 
 Run = dict[str, Any]
 _METRICS = ("precision", "recall", "ndcg", "psp")
-_COSTS = ("candidates_per_instance", "train_seconds", "predict_seconds")
 # Of a run, besides what its seed has to do with.
 _TOLD = ("method", "variant", "preset", "n_copies", "n_trees", "overlap", "level_from_leaf", "bin_size")
 
@@ -41,8 +40,9 @@ def over_seeds(runs: Sequence[Run], comparison: Comparison) -> dict[str, Any]:
 
 
 def _numbers(run: Run) -> dict[str, Any]:
-    named = dict(zip(_COSTS, costs(run), strict=True))
-    return {name: run[name] for name in _METRICS} | named
+    named = dict(zip(COSTS, costs(run), strict=True)) | {CHOSEN_BY: chosen_by(run)}
+    bins = {"n_bins": run["n_bins"]} if "n_bins" in run else {}
+    return {name: run[name] for name in _METRICS} | named | bins
 
 
 def spread(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
