@@ -128,7 +128,6 @@ _KINDS: tuple[tuple[str, str, tuple[str, ...], str, tuple[str, ...], tuple[str, 
     ("leave-one-out", "what each part is worth", SETS[:4], " --models {models}", JOB, _LOO, 0.02),
     ("compare", "against other tools", SETS, " --repeats 3", MODELS, _PEERS, 0.5),
     ("linear-tree", "against LibMultiLabel's linear tree", SETS[:2], _TREES, MODELS, _PEERS, 0.5),
-    ("stage-costs", "costs of stages", SETS, " --repeats 3", JOB, ("stage_costs.py", "plain.py"), 0.02),
     ("ambiguity", "ambiguous labels come first", SETS[:1], " --models {models}", AMBIGUITY, _AMBIGUITY, 0.5),
     ("scale", "how seconds grow", SETS[:1], "", JOB, ("scale.py", "presets.py"), 0.02),
 )

@@ -21,7 +21,6 @@ import ambiguity
 import leave_one_out
 import presets
 import scale
-import stage_costs
 from compare import print_comparison, print_summary
 from presets import FIGURES, columns
 from reproduce import version_of
@@ -190,7 +189,6 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Result]], None]]] = {
     "compare": ("compare", partial(print_each, write=print_comparison)),
     "compare-summary": ("compare", lambda found: print_summary(found.values())),
     "linear-tree": ("linear-tree", partial(print_each, write=print_comparison)),
-    "stage-costs": ("stage-costs", lambda found: stage_costs.print_table(list(found.values()))),
     "ambiguity": ("ambiguity", print_ambiguity),
     "scale": ("scale", partial(print_each, write=scale.print_scale)),
 }

@@ -19,7 +19,7 @@ CLAIM = claims.Claim(
     "verbs",
     "-c 'import shutil, sys; shutil.copy(sys.argv[1], sys.argv[2])' {data}/made.json {out}",
     ("overlap", "params"),
-    ("plain.py",),
+    ("presets.py",),
     "{out}",
     {"xr-linear": (60.0, 40.0, 70.0)},
     0.02,

@@ -123,6 +123,7 @@ def test_a_dataset_of_matrices_alone(disentangle: Command, verbs: Path, tmp_path
         (("--labels", "99999999"), "--labels must be names or ids of labels"),
         (("--limit", "0"), "--limit must be at least 1, got 0"),
         (("--n-copies", "1"), "--n-copies must be at least 2 to have copies to look at, got 1"),
+        (("--seeds", "0,1"), "meanings are those of one seed, got --seeds 0,1"),
         (("--preset", "paper,lean"), "meanings takes one preset, got paper, lean"),
     ],
 )

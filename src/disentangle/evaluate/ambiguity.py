@@ -100,12 +100,7 @@ def ambiguity(Y: sp.csc_matrix, overlap: Overlap, M: sp.csr_matrix) -> Ambiguity
     score = _drawn_to_the_mean(score, np.diff(Y.indptr))
     n_preferring = np.bincount(copy[copy >= 0], minlength=n_copies)
     n_told = np.bincount(overlap.original, n_preferring, n_labels)
-    p_value = q_value = np.full(n_labels, np.nan)
-    tested = np.flatnonzero((n_told >= MIN_INSTANCES) & np.isfinite(separation))
-    if len(tested) >= MIN_PEERS:
-        p_value, q_value = p_value.copy(), q_value.copy()
-        p_value[tested] = p_values(separation[tested], n_told[tested])
-        q_value[tested] = false_discovery_control(p_value[tested])
+    p_value, q_value = _tested(separation, n_told)
 
     def count(which: np.ndarray) -> np.ndarray:
         return np.bincount(labels[which], minlength=n_labels)
@@ -122,6 +117,16 @@ def ambiguity(Y: sp.csc_matrix, overlap: Overlap, M: sp.csr_matrix) -> Ambiguity
         q_value=q_value,
         is_significant=q_value <= RATE,
     )
+
+
+def _tested(separation: np.ndarray, n_told: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """P-values and q-values of separations; NaN for labels not tested."""
+    p_value, q_value = np.full((2, len(separation)), np.nan)
+    tested = np.flatnonzero((n_told >= MIN_INSTANCES) & np.isfinite(separation))
+    if len(tested) >= MIN_PEERS:
+        p_value[tested] = p_values(separation[tested], n_told[tested])
+        q_value[tested] = false_discovery_control(p_value[tested])
+    return p_value, q_value
 
 
 def p_values(values: np.ndarray, n: np.ndarray) -> np.ndarray:

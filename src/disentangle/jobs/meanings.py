@@ -81,6 +81,8 @@ def run_meanings(job: Job, wanted: Sequence[str], limit: int = N_SHOWN) -> dict[
     variant = job.one_variant("meanings")
     if variant.params.assignment.n_copies < 2:
         raise DisentangleError("--n-copies must be at least 2 to have copies to look at, got 1")
+    if job.seeds:
+        raise DisentangleError(f"meanings are those of one seed, got --seeds {','.join(map(str, job.seeds))}")
     if limit < 1:
         raise DisentangleError(f"--limit must be at least 1, got {limit}")
     base = job.base()
@@ -88,7 +90,7 @@ def run_meanings(job: Job, wanted: Sequence[str], limit: int = N_SHOWN) -> dict[
     with workspaces(folder, base.root):
         words = _words(where, base.load.ensure()["results"])
         chosen = _named(wanted, words.labels)
-        report_base(job, base, runs(base))
+        report_base(job, [base], [runs(base)])
         (overlapped,) = base.overlaps
         stage = _ambiguity_stage(job, base, overlapped, folder)
         record, name = stage.ensure(), job.place_beside(variant.name)
