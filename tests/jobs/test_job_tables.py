@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from disentangle.jobs import tables
+from disentangle.jobs import printing, tables
 
 
 def run(method: str, p1: float, seconds: dict[str, float]) -> dict:
@@ -27,6 +27,7 @@ def run(method: str, p1: float, seconds: dict[str, float]) -> dict:
 
 
 REPORT = {
+    "job": "base",
     "dataset": "wiki10-31k",
     "runs": [
         run("xr-linear", 80.0, {"train": 10.0}),
@@ -35,13 +36,17 @@ REPORT = {
 }
 
 
+def print_report(report: dict) -> None:
+    printing.print_tables(tables.tables_of(report))
+
+
 def row(text: str, start: str) -> list[str]:
     """Cells of the first row of the table whose first cell is so."""
     return next(cells for line in text.splitlines() if (cells := re.split("  +", line))[0] == start)
 
 
 def test_both_methods_and_their_difference(capsys: pytest.CaptureFixture[str]):
-    tables.print_base(REPORT)
+    print_report(REPORT)
     measured, difference = capsys.readouterr().out.split("difference to XR-Linear")
     assert row(measured, "XR-Linear")[1:] == [
         "80.00",
@@ -59,12 +64,12 @@ def test_both_methods_and_their_difference(capsys: pytest.CaptureFixture[str]):
 
 
 def test_published_figures_are_beside_it_and_unknown_cells_stay_empty(capsys: pytest.CaptureFixture[str]):
-    tables.print_base(REPORT)
+    print_report(REPORT)
     printed = capsys.readouterr().out
     assert "published elsewhere, not run here" in printed
     assert row(printed, "X-Transformer") == ["X-Transformer", "88.51", "78.71", "69.62", "[2]"]
     assert "\n[2] The Extreme Classification Repository" in printed
-    tables.print_base(REPORT | {"dataset": "my-own"})
+    print_report(REPORT | {"dataset": "my-own"})
     assert "published" not in capsys.readouterr().out
 
 
@@ -77,14 +82,16 @@ def test_a_table_fits_80_columns_and_nothing_in_it_is_cut(figure: float):
     table.add("XR-Linear", *["99.99"] * 5, *[f"{figure:,.1f}"] * 3)
     table.add(NAME, *["+0.01"] * 5, *[f"x {figure:.2f}"] * 3)
     table.add("日本語", *[""] * 8)
-    lines = list(table.lines(80))
+    lines = list(printing.lines(table, 80))
     # Whatever has no room gets a line of its own.
     assert NAME in lines
     widths = {cell_len(line) for line in lines if line not in ("title", "", NAME, "XR-Linear")}
     assert len(widths) == 1
     assert max(widths) <= 80
     assert sum(f"  {figure:,.1f}" in line for line in lines) == 1
-    assert next(line for line in table.lines(300) if line.startswith(NAME)).endswith(f"x {figure:.2f}")
+    assert next(line for line in printing.lines(table, 300) if line.startswith(NAME)).endswith(
+        f"x {figure:.2f}"
+    )
 
 
 def test_every_published_row_names_a_known_source():
@@ -100,7 +107,7 @@ def test_every_published_row_names_a_known_source():
 
 
 def test_a_table_is_never_wrapped_where_it_is_piped(capsys: pytest.CaptureFixture[str]):
-    tables.print_base(REPORT)
+    print_report(REPORT)
     lines = capsys.readouterr().out.splitlines()
     assert sum(line.startswith("paper") for line in lines) == 2
 
@@ -115,12 +122,12 @@ def test_a_sweep_shows_the_parts_that_vary(capsys: pytest.CaptureFixture[str]):
         }
         for size in (20, 50)
     ]
-    tables.print_sweep(REPORT | {"runs": [xr_linear, *runs]})
+    print_report(REPORT | {"job": "sweep", "runs": [xr_linear, *runs]})
     printed = capsys.readouterr().out
     assert row(printed, "leaf_size 20")[1] == "81.50"
     assert row(printed, "leaf_size 50")[1] == "81.50"
     assert "The same for all: n_copies 8" in printed
-    tables.print_sweep(REPORT | {"runs": [xr_linear, runs[0]]})
+    print_report(REPORT | {"job": "sweep", "runs": [xr_linear, runs[0]]})
     assert "paper-leaf-size-20" in capsys.readouterr().out
 
 

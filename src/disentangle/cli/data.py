@@ -104,7 +104,7 @@ def _add(
 
 def _list(args: argparse.Namespace) -> int:
     from ..data import datasets, known_datasets
-    from ..jobs import tables
+    from ..jobs import printing, tables
 
     rows = {name: (entry.published[0], "to fetch") for name, entry in known_datasets.entries().items()}
     for name in datasets.datasets_in(args.data_dir):
@@ -112,7 +112,7 @@ def _list(args: argparse.Namespace) -> int:
             rows[name] = datasets.sizes_in(args.data_dir / name), "here"
         except DisentangleError:
             rows[name] = {}, "damaged"
-    tables.print_datasets(args.data_dir, rows)
+    printing.print_tables([tables.datasets_table(args.data_dir, rows)])
     return 0
 
 
@@ -140,14 +140,15 @@ def _check(args: argparse.Namespace) -> int:
 def _info(args: argparse.Namespace) -> int:
     limit_threads(args.threads)
     from ..data import datasets, statistics
-    from ..jobs import cost_estimate, tables
+    from ..jobs import cost_estimate, printing, tables
     from ..runtime import provenance
 
     loaded = datasets.load_dataset(args.data_dir, args.name)
     size = cost_estimate.size_of(loaded.X_trn, loaded.Y_trn)
     machine = provenance.machine()
     costs = cost_estimate.estimate(size, args.threads, machine, args.model_dir)
-    tables.print_info(loaded.name, statistics.describe(loaded), costs, args.threads, machine)
+    described = statistics.describe(loaded)
+    printing.print_tables([tables.info_table(loaded.name, described, costs, args.threads, machine)])
     return 0
 
 

@@ -285,16 +285,16 @@ def _next(command: str, args: argparse.Namespace, more: str) -> str:
 
 def _base(args: argparse.Namespace) -> None:
     job = _job(args)
-    from ..jobs import base, tables
+    from ..jobs import base, printing, tables
 
     report = base.run_base(job)
-    tables.print_base(report)
-    tables.print_end(report, _next("predict", args, "--input FILE"))
+    printing.print_tables(tables.tables_of(report))
+    printing.print_end(report, _next("predict", args, "--input FILE"))
 
 
 def _sweep(args: argparse.Namespace) -> None:
     """Each combination of the grid is a variant: what it changes is given as if by its own options."""
-    from ..jobs import sweep, tables
+    from ..jobs import printing, sweep, tables
 
     n = math.prod(len(values) for _, values in args.grid) * len(args.preset)
     if n > MAX_REPEATS:
@@ -306,8 +306,8 @@ def _sweep(args: argparse.Namespace) -> None:
         given = dict(zip((name for name, _ in args.grid), values, strict=True))
         layers.append({name: _parse_part(name, value) for name, value in given.items()})
     report = sweep.run_sweep(_job(args, tuple(layers)))
-    tables.print_sweep(report)
-    tables.print_end(report, _next("base", args, f"--preset {','.join(args.preset)}"))
+    printing.print_tables(tables.tables_of(report))
+    printing.print_end(report, _next("base", args, f"--preset {','.join(args.preset)}"))
 
 
 def _parse_part(name: str, value: str) -> Any:
@@ -319,18 +319,18 @@ def _parse_part(name: str, value: str) -> Any:
 
 def _binned(args: argparse.Namespace) -> None:
     job = _job(args)
-    from ..jobs import binned, tables
+    from ..jobs import binned, printing, tables
 
     report = binned.run_binned(job, args.levels, args.bin_sizes)
-    tables.print_binned(report)
-    tables.print_end(report, _next("metric", args, "--components binned"))
+    printing.print_tables(tables.tables_of(report))
+    printing.print_end(report, _next("metric", args, "--components binned"))
 
 
 def _metric(args: argparse.Namespace) -> None:
     job = _job(args)
-    from ..jobs import metric, tables
+    from ..jobs import metric, printing, tables
 
     kind = getattr(args, "components", None)
     report = metric.run_metric(job, kind, args.level, args.bin_size)
-    tables.print_metric(report)
-    tables.print_end(report, _next("base", args, "--preset paper,tuned,lean"))
+    printing.print_tables(tables.tables_of(report))
+    printing.print_end(report, _next("base", args, "--preset paper,tuned,lean"))

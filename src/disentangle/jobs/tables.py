@@ -1,33 +1,25 @@
-"""What a run says at its end: tables on the terminal and as CSV."""
+"""What a report says, as tables: titles, columns and cells, for the terminal and for exports."""
 
 from __future__ import annotations
 
 import csv
 import json
-import shutil
-import sys
-import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-from rich.cells import cell_len
 
 from ..data.datasets import SIZES
 from ..runtime.terminal import shown
 from ..storage.atomic import replacing
 from .cost_estimate import Estimate
 
-# What fits 80 columns; reports have k = 1 to 10, and nDCG.
+# What fits a terminal of 80 columns; reports have k = 1 to 10, and nDCG.
 _COLUMNS = ("P@1", "P@3", "P@5", "R@10", "PSP@5")
 _COSTS = ("candidates", "train s", "predict s")
 _LETTERS = {"P": "precision", "R": "recall", "PSP": "psp"}
 _TRAINING = ("train", "match", "assign", "expand", "split", "retrain")
-# Wide enough for every table where the output is no terminal: a wrapped table cannot be searched.
-_PLAIN_WIDTH = 300
 _N_SHOWN = 10
-_GAP = 2  # blanks between columns
 
 
 def published(dataset: str) -> list[dict[str, Any]]:
@@ -89,101 +81,79 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
 
 @dataclass
 class Table:
-    """A table of a first column of names and others of numbers, no wider than the terminal.
-
-    A name that leaves its numbers no room has a line of its own above them, so nothing is ever cut.
+    """A table of a first column of names and others of numbers.
 
     Attributes
     ----------
     title : str
     columns : tuple of str
     rows : list of tuple of str
-        An empty row is an empty line; one of a single cell is a line of text.
+        An empty row is an empty line.
+    notes : list of str
+        Sentences below it.
     """
 
     title: str
     columns: tuple[str, ...]
     rows: list[tuple[str, ...]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def add(self, *cells: str) -> None:
         self.rows.append(cells)
 
-    def lines(self, width: int) -> Iterator[str]:
-        """The table as it is printed in so many columns."""
-        full = [self.columns, *(row for row in self.rows if len(row) > 1)]
-        widths = [max(cell_len(row[i]) for row in full) for i in range(1, len(self.columns))]
-        room = width - sum(widths) - _GAP * len(widths)
-        names = [cell_len(row[0]) for row in full]
-        first = max((name for name in names if name <= room), default=0)
-        yield from textwrap.wrap(self.title, width)
-        yield ""
-        for row in (self.columns, *self.rows):
-            if len(row) < 2:
-                yield "".join(row)
-                continue
-            name, numbers = row[0], (cell.rjust(n + _GAP) for cell, n in zip(row[1:], widths, strict=True))
-            if cell_len(name) > first:
-                yield name
-                name = ""
-            yield name + " " * (first - cell_len(name)) + "".join(numbers)
+
+def tables_of(report: dict[str, Any]) -> list[Table]:
+    """All tables of the report of a job, as the job returns it or as `report.json` has it."""
+    return _TABLES[report["job"]](report)
 
 
-def _print(*tables: Table | str) -> None:
-    width = shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else None
-    for table in tables:
-        if isinstance(table, str):
-            print(*(textwrap.wrap(table, width) if width else [table]), sep="\n", end="\n\n")
-        else:
-            # A line that is wrapped where the output is no terminal cannot be searched.
-            print(*table.lines(width or _PLAIN_WIDTH), sep="\n", end="\n\n")
-
-
-def print_base(report: dict[str, Any]) -> None:
-    """Print the runs of a base report, how they differ from XR-Linear's, and what others published."""
-    tables = [_comparison_table(f"{report['dataset']}: measured here, in percent", report["runs"])]
+def _base_tables(report: dict[str, Any]) -> list[Table]:
+    """The runs, how they differ from XR-Linear's, and what others published."""
+    tables = _comparison_tables(report["dataset"], report["runs"])
     if rows := published(report["dataset"]):
         tables.append(_published_table(report["dataset"], rows))
-    _print(*tables)
+    return tables
 
 
-def print_binned(report: dict[str, Any]) -> None:
-    """Print both methods and their difference for each way to bin."""
-    runs = report["runs"]
+def _binned_tables(report: dict[str, Any]) -> list[Table]:
+    """Both methods and their difference for each way to bin."""
+    tables, runs = [], report["runs"]
     for pair in zip(runs[::2], runs[1::2], strict=True):
         first = pair[0]
         bins = f"{first['n_bins']:,} bins of {first['bin_size']}, level {first['level_from_leaf']}"
-        _print(_comparison_table(f"{report['dataset']}, {bins}: measured here, in percent", list(pair)))
+        tables += _comparison_tables(f"{report['dataset']}, {bins}", list(pair))
+    return tables
 
 
-def _comparison_table(title: str, runs: list[dict[str, Any]]) -> Table:
-    table = Table(title, ("method", *_COLUMNS, *_COSTS))
+def _comparison_tables(subject: str, runs: list[dict[str, Any]]) -> list[Table]:
+    measured = Table(f"{subject}: measured here, in percent", ("method", *_COLUMNS, *_COSTS))
     for run in runs:
-        table.add(setting_name(run), *_numbers(run))
+        measured.add(setting_name(run), *_numbers(run))
     if runs[0]["method"] != "xr-linear":
-        return table
+        return [measured]
+    title = f"{subject}: difference to XR-Linear, in percentage points; costs in times"
+    compared = Table(title, measured.columns)
     (xr_linear, xr_costs), *overlaps = [(_figures(run), _costs(run)) for run in runs]
-    table.add()
-    table.add("difference to XR-Linear")
     for run, (overlap, overlap_costs) in zip(runs[1:], overlaps, strict=True):
         difference = [b - a for a, b in zip(xr_linear, overlap, strict=True)]  # type: ignore[operator]
         ratios = [f"x {b / a:.2f}" if a else "" for a, b in zip(xr_costs, overlap_costs, strict=True)]
-        table.add(setting_name(run), *_cells(difference, "+"), *ratios)
-    return table
+        compared.add(setting_name(run), *_cells(difference, "+"), *ratios)
+    return [measured, compared]
 
 
-def print_sweep(report: dict[str, Any]) -> None:
-    """Print a row for each variant, named by those of its parts that are not the same for all."""
+def _sweep_tables(report: dict[str, Any]) -> list[Table]:
+    """A row for each variant, named by those of its parts that are not the same for all."""
     xr_linear, *runs = report["runs"]
     values = {name: {str(run["overlap"][name]) for run in runs} for name in runs[0]["overlap"]}
     varied = [name for name in values if len(values[name]) > 1]
     same = ", ".join(f"{name} {runs[0]['overlap'][name]}" for name in values if name not in varied)
     title = f"{report['dataset']}, a fifth of the training data: measured here, in percent"
-    table = Table(title, ("setting", *_COLUMNS, *_COSTS))
+    table = Table(title, ("setting", *_COLUMNS, *_COSTS), notes=[f"The same for all: {same}"])
     table.add("XR-Linear", *_numbers(xr_linear))
     for run in runs:
         parts = ", ".join(f"{name} {run['overlap'][name]}" for name in varied)
         table.add(parts or run["variant"], *_numbers(run))
-    _print(table, f"The same for all: {same}")
+    return [table]
 
 
 def _published_table(dataset: str, rows: list[dict[str, Any]]) -> Table:
@@ -191,14 +161,12 @@ def _published_table(dataset: str, rows: list[dict[str, Any]]) -> Table:
     sources = list(dict.fromkeys(row["source"] for row in rows))
     for row in rows:
         table.add(row["method"], *_cells(_figures(row)), f"[{sources.index(row['source']) + 1}]")
-    table.add()
-    for i, source in enumerate(sources, start=1):
-        table.add(f"[{i}] {source}")
+    table.notes = [f"[{i}] {source}" for i, source in enumerate(sources, start=1)]
     return table
 
 
-def print_metric(report: dict[str, Any]) -> None:
-    """Print the summary of a metric report, and its best and worst separated labels by name."""
+def _metric_tables(report: dict[str, Any]) -> list[Table]:
+    """The summary, and the best and worst separated labels by name where the report has them."""
     title = (
         f"{report['dataset']}, {report['components']} components, {report['n_labels_scored']:,} labels: "
         "variation of information, nats"
@@ -215,22 +183,23 @@ def print_metric(report: dict[str, Any]) -> None:
             f"{numbers['fraction_better_than_random']:.1%}",
         )
     coverage = report["coverage"]
-    sentence = (
+    summary.notes = [
         f"normalised VI {report['mean_normalised_vi']:.4f}, "
         f"adjusted Rand index {report['mean_adjusted_rand']:.4f}; "
         f"{coverage['n_instances']:,} instances scored ({coverage['fraction_scored']:.1%}); left out: "
         f"{coverage['n_several_components']:,} with several components, "
         f"{coverage['n_small_component']:,} of a small component, "
         f"{coverage['n_unreached']:,} that reach no copy, {coverage['n_tied']:,} that reach several alike"
-    )
+    ]
+    if "labels" not in report:
+        return [summary]
     ranked = sorted(report["labels"], key=lambda row: row["vi"] - row["random_same_sizes"])
     shown = min(_N_SHOWN, len(ranked))
-    _print(
+    return [
         summary,
-        sentence,
         _labels_table("best separated labels", ranked[:shown]),
         _labels_table("worst separated labels", ranked[::-1][:shown]),
-    )
+    ]
 
 
 def _labels_table(title: str, rows: list[dict[str, Any]]) -> Table:
@@ -242,30 +211,31 @@ def _labels_table(title: str, rows: list[dict[str, Any]]) -> Table:
     return table
 
 
-def print_end(report: dict[str, Any], following: str) -> None:
-    """Print which files a job has written that a person looks at, and what one may run next."""
-    for path in report["files"]:
-        print(f"wrote {shown(str(path))}")
-    print(f"next: {following}")
+_TABLES: dict[str, Callable[[dict[str, Any]], list[Table]]] = {
+    "base": _base_tables,
+    "binned": _binned_tables,
+    "metric": _metric_tables,
+    "sweep": _sweep_tables,
+}
 
 
-def print_datasets(data_dir: Path, rows: dict[str, tuple[dict[str, int], str]]) -> None:
-    """Print datasets: their sizes as far as they are known, and where they are."""
+def datasets_table(data_dir: Path, rows: dict[str, tuple[dict[str, int], str]]) -> Table:
+    """Datasets: their sizes as far as they are known, and where they are."""
     table = Table(f"datasets of {shown(str(data_dir))}", ("name", "training", "test", "labels", "where"))
     for name, (sizes, where) in rows.items():
         cells = (f"{sizes[size]:,}" if size in sizes else "" for size in SIZES)
         table.add(shown(name), *cells, shown(where))
-    _print(
-        table,
+    table.notes = [
         "Those to fetch are fetched on first use; their sizes are the published ones. "
-        "What is wrong with a damaged one `data check` says.",
-    )
+        "What is wrong with a damaged one `data check` says."
+    ]
+    return table
 
 
-def print_info(
+def info_table(
     name: str, described: dict[str, Any], costs: Estimate, threads: int, machine: dict[str, Any]
-) -> None:
-    """Print what a dataset looks like, and what a base run is estimated to cost."""
+) -> Table:
+    """What a dataset looks like, and what a base run is estimated to cost."""
     table = Table(name, ("what", "value"))
     for what, value in described.items():
         if isinstance(value, dict):
@@ -281,15 +251,15 @@ def print_info(
         else f"at the pace of the measured runs ({costs.machine})"
     )
     memory = machine["memory_gib"]
-    _print(
-        table,
+    table.notes = [
         f"Estimate, not a promise: a base run with the paper preset and {threads} threads takes about "
         f"{_duration(costs.seconds)}, {of_runs}, and {costs.mebibytes / 1024:,.1f} GiB of memory. "
         f"Runs that were measured are off by a factor of up to {costs.seconds_factor:.1f} in time and "
-        f"{costs.mebibytes_factor:.1f} in memory; much larger datasets may be further off.",
-    )
+        f"{costs.mebibytes_factor:.1f} in memory; much larger datasets may be further off."
+    ]
     if costs.mebibytes > memory * 1024:
-        _print(f"That is more than the {memory} GiB of this machine.")
+        table.notes.append(f"That is more than the {memory} GiB of this machine.")
+    return table
 
 
 def _duration(seconds: float) -> str:

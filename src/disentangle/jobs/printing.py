@@ -1,0 +1,60 @@
+"""What a job says at its end, on the terminal."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from rich.cells import cell_len
+
+from ..runtime.terminal import shown
+from .tables import Table
+
+# Wide enough for every table where the output is no terminal: a wrapped table cannot be searched.
+_PLAIN_WIDTH = 300
+_GAP = 2  # blanks between columns
+
+
+def print_tables(tables: Iterable[Table]) -> None:
+    """Print tables, no wider than the terminal, and the notes below each."""
+    width = shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else None
+    for table in tables:
+        print(*lines(table, width or _PLAIN_WIDTH), sep="\n", end="\n\n")
+        if table.notes:
+            wrapped = [
+                part for note in table.notes for part in (textwrap.wrap(note, width) if width else [note])
+            ]
+            print(*wrapped, sep="\n", end="\n\n")
+
+
+def lines(table: Table, width: int) -> Iterator[str]:
+    """A table as it is printed in so many columns.
+
+    A name that leaves its numbers no room has a line of its own above them, so nothing is ever cut.
+    """
+    full = [row for row in (table.columns, *table.rows) if row]
+    widths = [max(cell_len(row[i]) for row in full) for i in range(1, len(table.columns))]
+    room = width - sum(widths) - _GAP * len(widths)
+    names = [cell_len(row[0]) for row in full]
+    first = max((name for name in names if name <= room), default=0)
+    yield from textwrap.wrap(table.title, width)
+    yield ""
+    for row in (table.columns, *table.rows):
+        if not row:
+            yield ""
+            continue
+        name, numbers = row[0], (cell.rjust(n + _GAP) for cell, n in zip(row[1:], widths, strict=True))
+        if cell_len(name) > first:
+            yield name
+            name = ""
+        yield name + " " * (first - cell_len(name)) + "".join(numbers)
+
+
+def print_end(report: dict[str, Any], following: str) -> None:
+    """Print which files a job has written that a person looks at, and what one may run next."""
+    for path in report["files"]:
+        print(f"wrote {shown(str(path))}")
+    print(f"next: {following}")
