@@ -190,6 +190,11 @@ def _add_rest(parser: argparse.ArgumentParser) -> None:
     _add_declared(group, Propensity, "A", "B")
     add_place(group, "--binned-dir", "XMC_BINNED", "dataset-binned", "folder of binned label sets")
     add_mirror(group)
+    group.add_argument(
+        "--mlflow",
+        metavar="URI",
+        help="log each method's parameters and figures there, too; it needs the package mlflow-skinny",
+    )
 
 
 def _add_declared(group: argparse._ActionsContainer, params: type, *names: str) -> None:
@@ -257,6 +262,11 @@ def _job(args: argparse.Namespace, combinations: tuple[dict[str, Any], ...] = ({
         xr_linear=not getattr(args, "without_xr_linear", False),
     )
     progress.set_up_logging()
+    if args.mlflow is not None:
+        from ..jobs import mlflow_log
+
+        # Before anything is trained.
+        args.log = mlflow_log.Log(args.mlflow)
     return Job(args.dataset, args.data_dir, args.model_dir, args.binned_dir, settings, args.mirror)
 
 
@@ -283,18 +293,26 @@ def _next(command: str, args: argparse.Namespace, more: str) -> str:
     return f"{where}{shlex.join(called)} {more}"
 
 
+def _finish(args: argparse.Namespace, report: dict[str, Any], following: str) -> None:
+    from ..jobs import printing, tables
+
+    printing.print_tables(tables.tables_of(report))
+    if args.mlflow is not None:
+        args.log.add(report)
+    printing.print_end(report, following)
+
+
 def _base(args: argparse.Namespace) -> None:
     job = _job(args)
-    from ..jobs import base, printing, tables
+    from ..jobs import base
 
     report = base.run_base(job)
-    printing.print_tables(tables.tables_of(report))
-    printing.print_end(report, _next("predict", args, "--input FILE"))
+    _finish(args, report, _next("predict", args, "--input FILE"))
 
 
 def _sweep(args: argparse.Namespace) -> None:
     """Each combination of the grid is a variant: what it changes is given as if by its own options."""
-    from ..jobs import printing, sweep, tables
+    from ..jobs import sweep
 
     n = math.prod(len(values) for _, values in args.grid) * len(args.preset)
     if n > MAX_REPEATS:
@@ -306,8 +324,7 @@ def _sweep(args: argparse.Namespace) -> None:
         given = dict(zip((name for name, _ in args.grid), values, strict=True))
         layers.append({name: _parse_part(name, value) for name, value in given.items()})
     report = sweep.run_sweep(_job(args, tuple(layers)))
-    printing.print_tables(tables.tables_of(report))
-    printing.print_end(report, _next("base", args, f"--preset {','.join(args.preset)}"))
+    _finish(args, report, _next("base", args, f"--preset {','.join(args.preset)}"))
 
 
 def _parse_part(name: str, value: str) -> Any:
@@ -319,18 +336,16 @@ def _parse_part(name: str, value: str) -> Any:
 
 def _binned(args: argparse.Namespace) -> None:
     job = _job(args)
-    from ..jobs import binned, printing, tables
+    from ..jobs import binned
 
     report = binned.run_binned(job, args.levels, args.bin_sizes)
-    printing.print_tables(tables.tables_of(report))
-    printing.print_end(report, _next("metric", args, "--components binned"))
+    _finish(args, report, _next("metric", args, "--components binned"))
 
 
 def _metric(args: argparse.Namespace) -> None:
     job = _job(args)
-    from ..jobs import metric, printing, tables
+    from ..jobs import metric
 
     kind = getattr(args, "components", None)
     report = metric.run_metric(job, kind, args.level, args.bin_size)
-    printing.print_tables(tables.tables_of(report))
-    printing.print_end(report, _next("base", args, "--preset paper,tuned,lean"))
+    _finish(args, report, _next("base", args, "--preset paper,tuned,lean"))

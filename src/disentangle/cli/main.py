@@ -19,6 +19,7 @@ from .arguments import Parser
 from .data import add_data
 from .jobs import add_jobs
 from .predict import add_predict
+from .report import add_report
 
 _CANNOT_LOAD = "error: cannot load what is installed (too little memory, or a damaged installation?)"
 
@@ -94,5 +95,6 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     add_jobs(commands)
     add_predict(commands)
+    add_report(commands)
     add_data(commands)
     return parser

@@ -36,7 +36,9 @@ _MARKS = {
 
 def _is_drawn(figure: Path, rows: list[dict[str, Any]]) -> bool:
     """Whether all files of a figure are there, and its numbers, which are written last, are these rows."""
-    if not all(figure.with_suffix(ending).exists() for ending in (*(f".{name}" for name in _FORMATS), ".csv")):
+    if not all(
+        figure.with_suffix(ending).exists() for ending in (*(f".{name}" for name in _FORMATS), ".csv")
+    ):
         return False
     try:
         text = files.read(figure.with_suffix(".csv"), _MOST_BYTES).decode()
