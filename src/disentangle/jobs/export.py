@@ -29,7 +29,7 @@ _LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    '"': "''",
     "±": r"$\pm$",
     "×": r"$\times$",
     **{letter: f"\\{letter}" for letter in "_%&#${}"},
@@ -93,7 +93,7 @@ def _slug(name: str) -> str:
 
 def _latex_table(table: Table, label: str) -> Iterator[str]:
     yield "\\begin{table}"
-    yield "  \\centering"
+    yield "  \\centering\\footnotesize\\setlength{\\tabcolsep}{4pt}"
     yield f"  \\caption{{{_latex_text(table.title)}}}"
     yield f"  \\label{{{label}}}"
     yield f"  \\begin{{tabular}}{{l{'r' * (len(table.columns) - 1)}}}"
@@ -101,7 +101,7 @@ def _latex_table(table: Table, label: str) -> Iterator[str]:
     yield f"    {' & '.join(map(_latex_text, table.columns))} \\\\"
     yield "    \\midrule"
     body = [
-        [_latex_cell(cell, is_best) for cell, is_best in zip(row, marks, strict=True)]
+        [_latex_text(row[0]), *map(_latex_cell, row[1:], marks[1:])] if row else []
         for row, marks in zip(table.rows, _is_best(table), strict=True)
     ]
     full = [row for row in body if len(row) == len(table.columns)]
@@ -119,7 +119,7 @@ def _latex_table(table: Table, label: str) -> Iterator[str]:
     yield "  \\end{tabular}"
     if table.notes:
         notes = " \\\\\n    ".join(map(_latex_text, table.notes))
-        yield f"  \\par\\smallskip\n  \\parbox{{\\linewidth}}{{\\footnotesize\n    {notes}}}"
+        yield f"  \\par\\smallskip\n  \\parbox{{\\linewidth}}{{\n    {notes}}}"
     yield "\\end{table}"
 
 
@@ -150,7 +150,7 @@ def _markdown_table(table: Table) -> Iterator[str]:
     yield f"|---|{'---:|' * (len(table.columns) - 1)}"
     for row, marks in zip(table.rows, _is_best(table), strict=True):
         if row:
-            cells = (_markdown_cell(cell, is_best) for cell, is_best in zip(row, marks, strict=True))
+            cells = [_markdown_text(row[0]), *map(_markdown_cell, row[1:], marks[1:])]
             yield f"| {' | '.join(cells)} |"
     for note in table.notes:
         yield f"\n{_markdown_text(note)}"

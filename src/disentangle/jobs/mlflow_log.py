@@ -23,6 +23,8 @@ _USUAL = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_ALLOW_FILE_STORE": "true",
 }
+# Of a run, or of a report without runs: what was given, and where.
+_NO_METRIC = ("settings", "overlap", "params", "dataset_settings", "machine", "seed", "n_trees", "threads")
 _AT_K = ("precision", "recall", "ndcg", "psp")
 
 
@@ -100,9 +102,7 @@ def _flat(values: dict[str, Any], start: str = "") -> Iterator[tuple[str, Any]]:
 
 def metrics_of(run: dict[str, Any]) -> Iterator[tuple[str, float, int]]:
     """Names, values and steps of a run's numbers; `precision_at_5` is at step 5, what has no k at 0."""
-    for name, value in _flat(
-        {name: value for name, value in run.items() if name not in ("settings", "overlap")}
-    ):
+    for name, value in _flat({name: run[name] for name in run if name not in _NO_METRIC}):
         if name in _AT_K:
             yield from ((f"{name}_at_{k}", float(one), k) for k, one in enumerate(value, start=1))
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
