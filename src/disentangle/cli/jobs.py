@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import DisentangleError
-from ..limits import option
+from ..limits import Limits, option
 from ..params import (
     DEFAULT_DATASET,
     MAX_REPEATS,
@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     from ..jobs.job import Job
 
 
+# Each is a training; more are a slip of the finger.
+_MOST_SEEDS = 100
+# What results depend on besides data and variant, as options; --seeds comes besides.
+_SETTINGS = tuple(one.name for kind in (TreeParams, PredictParams, Propensity) for one in fields(kind))
 _LEVEL = f"(default: {BinParams.level_from_leaf}, or the highest of a tree that has not as many)"
 
 
@@ -59,6 +63,7 @@ def _add_base(commands: argparse._SubParsersAction) -> None:
         "XR-Linear beside overlapped XR-Linear on one dataset",
         "Train and evaluate XR-Linear, put labels into several clusters, retrain, evaluate.",
     )
+    _add_grid(base, "compared besides the presets")
     base.add_argument(
         "--n-trees",
         type=integer,
@@ -119,14 +124,18 @@ def _add_sweep(commands: argparse._SubParsersAction) -> None:
         "many ways to overlap, compared on a part of the training data",
         "Compare ways to overlap on a fifth of the training data, drawn with the seed, so as to choose one.",
     )
-    sweep.add_argument(
+    _add_grid(sweep, "compared")
+
+
+def _add_grid(parser: argparse.ArgumentParser, words: str) -> None:
+    parser.add_argument(
         "--grid",
         type=_grid,
         action="append",
         default=[],
         metavar="PART=VALUE,VALUE",
         help="values of a part of the preset, as it is called below, such as leaf_size=20,50; given several "
-        "times, all combinations are compared",
+        f"times, all combinations are {words}",
     )
 
 
@@ -169,7 +178,16 @@ def _add_job(
         help=f"how labels are duplicated: {', '.join(PRESETS)}; base and sweep take several, separated by "
         "commas",
     )
-    _add_declared(parser, TreeParams, "seed")
+    seeds = parser.add_mutually_exclusive_group()
+    _add_declared(seeds, TreeParams, "seed")
+    seeds.add_argument(
+        "--seeds",
+        type=_seeds,
+        default=(),
+        metavar="SEED,SEED",
+        help="several, each with results of its own as with --seed: means and deviations; with --n-trees, "
+        "each ensemble begins at its own seed",
+    )
     add_threads(parser)
     add_max_memory(parser)
     for name, variable, default, words in (
@@ -232,6 +250,24 @@ def _reader(one: Field[Any]) -> Callable[[str], Any]:
     return READERS[next(kind for kind in READERS if str(one.type).startswith(kind.__name__))]
 
 
+def _seeds(text: str) -> tuple[int, ...]:
+    """Seeds in rising order, so that the order they are given in makes no difference."""
+    limits, expected = Limits(0, 2**32 - 1), "expected different numbers separated by commas"
+    try:
+        found = tuple(sorted(int(part) for part in text.split(",")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{expected}, got {text!r}") from None
+    if len(set(found)) < len(found):
+        raise argparse.ArgumentTypeError(f"{expected}, got {text!r}")
+    try:
+        for seed in (found[0], found[-1]):
+            limits.check("each", seed)
+        Limits(1, _MOST_SEEDS).check("their number", len(found))
+    except DisentangleError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return found
+
+
 def _presets(text: str) -> list[str]:
     """Names of presets in the order given, each once."""
     names = list(dict.fromkeys(text.split(",")))
@@ -241,16 +277,20 @@ def _presets(text: str) -> list[str]:
 
 
 def _job(args: argparse.Namespace, combinations: tuple[dict[str, Any], ...] = ({},)) -> Job:
+    """What a job is told; each combination of parts is a variant, as if given by its own options."""
     limit_threads(args.threads)
     from ..data import known_datasets
     from ..jobs.job import Job
-    from ..jobs.settings import Settings, variant_of
+    from ..jobs.settings import Settings, distinct, variant_of
     from ..runtime import progress
 
     given = known_datasets.settings_of(args.dataset) | vars(args)
+    if args.seeds:
+        given["seed"] = args.seeds[0]
+    seeds = args.seeds if len(args.seeds) > 1 else ()
     settings = Settings(
         threads=args.threads,
-        variants=tuple(
+        variants=distinct(
             variant_of(preset, given | combination) for preset in args.preset for combination in combinations
         ),
         tree=_filled(TreeParams, given),
@@ -267,7 +307,7 @@ def _job(args: argparse.Namespace, combinations: tuple[dict[str, Any], ...] = ({
 
         # Before anything is trained.
         args.log = mlflow_log.Log(args.mlflow)
-    return Job(args.dataset, args.data_dir, args.model_dir, args.binned_dir, settings, args.mirror)
+    return Job(args.dataset, args.data_dir, args.model_dir, args.binned_dir, settings, args.mirror, seeds)
 
 
 P = TypeVar("P")
@@ -293,7 +333,8 @@ def _next(command: str, args: argparse.Namespace, more: str) -> str:
     return f"{where}{shlex.join(called)} {more}"
 
 
-def _finish(args: argparse.Namespace, report: dict[str, Any], following: str) -> None:
+def _said(args: argparse.Namespace, report: dict[str, Any], following: str) -> None:
+    """Print the tables of a report, its files, and what one may run next; log it where that is asked for."""
     from ..jobs import printing, tables
 
     printing.print_tables(tables.tables_of(report))
@@ -303,17 +344,23 @@ def _finish(args: argparse.Namespace, report: dict[str, Any], following: str) ->
 
 
 def _base(args: argparse.Namespace) -> None:
-    job = _job(args)
+    job = _job(args, ({}, *_combinations(args)) if args.grid else ({},))
     from ..jobs import base
 
-    report = base.run_base(job)
-    _finish(args, report, _next("predict", args, "--input FILE"))
+    _said(args, base.run_base(job), _next("predict", args, "--input FILE"))
 
 
 def _sweep(args: argparse.Namespace) -> None:
-    """Each combination of the grid is a variant: what it changes is given as if by its own options."""
+    job = _job(args, _combinations(args))
     from ..jobs import sweep
 
+    report = sweep.run_sweep(job)
+    options = [*_winner_options(report["winner"]), *_given_options(args)]
+    _said(args, report, _next("base", args, shlex.join(options)))
+
+
+def _combinations(args: argparse.Namespace) -> tuple[dict[str, Any], ...]:
+    """Parts and their values in each combination of the grid."""
     n = math.prod(len(values) for _, values in args.grid) * len(args.preset)
     if n > MAX_REPEATS:
         raise DisentangleError(
@@ -323,8 +370,22 @@ def _sweep(args: argparse.Namespace) -> None:
     for values in itertools.product(*(values for _, values in args.grid)):
         given = dict(zip((name for name, _ in args.grid), values, strict=True))
         layers.append({name: _parse_part(name, value) for name, value in given.items()})
-    report = sweep.run_sweep(_job(args, tuple(layers)))
-    _finish(args, report, _next("base", args, f"--preset {','.join(args.preset)}"))
+    return tuple(layers)
+
+
+def _winner_options(winner: dict[str, Any]) -> list[str]:
+    """What makes the winner of a sweep: its preset, and the parts that are others than the preset's."""
+    before = PRESETS[winner["preset"]].parts()
+    changed = {name: value for name, value in winner["overlap"].items() if value != before[name]}
+    parts = [text for name, value in changed.items() for text in (option(name), str(value))]
+    return ["--preset", winner["preset"], *parts]
+
+
+def _given_options(args: argparse.Namespace) -> list[str]:
+    """Settings of the tree, of prediction and of figures that were given, as they were given."""
+    given = [name for name in _SETTINGS if name in args]
+    options = [text for name in given for text in (option(name), str(getattr(args, name)))]
+    return [*options, "--seeds", ",".join(map(str, args.seeds))] if args.seeds else options
 
 
 def _parse_part(name: str, value: str) -> Any:
@@ -339,7 +400,7 @@ def _binned(args: argparse.Namespace) -> None:
     from ..jobs import binned
 
     report = binned.run_binned(job, args.levels, args.bin_sizes)
-    _finish(args, report, _next("metric", args, "--components binned"))
+    _said(args, report, _next("metric", args, "--components binned"))
 
 
 def _metric(args: argparse.Namespace) -> None:
@@ -348,4 +409,4 @@ def _metric(args: argparse.Namespace) -> None:
 
     kind = getattr(args, "components", None)
     report = metric.run_metric(job, kind, args.level, args.bin_size)
-    _finish(args, report, _next("base", args, "--preset paper,tuned,lean"))
+    _said(args, report, _next("base", args, "--preset paper,tuned,lean"))

@@ -13,17 +13,22 @@ import scipy.sparse as sp
 
 from ..data import components, datasets, lines
 from ..errors import DisentangleError
-from ..params import BinParams
+from ..params import MAX_K, BinParams
 from ..presets import DEFAULT_PRESET
 from ..runtime import provenance
 from ..storage import atomic, matrices
 from ..storage.saved import RECORD
 from . import figures
+from .differences import Comparison
 from .job import Job
 from .plan import Plan, runs
+from .seeds import over_seeds
 from .stages import Stage
 
 logger = logging.getLogger(__name__)
+
+# Figure 2 shows all of them.
+_COLUMNS = tuple(f"{letter}@{k}" for letter in "PR" for k in range(1, MAX_K + 1))
 
 
 def run_binned(job: Job, levels: list[int] | None, bin_sizes: list[int]) -> dict[str, Any]:
@@ -48,18 +53,20 @@ def run_binned(job: Job, levels: list[int] | None, bin_sizes: list[int]) -> dict
         As `run_base`, and if the tree has no such level.
     """
     variant = job.one_variant("binned")
-    base = job.base()
+    jobs = job.by_seed()
     grid = ways_to_bin(job, levels, bin_sizes, "s")
-    ways = [Binned(job, base, params) for params in grid]
-    folder = job.folder("binned")
+    ways = [Binned(one, one.base(), params) for one in jobs for params in grid]
+    folder, data = job.folder("binned"), jobs[0].source().inputs
     with workspaces(folder, job.binned_dir / job.dataset):
-        made = [run for way in ways for run in way.runs()]
-        bins = {"bins": [asdict(params) for params in grid]}
-        written = job.report(folder, "binned", made[-1], params=bins, data=base.source.inputs, runs=made)
+        comparison = Comparison(folder, _COLUMNS)
+        made = [run for way in ways for run in comparison.added(way.runs())]
+        bins, more = {"bins": [asdict(params) for params in grid]}, over_seeds(made, comparison)
+        written = job.report(folder, "binned", made[-1], params=bins, data=data, runs=made, **more)
+        shown = more.get("summary", made)
         ending = job.place_beside("" if variant.name == DEFAULT_PRESET else variant.name)
-        figures.draw_figure_2(folder, job.dataset, made, ending)
+        figures.draw_figure_2(folder, job.dataset, shown, ending)
         if len(grid) > 1:
-            figures.draw_sweep(folder, job.dataset, made, ending)
+            figures.draw_sweep(folder, job.dataset, shown, ending)
         files = [folder / "report.json", *(way.bins.folder for way in ways)]
         return written | {"runs": made, "files": files}
 

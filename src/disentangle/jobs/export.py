@@ -9,12 +9,14 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .tables import Table, setting_name, training_seconds
+from .columns import costs, setting_name
+from .tables import Table
 
 # Which of a column's numbers is the best; that of other columns none is.
 _BEST: dict[str, Callable[[list[float]], float]] = {
     "P@": max,
     "R@": max,
+    "mean": max,
     "nDCG@": max,
     "PSP@": max,
     "candidates": min,
@@ -35,6 +37,7 @@ _LATEX = {
     **{letter: f"\\{letter}" for letter in "_%&#${}"},
 }
 _AT_K = {"P": "precision", "R": "recall", "nDCG": "ndcg", "PSP": "psp"}
+_COSTS = ("candidates", "train s", "predict s")
 _WAY = ("level_from_leaf", "bin_size", "n_bins")
 
 
@@ -169,11 +172,16 @@ def _markdown_text(text: str) -> str:
 
 
 def csv_text(report: dict[str, Any]) -> str:
-    """All figures of a report, not rounded: a line for each method, or for each random baseline."""
+    """All figures of a report, not rounded: a line for each method, or for each random baseline.
+
+    Of several seeds a line has means, and standard deviations in columns that end in "sd".
+    """
     if report["job"] == "journal":
         rows = [one | _row(run) for one, run in report["runs"]]
     elif report["job"] == "metric":
         rows = [_of_all(report) | row for row in _metric_rows(report)]
+    elif "summary" in report:
+        rows = [_of_all(report) | _row(row) for row in report["summary"]]
     else:
         rows = [_of_all(report) | {"seed": run["settings"]["seed"]} | _row(run) for run in report["runs"]]
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -185,25 +193,43 @@ def csv_text(report: dict[str, Any]) -> str:
 
 
 def _of_all(report: dict[str, Any]) -> dict[str, Any]:
-    return {name: report[name] for name in ("dataset", "job", "seed")}
+    seeds = report.get("seeds", [report["seed"]])
+    return {"dataset": report["dataset"], "job": report["job"], "seed": " ".join(map(str, seeds))}
 
 
 def _row(run: dict[str, Any]) -> dict[str, Any]:
-    """What there is of a run's figures."""
+    """What there is of the figures of a run, or of the summary of several."""
     row = {"method": setting_name({"n_trees": 1} | run)} | {name: run[name] for name in _WAY if name in run}
-    for letters, metric in _AT_K.items():
-        row |= {f"{letters}@{k}": value for k, value in enumerate(run.get(metric, ()), start=1)}
     if "mean_vi" in run:
         return row | {"VI": run["mean_vi"], "difference": run["mean_difference"]}
-    return row | {
-        "candidates": run["candidates_per_instance"],
-        "train s": round(training_seconds(run), 3),
-        "predict s": run["seconds"]["predict"],
-        "peak MiB": run["peak_rss_mib"],
+    row |= _figures(run.get("mean", run)) | dict(zip(_COSTS, costs(run), strict=True))
+    if "sd" in run:
+        deviations = _figures(run["sd"]) | dict(zip(_COSTS, costs({"mean": run["sd"]}), strict=True))
+        row |= {f"{name} sd": value for name, value in deviations.items()}
+    if "peak_rss_mib" in run:
+        row["peak MiB"] = run["peak_rss_mib"]
+    for difference in run.get("differences", ()):
+        for column in [name for name in difference if name != "to"]:
+            start, one = f"{column} to {difference['to']}", difference[column]
+            row[start] = one["difference"]
+            row |= {f"{start} {what}": one[what] for what in ("low", "high", "sd") if what in one}
+    return row
+
+
+def _figures(run: dict[str, Any]) -> dict[str, float]:
+    return {
+        f"{letters}@{k}": value
+        for letters, metric in _AT_K.items()
+        for k, value in enumerate(run.get(metric, ()), start=1)
     }
 
 
 def _metric_rows(report: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if "summary" in report:
+        mean, sd = report["summary"]["mean"], report["summary"]["sd"]
+        said = {"method": report["variant"], "components": report["components"]}
+        yield said | mean | {f"{name} sd": value for name, value in sd.items()}
+        return
     for words, numbers in (("even odds", report), ("same sizes", report["same_sizes"])):
         low, high = numbers["difference_95_percent_interval"]
         yield {

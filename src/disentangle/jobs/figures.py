@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from ..params import MAX_K
 from ..storage import files
 from ..storage.atomic import replacing
-from .tables import setting_name, write_csv
+from .columns import figure as figure_of
+from .columns import setting_name
+from .tables import write_csv
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,6 +28,7 @@ _FORMATS: dict[str, dict[str, Any]] = {
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 _LEVEL_STYLES = ((_BLUE, "o", "-"), (_ORANGE, "s", "--"), (_GREEN, "^", ":"), (_GREY, "D", "-."))
 _KEY_COLUMNS = 3
+_CURVES = ("precision", "recall")
 _MARKS = {
     "XR-Linear": (_BLUE, "o"),
     "paper": (_ORANGE, "s"),
@@ -81,7 +84,10 @@ def save_figure(figure: Figure, folder: Path, name: str) -> None:
 
 
 def draw_figure_2(folder: Path, dataset: str, runs: list[dict[str, Any]], ending: str = "") -> None:
-    """Precision and recall at 1 to 10 of both methods, a figure for each way to bin.
+    """Precision and recall at 1 to 10 of both methods, and their difference: a figure for each way to bin.
+
+    Bands are of one standard deviation over seeds to each side; of a single seed the difference has its 95 %
+    interval.
 
     Parameters
     ----------
@@ -89,38 +95,84 @@ def draw_figure_2(folder: Path, dataset: str, runs: list[dict[str, Any]], ending
         Gets `figure-2-level-L-size-B.{png,svg,pdf,csv}`.
     dataset : str
     runs : list of dict
-        Of the report: XR-Linear and the overlap by turns.
+        Of the report, or its summary over seeds: XR-Linear and the overlap by turns.
     ending : str
         Of the names, if these runs are of others than the usual settings.
     """
-    ks = list(range(1, MAX_K + 1))
     for xr_linear, overlap in zip(runs[::2], runs[1::2], strict=True):
         level, size = xr_linear["level_from_leaf"], xr_linear["bin_size"]
         name = _named(f"figure-2-level-{level}-size-{size}", ending)
-        figure, panels = new_figure(2, 8, 3.6)
+        rows = _curve("XR-Linear", xr_linear) + _curve("overlap", overlap)
+        rows += _difference(xr_linear, overlap)
+        if _is_drawn(folder / name, rows):
+            continue
+        figure, panels = new_figure(3, 12, 3.6)
         figure.suptitle(
             f"{dataset}: labels binned by {size}, {level} levels above the leaves", parse_math=False
         )
-        for panel, metric in zip(panels, ("precision", "recall"), strict=True):
-            # The curves often meet: a ring around a dot shows both.
-            ring = {"marker": "o", "ms": 8, "mfc": "none", "ls": "--"}
-            panel.plot(ks, xr_linear[metric], color=_BLUE, label="XR-Linear", **ring)
-            label = f"overlap, n_copies {overlap['n_copies']}"
-            panel.plot(ks, overlap[metric], color=_ORANGE, marker="s", ms=4, label=label)
-            panel.set(xlabel="k (labels predicted)", ylabel=f"{metric}@k (%)", xticks=ks)
+        label = f"overlap, n_copies {overlap['n_copies']}"
+        # The curves often meet: a ring around a dot shows both.
+        ring = {"marker": "o", "ms": 8, "mfc": "none", "ls": "--", "color": _BLUE, "label": "XR-Linear"}
+        dot = {"marker": "s", "ms": 4, "color": _ORANGE, "label": label}
+        for panel, metric in zip(panels, _CURVES, strict=False):
+            _draw_curve(panel, rows, "XR-Linear", metric, ring)
+            _draw_curve(panel, rows, "overlap", metric, dot)
+            panel.set_ylabel(f"{metric}@k (%)")
+        for metric, color, marker in zip(_CURVES, (_GREEN, _GREY), ("^", "D"), strict=True):
+            style = {"marker": marker, "ms": 5, "color": color, "label": metric}
+            _draw_curve(panels[-1], rows, "difference", metric, style)
+        panels[-1].axhline(0, color="black", lw=0.8)
+        panels[-1].set_ylabel("overlap minus XR-Linear (points)")
+        for panel in panels:
+            panel.set(xlabel="k (labels predicted)", xticks=[row["k"] for row in rows[:MAX_K]])
             panel.legend()
         save_figure(figure, folder, name)
-        rows = [
-            {
-                "method": run["method"],
-                "k": k,
-                "precision": run["precision"][k - 1],
-                "recall": run["recall"][k - 1],
-            }
-            for run in (xr_linear, overlap)
-            for k in ks
-        ]
         write_csv(folder / f"{name}.csv", rows)
+
+
+def _draw_curve(panel: Any, rows: list[dict[str, Any]], method: str, metric: str, style: dict) -> None:
+    """A curve, and its band where it has one."""
+    own = [row for row in rows if row["method"] == method]
+    ks = [row["k"] for row in own]
+    panel.plot(ks, [row[metric] for row in own], **style)
+    if own[0][f"{metric}_low"] != "":
+        low, high = ([row[f"{metric}_{end}"] for row in own] for end in ("low", "high"))
+        panel.fill_between(ks, low, high, color=style["color"], alpha=0.2, lw=0)
+
+
+def _curve(method: str, run: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of a method: figures and, of several seeds, one standard deviation to each side."""
+    rows = []
+    for k in range(1, MAX_K + 1):
+        row: dict[str, Any] = {"method": method, "k": k}
+        for metric in _CURVES:
+            value, low, high = run.get("mean", run)[metric][k - 1], "", ""
+            if "sd" in run:
+                low, high = (round(value + sign * run["sd"][metric][k - 1], 4) for sign in (-1, 1))
+            row |= {metric: value, f"{metric}_low": low, f"{metric}_high": high}
+        rows.append(row)
+    return rows
+
+
+def _difference(xr_linear: dict[str, Any], overlap: dict[str, Any]) -> list[dict[str, Any]]:
+    """The same of the overlap's difference to XR-Linear; of a single seed with its interval."""
+    differences = overlap.get("differences", ())
+    found: dict[str, Any] = next((one for one in differences if one["to"] == "XR-Linear"), {})
+    rows = []
+    for k in range(1, MAX_K + 1):
+        row: dict[str, Any] = {"method": "difference", "k": k}
+        for metric in _CURVES:
+            column = f"{metric[0].upper()}@{k}"
+            before, after = (figure_of(run, column) or 0.0 for run in (xr_linear, overlap))
+            value, low, high = round(after - before, 4), "", ""
+            if one := found.get(column):
+                sd = one.get("sd")
+                low, high = one["low"], one["high"]
+                if sd is not None:
+                    low, high = round(value - sd, 4), round(value + sd, 4)
+            row |= {metric: value, f"{metric}_low": low, f"{metric}_high": high}
+        rows.append(row)
+    return rows
 
 
 def _named(name: str, ending: str) -> str:
@@ -162,12 +214,12 @@ def draw_sweep(folder: Path, dataset: str, runs: list[dict[str, Any]], ending: s
 
 
 def _gains(xr_linear: dict[str, Any], overlap: dict[str, Any]) -> dict[str, Any]:
-    gains = {
-        f"{letter}@{k}": overlap[metric][k - 1] - xr_linear[metric][k - 1]
-        for letter, metric in (("P", "precision"), ("R", "recall"))
-        for k in (1, 3, 5, 10)
-    }
-    where = {name: xr_linear[name] for name in ("level_from_leaf", "bin_size", "n_bins")}
+    gains = {}
+    for column in (f"{letter}@{k}" for letter in "PR" for k in (1, 3, 5, 10)):
+        before, after = (figure_of(run, column) or 0.0 for run in (xr_linear, overlap))
+        gains[column] = after - before
+    where = {name: xr_linear[name] for name in ("level_from_leaf", "bin_size")}
+    where["n_bins"] = xr_linear.get("mean", xr_linear)["n_bins"]
     return where | {name: round(value, 4) for name, value in gains.items()}
 
 

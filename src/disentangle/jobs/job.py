@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,10 @@ class Job:
     settings : Settings
     mirror : str
         URL or folder that a known dataset is fetched from when it is not there.
+    seeds : tuple of int
+        Several, to be run beside each other; none for that of the settings.
+    given : datasets.Source or None
+        The dataset, where jobs of several seeds share it.
     started : float
         When, by the monotonic clock.
     """
@@ -54,6 +59,8 @@ class Job:
     binned_dir: Path
     settings: Settings
     mirror: str = ARCHIVE
+    seeds: tuple[int, ...] = ()
+    given: datasets.Source | None = None
     started: float = field(default_factory=time.monotonic)
 
     def folder(self, name: str) -> Path:
@@ -67,8 +74,21 @@ class Job:
         return "" if seed == own else f"seed-{seed}"
 
     def place_beside(self, name: str) -> str:
-        """The same for a folder, or file, that needs a name in any case."""
-        return "-".join(filter(None, (name, self.place())))
+        """The same for a folder, or file, that needs a name in any case; of several seeds it is "seeds"."""
+        return "-".join(filter(None, (name, "seeds" if self.seeds else self.place())))
+
+    def by_seed(self) -> list[Job]:
+        """The job of each seed, on data that are loaded once."""
+        source = self.source()
+        if not self.seeds:
+            return [replace(self, given=source)]
+        given, settings = replace(source, load=cache(source.load)), self.settings
+        jobs = []
+        for seed in self.seeds:
+            of_seed = replace(settings, tree=replace(settings.tree, seed=seed))
+            of_seed.validate()
+            jobs.append(replace(self, settings=of_seed, seeds=(), given=given))
+        return jobs
 
     def one_variant(self, job: str) -> Variant:
         """The way to overlap, for a job that takes just one.
@@ -85,6 +105,8 @@ class Job:
 
     def source(self) -> datasets.Source:
         """The dataset, not loaded yet; a known one that is not there is fetched."""
+        if self.given is not None:
+            return self.given
         self.settings.validate()
         datasets.check_name(self.data_dir, self.dataset)
         folder = self.data_dir / self.dataset

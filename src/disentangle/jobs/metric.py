@@ -19,9 +19,16 @@ from .base import report_base
 from .binned import Binned, ways_to_bin, workspaces
 from .job import Job
 from .plan import Plan, runs
+from .seeds import spread
 from .stages import Stage
 
 logger = logging.getLogger(__name__)
+
+# Of a summary, what is averaged over seeds: with the baseline of even odds, and that of the same sizes.
+_FIGURES = ("n_labels_scored", "mean_vi", "mean_normalised_vi", "mean_adjusted_rand")
+_AGAINST = ("mean_random_baseline", "mean_difference", "fraction_better_than_random")
+# What a seed has alone, besides.
+_OWN = ("labels", "files", "coverage", "same_sizes", "difference_95_percent_interval")
 
 
 def run_metric(
@@ -52,24 +59,45 @@ def run_metric(
     variant = job.one_variant("metric")
     if variant.params.assignment.n_copies < 2:
         raise DisentangleError("--n-copies must be at least 2 to have copies to score, got 1")
-    base = job.base()
-    folder = job.folder("metric")
+    jobs, folder = job.by_seed(), job.folder("metric")
     if kind is None:
         kind = "natural" if components.has_components(job.data_dir / job.dataset) else "binned"
     if kind == "natural":
-        plan, where, name = base, job.data_dir / job.dataset, "natural"
+        bases, where = [one.base() for one in jobs], job.data_dir / job.dataset
         components.require_components(where)
-        with workspaces(folder, base.root):
-            _check_components(base, where)
+        with workspaces(folder, bases[0].root):
+            _check_components(bases[0], where)
             # The whole base job, so that its report tells of the models that are scored.
-            report_base(job, base, runs(base))
-            return _score(job, plan, where, name, {})
+            report_base(job, bases, [runs(base) for base in bases])
+            scored = [_score(*one, where, "natural", {}) for one in zip(jobs, bases, strict=True)]
+            return _together(job, scored, "natural")
     (params,) = ways_to_bin(job, None if level is None else [level], [bin_size], "")
-    binned = Binned(job, base, params)
-    where = binned.bins.folder
-    with workspaces(folder, job.folder("binned"), where.parent):
-        binned.bins.ensure()
-        return _score(job, binned.plan, where, params.name(), asdict(params))
+    ways = [Binned(one, one.base(), params) for one in jobs]
+    with workspaces(folder, job.folder("binned"), ways[0].bins.folder.parent):
+        scored = []
+        for one, way in zip(jobs, ways, strict=True):
+            way.bins.ensure()
+            scored.append(_score(one, way.plan, way.bins.folder, params.name(), asdict(params)))
+        return _together(job, scored, params.name())
+
+
+def _together(job: Job, scored: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    """The report of one seed as it is; that of several has the summary of each, their mean and sd."""
+    if len(scored) == 1:
+        return scored[0]
+    path, first = job.folder("metric") / "report.json", scored[0]
+    summaries = [_figures_of(one) for one in scored]
+    shared = {name: value for name, value in first.items() if name not in (*_OWN, *summaries[0])}
+    seeds = [{"seed": seed} | one for seed, one in zip(job.seeds, summaries, strict=True)]
+    written = shared | {"components": name, "seeds": list(job.seeds), "runs": seeds}
+    written |= {"summary": spread(summaries)}
+    atomic.write_json(path, written)
+    return written | {"files": [path, *(file for one in scored for file in one["files"])]}
+
+
+def _figures_of(report: dict[str, Any]) -> dict[str, Any]:
+    same = {f"same_sizes_{name}": report["same_sizes"][name] for name in _AGAINST}
+    return {name: report[name] for name in (*_FIGURES, *_AGAINST)} | same
 
 
 def _check_components(plan: Plan, where: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..data.urls import shown
 from ..errors import DisentangleError, excerpt
-from .tables import setting_name
+from .columns import setting_name
 
 logger = logging.getLogger(__name__)
 
@@ -69,16 +69,18 @@ class Log:
         try:
             experiment = self._client.get_experiment_by_name(EXPERIMENT)
             number = experiment.experiment_id if experiment else self._client.create_experiment(EXPERIMENT)
+            of_all = {name: report[name] for name in ("variant", "preset", "overlap") if name in report}
             for run in report.get("runs", [report]):
-                self._add(number, run, report)
+                self._add(number, of_all | run, report)
         except Exception as error:
             logger.warning("note: %s; the results are in %s", self._said("reach", error), report["files"][0])
 
     def _add(self, experiment: str, run: dict[str, Any], report: dict[str, Any]) -> None:
         entities = import_module("mlflow.entities")
         settings = run.get("settings", report["params"])
-        tags = {name: str(report[name]) for name in ("dataset", "job", "seed")}
-        tags |= {"seed": str(settings["seed"]), "version": report["versions"]["disentangle"]}
+        tags = {name: str(report[name]) for name in ("dataset", "job")}
+        seed = run["settings"]["seed"] if "settings" in run else run["seed"]
+        tags |= {"seed": str(seed), "version": report["versions"]["disentangle"]}
         made = self._client.create_run(experiment, tags=tags, run_name=_name(run)).info
         known = {name: run.get(name) for name in ("method", "variant", "preset", "n_trees")}
         given = _flat(settings | run.get("overlap", {}) | {k: v for k, v in known.items() if v is not None})

@@ -13,7 +13,8 @@ from typing import Any
 from ..errors import DisentangleError, excerpt
 from ..runtime.terminal import shown
 from ..storage import files, journal
-from .tables import Table, setting_name, tables_of
+from .columns import setting_name
+from .tables import Table, tables_of
 
 # A run has some kilobytes, and there may be hundreds of them; a table of labels has a line for each.
 _MOST_BYTES = 1 << 28
@@ -73,7 +74,11 @@ def read(path: Path) -> tuple[dict[str, Any], list[Table]]:
         report = json.loads(files.read(path, _MOST_BYTES, "a report"))
         if "runs" in report:
             report["runs"] = report["runs"][: report.get("n_asked")]
-        if report["job"] == "metric" and (rows := _labels(path.parent, report["components"])):
+        if (
+            report["job"] == "metric"
+            and "seeds" not in report
+            and (rows := _labels(path.parent, report["components"]))
+        ):
             report["labels"] = rows
         return report, tables_of(report)
 

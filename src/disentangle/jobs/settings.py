@@ -113,6 +113,15 @@ def variant_of(preset: str, changes: Mapping[str, Any]) -> Variant:
     return Variant(folder + said(name for name in changed if name in SCORING), folder, preset, params)
 
 
+def distinct(variants: Iterable[Variant]) -> tuple[Variant, ...]:
+    """Each way to overlap once; one that is a preset's has the preset's name."""
+    found: dict[OverlapParams, Variant] = {}
+    for variant in variants:
+        if variant.params not in found or variant.name == variant.preset:
+            found[variant.params] = variant
+    return tuple(found.values())
+
+
 def describe(variant: Variant | None, n_trees: int = 1) -> dict[str, Any]:
     """How the report names XR-Linear (None) or a way to overlap."""
     if variant is None:

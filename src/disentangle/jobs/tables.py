@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from ..data.datasets import SIZES
+from ..evaluate.significance import COLUMNS, MEAN
 from ..runtime.terminal import shown
 from ..storage.atomic import replacing
+from .columns import SHOWN, costs, figure, figures, setting_of
+from .columns import setting_name as setting_name  # benchmarks take both from here
+from .columns import training_seconds as training_seconds
 from .cost_estimate import Estimate
+from .differences import REFERENCES, excludes_zero
 
-# What fits a terminal of 80 columns; reports have k = 1 to 10, and nDCG.
-_COLUMNS = ("P@1", "P@3", "P@5", "R@10", "PSP@5")
+Row = dict[str, Any]
+
 _COSTS = ("candidates", "train s", "predict s")
-_LETTERS = {"P": "precision", "R": "recall", "PSP": "psp"}
-_TRAINING = ("train", "match", "assign", "expand", "split", "retrain")
 _N_SHOWN = 10
 
 
@@ -36,39 +39,6 @@ def published(dataset: str) -> list[dict[str, Any]]:
         for row in facts["results"]
         if row["dataset"] == dataset
     ]
-
-
-def _figures(run: dict[str, Any]) -> list[float | None]:
-    figures = []
-    for column in _COLUMNS:
-        letters, k = column.split("@")
-        values = run.get(_LETTERS[letters])
-        figures.append(values[int(k) - 1] if values else None)
-    return figures
-
-
-def training_seconds(run: dict[str, Any]) -> float:
-    """Seconds from loaded data to the model, what an overlap builds on of the first training included."""
-    return sum(run["seconds"].get(stage, 0.0) for stage in _TRAINING)
-
-
-def setting_name(run: dict[str, Any]) -> str:
-    """What a run is called in tables and figures."""
-    trees = f", {run['n_trees']} trees" if run["n_trees"] > 1 else ""
-    return f"{run['variant'] or 'XR-Linear'}{trees}"
-
-
-def _costs(run: dict[str, Any]) -> list[float]:
-    return [run["candidates_per_instance"], training_seconds(run), run["seconds"]["predict"]]
-
-
-def _numbers(run: dict[str, Any]) -> list[str]:
-    """The cells of `_COLUMNS` and `_COSTS`."""
-    return [*_cells(_figures(run)), *(f"{value:,.1f}" for value in _costs(run))]
-
-
-def _cells(figures: list[float | None], sign: str = "") -> list[str]:
-    return ["" if value is None else f"{value:{sign}.2f}" for value in figures]
 
 
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -108,65 +78,182 @@ def tables_of(report: dict[str, Any]) -> list[Table]:
 
 
 def _base_tables(report: dict[str, Any]) -> list[Table]:
-    """The runs, how they differ from XR-Linear's, and what others published."""
-    tables = _comparison_tables(report["dataset"], report["runs"])
+    """The runs, or their means over seeds, how they differ from others, and what others published."""
+    tables = _comparison_tables(report["dataset"], _rows(report), report.get("seeds"))
     if rows := published(report["dataset"]):
         tables.append(_published_table(report["dataset"], rows))
     return tables
 
 
+def _rows(report: dict[str, Any]) -> list[Row]:
+    """What the tables of a report show: its runs, or of several seeds the summary."""
+    return report.get("summary", report["runs"])
+
+
 def _binned_tables(report: dict[str, Any]) -> list[Table]:
     """Both methods and their difference for each way to bin."""
-    tables, runs = [], report["runs"]
-    for pair in zip(runs[::2], runs[1::2], strict=True):
+    tables, rows = [], _rows(report)
+    for pair in zip(rows[::2], rows[1::2], strict=True):
         first = pair[0]
-        bins = f"{first['n_bins']:,} bins of {first['bin_size']}, level {first['level_from_leaf']}"
-        tables += _comparison_tables(f"{report['dataset']}, {bins}", list(pair))
+        n_bins = first.get("mean", first)["n_bins"]
+        bins = f"{n_bins:,.0f} bins of {first['bin_size']}, level {first['level_from_leaf']}"
+        tables += _comparison_tables(f"{report['dataset']}, {bins}", list(pair), report.get("seeds"))
     return tables
 
 
-def _comparison_tables(subject: str, runs: list[dict[str, Any]]) -> list[Table]:
-    measured = Table(f"{subject}: measured here, in percent", ("method", *_COLUMNS, *_COSTS))
-    for run in runs:
-        measured.add(setting_name(run), *_numbers(run))
-    if runs[0]["method"] != "xr-linear":
-        return [measured]
-    title = f"{subject}: difference to XR-Linear, in percentage points; costs in times"
-    compared = Table(title, measured.columns)
-    (xr_linear, xr_costs), *overlaps = [(_figures(run), _costs(run)) for run in runs]
-    for run, (overlap, overlap_costs) in zip(runs[1:], overlaps, strict=True):
-        difference = [b - a for a, b in zip(xr_linear, overlap, strict=True)]  # type: ignore[operator]
-        ratios = [f"x {b / a:.2f}" if a else "" for a, b in zip(xr_costs, overlap_costs, strict=True)]
-        compared.add(setting_name(run), *_cells(difference, "+"), *ratios)
-    return [measured, compared]
+def _comparison_tables(subject: str, rows: list[Row], seeds: list[int] | None) -> list[Table]:
+    names = [setting_name(row) for row in rows]
+    measured = _measured_tables(subject, names, rows, SHOWN, seeds)
+    return [*measured, *_difference_tables(subject, names, rows, SHOWN, seeds)]
+
+
+def _measured_tables(
+    subject: str, names: list[str], rows: list[Row], columns: tuple[str, ...], seeds: list[int] | None
+) -> list[Table]:
+    """Figures and costs; of several seeds in two tables, as one would not fit a terminal."""
+    title = f"{subject}: measured here, in percent"
+    if not seeds:
+        table = Table(title, ("method", *columns, *_COSTS))
+        for name, row in zip(names, rows, strict=True):
+            table.add(name, *_cells(figures(row, columns)), *(f"{value:,.1f}" for value in costs(row)))
+        return [table]
+    quality = Table(f"{title}, means ± {_over(seeds)}", ("method", *columns))
+    cost = Table(f"{subject}: what it costs, means ± {_over(seeds)}", ("method", *_COSTS))
+    for name, row in zip(names, rows, strict=True):
+        numbers = zip(figures(row, columns), figures(row["sd"], columns), strict=True)
+        quality.add(name, *(f"{mean:.2f} ± {sd:.2f}" for mean, sd in numbers))
+        numbers = zip(costs(row), costs({"mean": row["sd"]}), strict=True)
+        cost.add(name, *(f"{mean:,.1f} ± {sd:,.1f}" for mean, sd in numbers))
+    return [quality, cost]
+
+
+def _over(seeds: list[int]) -> str:
+    return f"standard deviation over seeds {', '.join(map(str, seeds))}"
+
+
+def _difference_tables(
+    subject: str, names: list[str], rows: list[Row], columns: tuple[str, ...], seeds: list[int] | None
+) -> list[Table]:
+    """A table for each run that others are compared with; costs are beside XR-Linear's alone."""
+    of_setting = {setting_of(row): row for row in rows}
+    tables = []
+    for variant, to in REFERENCES.items():
+        with_costs = variant is None and not seeds
+        costs_too = "; costs in times" if with_costs else ""
+        title = f"{subject}: difference to {to}, in percentage points{costs_too}"
+        table = Table(title, ("method", *columns, *(_COSTS if with_costs else ())))
+        for name, row in zip(names, rows, strict=True):
+            found = {one["to"]: one for one in row.get("differences", ())}
+            if to in found:
+                reference = of_setting[(variant, *setting_of(row)[1:])]
+                ratios = _ratios(costs(reference), costs(row)) if with_costs else []
+                table.add(name, *_differences(row, reference, found[to], columns), *ratios)
+        if table.rows:
+            table.notes = _notes(columns, seeds)
+            tables.append(table)
+    return tables
+
+
+def _differences(row: Row, reference: Row, found: Row, columns: tuple[str, ...]) -> list[str]:
+    """The cells of a difference; without an interval in the columns that have none."""
+    cells = []
+    for column in columns:
+        if column not in found:
+            before, after = figure(reference, column), figure(row, column)
+            cells.append("" if before is None or after is None else f"{after - before:+.2f} ")
+            continue
+        one = found[column]
+        spread = f" ± {one['sd']:.2f}" if "sd" in one else ""
+        cells.append(f"{one['difference']:+.2f}{spread}{'*' if excludes_zero(one) else ' '}")
+    return cells
+
+
+def _notes(columns: tuple[str, ...], seeds: list[int] | None) -> list[str]:
+    drawn = "test instances and seeds" if seeds else "test instances"
+    none = "; PSP@5 has none" if "PSP@5" in columns else ""
+    said = [f"* the 95 % interval, from {drawn} drawn anew, leaves out 0{none}"]
+    return [f"± {_over(seeds)}, of differences between runs of the same seed", *said] if seeds else said
+
+
+def _ratios(before: list[float], after: list[float]) -> list[str]:
+    return [f"x {b / a:.2f}" if a else "" for a, b in zip(before, after, strict=True)]
+
+
+def _cells(figures: list[float | None]) -> list[str]:
+    return ["" if value is None else f"{value:.2f}" for value in figures]
 
 
 def _sweep_tables(report: dict[str, Any]) -> list[Table]:
-    """A row for each variant, named by those of its parts that are not the same for all."""
-    xr_linear, *runs = report["runs"]
-    values = {name: {str(run["overlap"][name]) for run in runs} for name in runs[0]["overlap"]}
+    """A row for each variant, named by those of its parts that are not the same for all; the winner."""
+    rows, seeds = _rows(report), report.get("seeds")
+    overlaps = [row for row in rows if row["variant"] is not None]
+    values = {name: {str(row["overlap"][name]) for row in overlaps} for name in overlaps[0]["overlap"]}
     varied = [name for name in values if len(values[name]) > 1]
-    same = ", ".join(f"{name} {runs[0]['overlap'][name]}" for name in values if name not in varied)
-    title = f"{report['dataset']}, a fifth of the training data: measured here, in percent"
-    table = Table(title, ("setting", *_COLUMNS, *_COSTS), notes=[f"The same for all: {same}"])
-    table.add("XR-Linear", *_numbers(xr_linear))
-    for run in runs:
-        parts = ", ".join(f"{name} {run['overlap'][name]}" for name in varied)
-        table.add(parts or run["variant"], *_numbers(run))
-    return [table]
+
+    def named(row: Row) -> str:
+        if row["variant"] is None:
+            return "XR-Linear"
+        return ", ".join(f"{name} {row['overlap'][name]}" for name in varied) or row["variant"]
+
+    names = [named(row) for row in rows]
+    same = ", ".join(f"{name} {overlaps[0]['overlap'][name]}" for name in values if name not in varied)
+    subject = f"{report['dataset']}, a fifth of the training data"
+    # Five columns fit a terminal with their deviations.
+    columns = (*COLUMNS, MEAN) if seeds else (*SHOWN, MEAN)
+    tables = _measured_tables(subject, names, rows, columns, seeds)
+    tables[0].notes = [f"mean that of {', '.join(COLUMNS)}", f"The same for all: {same}"]
+    if "winner" in report:
+        by_variant = {row["variant"]: name for row, name in zip(rows, names, strict=True)}
+        tables[0].notes.append(_winner(report["winner"], by_variant))
+    return [*tables, *_difference_tables(subject, names, rows, (*COLUMNS, MEAN), seeds)]
+
+
+def _winner(winner: dict[str, Any], names: dict[str, str]) -> str:
+    sentence = f"The highest mean has {names[winner['variant']]}: {winner['mean']:.2f}"
+    if "runner_up" not in winner:
+        return f"{sentence}."
+    second, difference = winner["runner_up"], winner["runner_up"]["difference"]
+    interval = f"{difference['low']:+.2f} to {difference['high']:+.2f}"
+    by = f"{difference['difference']:+.2f} to {names[second['variant']]} (95 % interval {interval})"
+    noise = "the two are within noise" if second["within_noise"] else "more than noise"
+    return f"{sentence}, {by}: {noise}."
 
 
 def _published_table(dataset: str, rows: list[dict[str, Any]]) -> Table:
-    table = Table(f"{dataset}: published elsewhere, not run here", ("method", *_COLUMNS, "source"))
+    table = Table(f"{dataset}: published elsewhere, not run here", ("method", *SHOWN, "source"))
     sources = list(dict.fromkeys(row["source"] for row in rows))
     for row in rows:
-        table.add(row["method"], *_cells(_figures(row)), f"[{sources.index(row['source']) + 1}]")
+        table.add(row["method"], *_cells(figures(row)), f"[{sources.index(row['source']) + 1}]")
     table.notes = [f"[{i}] {source}" for i, source in enumerate(sources, start=1)]
     return table
 
 
+def _seeds_tables(report: dict[str, Any]) -> list[Table]:
+    """The means of a metric report's figures over seeds."""
+    mean, sd, seeds = report["summary"]["mean"], report["summary"]["sd"], report["seeds"]
+    title = (
+        f"{report['dataset']}, {report['components']} components, {mean['n_labels_scored']:,.0f} labels: "
+        f"variation of information, nats, means ± {_over(seeds)}"
+    )
+    table = Table(title, ("random split", "VI", "random", "difference", "better"))
+
+    def cell(name: str, form: str = ".4f") -> str:
+        return f"{mean[name]:{form}} ± {sd[name]:{form}}"
+
+    for words, prefix in (("even odds", ""), ("same sizes", "same_sizes_")):
+        baseline, difference = (f"{prefix}mean_{name}" for name in ("random_baseline", "difference"))
+        better = cell(f"{prefix}fraction_better_than_random", ".1%")
+        table.add(words, cell("mean_vi"), cell(baseline), cell(difference), better)
+    table.notes = [
+        f"normalised VI {cell('mean_normalised_vi')}, adjusted Rand index {cell('mean_adjusted_rand')}"
+    ]
+    return [table]
+
+
 def _metric_tables(report: dict[str, Any]) -> list[Table]:
     """The summary, and the best and worst separated labels by name where the report has them."""
+    if "summary" in report:
+        return _seeds_tables(report)
     title = (
         f"{report['dataset']}, {report['components']} components, {report['n_labels_scored']:,} labels: "
         "variation of information, nats"
