@@ -143,6 +143,17 @@ def test_what_is_no_report_is_one_sentence(place: Path, report: Report, content:
         assert not (place / "table.csv").exists()
 
 
+def test_a_terminal_obeys_no_name(place: Path, report: Report):
+    path = place / "model/verbs/base/report.json"
+    found = json.loads(path.read_text())
+    found["dataset"] = found["runs"][1]["variant"] = "\x1b[31m\nred"
+    path.write_text(json.dumps(found))
+    for more in ((), ("--table", "latex"), ("--table", "markdown")):
+        result = report("verbs", *more, folder=place)
+        assert (result.returncode, "\x1b" in result.stdout) == (0, False), result.stderr
+        assert not any(line.startswith("red") for line in result.stdout.splitlines())
+
+
 def test_each_call_of_a_job_adds_a_line_to_the_journal(place: Path, verbs: Path, report: Report):
     path = place / "model/verbs/runs.jsonl"
     before = path.read_bytes()

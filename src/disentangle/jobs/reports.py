@@ -73,6 +73,8 @@ def read(path: Path) -> tuple[dict[str, Any], list[Table]]:
     with trusted(path):
         report = json.loads(files.read(path, _MOST_BYTES, "a report"))
         if "runs" in report:
+            if not report["runs"]:
+                raise ValueError("no runs")
             report["runs"] = report["runs"][: report.get("n_asked")]
         if (
             report["job"] == "metric"
@@ -80,7 +82,7 @@ def read(path: Path) -> tuple[dict[str, Any], list[Table]]:
             and (rows := _labels(path.parent, report["components"]))
         ):
             report["labels"] = rows
-        return report, tables_of(report)
+        return report, [_inert(table) for table in tables_of(report)]
 
 
 @contextmanager
@@ -99,6 +101,12 @@ def trusted(path: Path) -> Iterator[None]:
     except _NONSENSE as error:
         what = f"{type(error).__name__} {excerpt(str(error))}".strip()
         raise DisentangleError(f"{path} must be the report of a job, found something else: {what}") from error
+
+
+def _inert(table: Table) -> Table:
+    """A table of which a terminal obeys nothing."""
+    rows = [tuple(map(shown, row)) for row in table.rows]
+    return Table(shown(table.title), table.columns, rows, [*map(shown, table.notes)])
 
 
 def _labels(folder: Path, components: str) -> list[dict[str, Any]]:
