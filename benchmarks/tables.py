@@ -25,6 +25,7 @@ from compare import print_comparison, print_summary
 from presets import FIGURES, columns
 from reproduce import version_of
 
+from disentangle.jobs.differences import excludes_zero
 from disentangle.jobs.tables import training_seconds
 from disentangle.params import DEFAULT_DATASET
 
@@ -127,6 +128,28 @@ def print_ensembles(found: dict[str, Result]) -> None:
             line(dataset, run["variant"] or "XR-Linear", str(run["n_trees"]), *figures, *costs)
 
 
+def print_seeds(found: dict[str, Result]) -> None:
+    """Chance by seeds, and by instances that are drawn anew: base jobs with --seeds."""
+    line(
+        "dataset", "difference", "column", "mean ± sd", "error of one", "of all", "interval of all", "marked"
+    )
+    print("|---|---|---|" + "---:|" * 5)
+    for dataset, report in found.items():
+        for row in report["summary"]:
+            own = [run.get("differences") for run in report["runs"] if run["variant"] == row["variant"]]
+            for i, together in enumerate(row["differences"]):
+                for column in ("P@1", "R@10", "mean"):
+                    one, alone = together[column], [differences[i][column] for differences in own]
+                    error = sum(single["standard_error"] for single in alone) / len(alone)
+                    line(
+                        *(dataset, f"{row['variant']} to {together['to']}", column),
+                        f"{one['difference']:+.2f} ± {one['sd']:.2f}",
+                        *(f"{value:.2f}" for value in (error, one["standard_error"])),
+                        f"{one['low']:+.2f} to {one['high']:+.2f}{'*' if excludes_zero(one) else ''}",
+                        f"{sum(map(excludes_zero, alone))} of {len(alone)}",
+                    )
+
+
 def print_presets(found: dict[str, Result]) -> None:
     for dataset, result in found.items():
         presets.print_table(dataset, result["rows"])
@@ -153,6 +176,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Result]], None]]] = {
     "metric": ("metric", print_metrics),
     "presets": ("presets", print_presets),
     "ensembles": ("ensembles", print_ensembles),
+    "seeds": ("seeds", print_seeds),
     "leave-one-out": (
         "leave-one-out",
         lambda found: leave_one_out.print_table({name: one["rows"] for name, one in found.items()}),

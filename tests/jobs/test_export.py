@@ -19,7 +19,7 @@ def table() -> Table:
     made = Table("my_set: 100 % measured", ("method", "P@1", "candidates", "source"))
     made.add("XR-Linear", "62.24", "834.0", "[1]")
     made.add("paper", "63.42 ± 0.10*", "3,560.0", "[2]")
-    made.add("tuned", "63.42 ± 0.12", "x 739.00", "")
+    made.add("tuned", "63.42 ± 0.12 ", "x 739.00", "")
     made.notes = ["[1] a & b"]
     return made
 
@@ -33,6 +33,7 @@ def test_the_best_of_each_column_is_bold_and_ties_are_all(table: Table):
     }
     assert re.findall(r"\\textbf\{(.*?)\}", text) == ["63.42", "63.42", "$\\times$\\,739.00"]
     assert "\\textbf{63.42} $\\pm$ 0.10* " in rows["paper"]
+    assert "\\textbf{63.42} $\\pm$ 0.12\\phantom{*} " in rows["tuned"]
     assert "{[}1]" in rows["XR-Linear"]
     assert "\\caption{my\\_set: 100 \\% measured}" in text
     # Columns of the text line up.

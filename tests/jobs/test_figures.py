@@ -37,8 +37,10 @@ def test_figure_2_is_drawn_for_each_way_to_bin(tmp_path: Path):
         f"{name}.{ending}" for name in names for ending in ("png", "svg", "pdf", "csv")
     )
     rows = read(tmp_path / "figure-2-level-2-size-4.csv")
-    assert len(rows) == 20
-    assert rows[10] == {"method": "overlap", "k": "1", "precision": "54.0", "recall": "14.0"}
+    assert len(rows) == 30
+    none = {f"{metric}_{end}": "" for metric in ("precision", "recall") for end in ("low", "high")}
+    assert rows[10] == {"method": "overlap", "k": "1", "precision": "54.0", "recall": "14.0", **none}
+    assert rows[20] == {"method": "difference", "k": "1", "precision": "4.0", "recall": "4.0", **none}
     svg = (tmp_path / "figure-2-level-2-size-4.svg").read_text()
     assert "<svg" in svg
     pdf = (tmp_path / "figure-2-level-2-size-4.pdf").read_bytes()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from disentangle.jobs import printing, tables
+from disentangle.jobs import columns, printing, tables
 
 
 def run(method: str, p1: float, seconds: dict[str, float]) -> dict:
@@ -26,6 +26,10 @@ def run(method: str, p1: float, seconds: dict[str, float]) -> dict:
     }
 
 
+def interval(difference: float, low: float, high: float) -> dict:
+    return {"difference": difference, "low": low, "high": high, "standard_error": 0.1}
+
+
 REPORT = {
     "job": "base",
     "dataset": "wiki10-31k",
@@ -34,6 +38,12 @@ REPORT = {
         run("overlap", 81.5, {"train": 10.0, "match": 1.0, "assign": 0.5, "expand": 0.5, "retrain": 18.0}),
     ],
 }
+
+
+REPORT["runs"][1]["differences"] = [
+    {"to": "XR-Linear", "P@1": interval(1.5, 0.9, 2.1), "P@3": interval(1.5, -0.1, 3.1)}
+    | {"P@5": interval(-1.5, -2.0, -1.0), "R@10": interval(0, 0, 0), "mean": interval(0.4, 0.2, 0.6)}
+]
 
 
 def print_report(report: dict) -> None:
@@ -59,7 +69,9 @@ def test_both_methods_and_their_difference(capsys: pytest.CaptureFixture[str]):
         "2.0",
     ]
     assert row(measured, "paper")[-3:] == ["1,000.0", "30.0", "2.0"]
-    assert row(difference, "paper")[1] == "+1.50"
+    # What leaves 0 out is marked, on either side.
+    assert row(difference, "paper")[1:6] == ["+1.50*", "+1.50", "-1.50*", "+0.00", "+0.00"]
+    assert "* the 95 % interval, from test instances drawn anew, leaves out 0; PSP@5 has none" in difference
     assert row(difference, "paper")[-3:] == ["x 4.00", "x 3.00", "x 1.00"]
 
 
@@ -78,7 +90,7 @@ NAME = "tuned-features-100-leaf-size-20, 3 trees"
 
 @pytest.mark.parametrize("figure", [1.0, 123456.7])
 def test_a_table_fits_80_columns_and_nothing_in_it_is_cut(figure: float):
-    table = tables.Table("title", ("method", *tables._COLUMNS, *tables._COSTS))
+    table = tables.Table("title", ("method", *columns.SHOWN, *tables._COSTS))
     table.add("XR-Linear", *["99.99"] * 5, *[f"{figure:,.1f}"] * 3)
     table.add(NAME, *["+0.01"] * 5, *[f"x {figure:.2f}"] * 3)
     table.add("日本語", *[""] * 8)
@@ -129,6 +141,44 @@ def test_a_sweep_shows_the_parts_that_vary(capsys: pytest.CaptureFixture[str]):
     assert "The same for all: n_copies 8" in printed
     print_report(REPORT | {"job": "sweep", "runs": [xr_linear, runs[0]]})
     assert "paper-leaf-size-20" in capsys.readouterr().out
+
+
+def seeds_report() -> dict:
+    """The same over three seeds, of which the differences vary."""
+    summary = []
+    for one in REPORT["runs"]:
+        numbers = {name: one[name] for name in ("precision", "recall", "psp", "candidates_per_instance")}
+        numbers |= {"train_seconds": 12345.6, "predict_seconds": 2.0, "chosen_by": 50.0}
+        sd = {name: [0.25] * 10 if isinstance(value, list) else 0.5 for name, value in numbers.items()}
+        differences = [
+            {name: to if name == "to" else to | {"sd": 0.12} for name, to in one_of.items()}
+            for one_of in one.get("differences", ())
+        ]
+        told = {name: one[name] for name in ("method", "variant", "n_trees")}
+        summary.append(told | {"mean": numbers, "sd": sd, "differences": differences})
+    return REPORT | {"dataset": "my-own", "seeds": [0, 1, 2], "summary": summary}
+
+
+def test_several_seeds_have_deviations_and_fit_80_columns():
+    quality, cost, difference = tables.tables_of(seeds_report())
+    assert quality.rows[0][:2] == ("XR-Linear", "80.00 ± 0.25")
+    assert cost.rows[1][1:3] == ("1,000.0 ± 0.5", "12,345.6 ± 0.5")
+    assert difference.rows[0][:4] == ("paper", "+1.50 ± 0.12*", "+1.50 ± 0.12 ", "-1.50 ± 0.12*")
+    assert len(difference.notes) == 2
+    for table in (quality, cost, difference):
+        assert max(cell_len(line) for line in printing.lines(table, 80)) <= 80
+
+
+def test_a_winner_within_noise_is_said_to_be():
+    runs = [one | {"overlap": {"leaf_size": 50}} for one in REPORT["runs"]]
+    winner = {"variant": "paper", "mean": 63.62, "runner_up": {"variant": "paper", "mean": 63.0}}
+    for low, words in ((-0.1, "the two are within noise"), (0.1, "more than noise")):
+        winner["runner_up"] |= {"difference": interval(0.3, low, 0.6), "within_noise": low < 0}
+        table, *_ = tables.tables_of(REPORT | {"job": "sweep", "runs": runs, "winner": winner})
+        assert table.notes[-1] == (
+            f"The highest mean has paper: 63.62, +0.30 to paper (95 % interval {low:+.2f} to +0.60): {words}."
+        )
+        assert table.rows[1][6] == "63.62"
 
 
 def test_csv_is_whole_or_not_there(tmp_path: Path):

@@ -131,6 +131,8 @@ def _latex_cell(cell: str, is_best: bool) -> str:
     if number is None:
         return shown
     first, rest = number[0], _latex_text(cell[number.end() :])
+    if rest.endswith(" "):  # in the place of a mark
+        rest = rest[:-1] + "\\phantom{*}"
     first = first.replace("x ", "$\\times$\\,").replace("-", "$-$")
     return (f"\\textbf{{{first}}}" if is_best else first) + rest
 

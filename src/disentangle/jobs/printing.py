@@ -50,7 +50,7 @@ def lines(table: Table, width: int) -> Iterator[str]:
         if cell_len(name) > first:
             yield name
             name = ""
-        yield (name + " " * (first - cell_len(name)) + "".join(numbers)).rstrip()
+        yield name + " " * (first - cell_len(name)) + "".join(numbers)
 
 
 def print_end(report: dict[str, Any], following: str) -> None:

@@ -38,16 +38,16 @@ def run_sweep(job: Job) -> dict[str, Any]:
     """
     folder, jobs = job.folder("sweep"), job.by_seed()
     comparison = Comparison(folder, same_instances=False)
-    plans = [_plan(folder, one) for one in jobs]
     with atomic.workspace(folder, RECORD):
         made, files = [], []
-        for one, plan in zip(jobs, plans, strict=True):
+        for one in jobs:
+            plan = _plan(folder, one)
             made.append(comparison.added(runs(plan)))
             written = _report(one, plan.source.inputs, plan.place, made[-1:], comparison)
             draw_frontier(plan.folder, f"{job.dataset}, validation", written, plan.settings.said())
             files += [plan.folder / name for name in ("report.json", "frontier.png")]
         if job.seeds:
-            data = plans[0].source.inputs | {"validation": ",".join(map(str, job.seeds))}
+            data = plan.source.inputs | {"validation": ",".join(map(str, job.seeds))}
             written = _report(job, data, "", made, comparison)
             files = [folder / "report.json", *files]
         else:
