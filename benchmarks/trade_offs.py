@@ -2,7 +2,7 @@
 
     PYTHONPATH=src .venv/bin/python benchmarks/trade_offs.py
 
-writes benchmarks/results/trade-offs.{png,svg}: a panel for each dataset that has all presets, by the
+writes benchmarks/results/trade-offs.{png,svg,pdf}: a panel for each dataset that has all presets, by the
 newest version that any has. Points are
 numbered, and the numbers explained beside the panels, so that no label lies over another.
 """

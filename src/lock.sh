@@ -17,3 +17,4 @@ lock requirements.txt "480 MB on disk, 130 MB to download" pyproject.toml --grou
 lock requirements-pecos.txt "500 MB on disk, 140 MB to download" --group pecos --no-deps "${wheels[@]}" "$@"
 lock requirements-uv.txt "60 MB on disk, 25 MB to download" --group uv "${wheels[@]}" "$@"
 lock requirements-dev.txt "620 MB on disk, 175 MB to download" --group dev --constraints requirements.txt "$@"
+lock requirements-mlflow.txt "65 MB on disk, 17 MB to download" --group mlflow --constraints requirements.txt "${wheels[@]}" "$@"

@@ -67,4 +67,4 @@ def test_the_figure_is_drawn_once_something_has_grown(tmp_path: Path):
     scale.draw_scale(tmp_path, result | {"runs": result["runs"][:1]})
     assert list(tmp_path.iterdir()) == []
     scale.draw_scale(tmp_path, result)
-    assert {path.name for path in tmp_path.iterdir()} == {"scale.png", "scale.svg"}
+    assert {path.name for path in tmp_path.iterdir()} == {"scale.png", "scale.svg", "scale.pdf"}

@@ -371,7 +371,7 @@ def test_variants_stand_beside_one_another(base: Command, finished: Path, tmp_pa
     rows = list(csv.DictReader((folder / "frontier.csv").open()))
     assert [row["setting"] for row in rows] == ["XR-Linear", name, "paper"]
     assert float(rows[2]["P@1"]) == paper["precision"][0]
-    assert {"frontier.png", "frontier.svg"} <= {path.name for path in folder.iterdir()}
+    assert {"frontier.png", "frontier.svg", "frontier.pdf"} <= {path.name for path in folder.iterdir()}
     # A figure is drawn for new numbers or when it is gone; what cannot be read is no setting.
     drawn = (folder / "frontier.png").stat().st_mtime_ns
     again = [*parts, "--merge", "noisy-or"]

@@ -47,7 +47,7 @@ def test_the_report_has_both_methods_for_each_way_to_bin(finished: Path):
 def test_figures_and_label_sets_are_there(finished: Path):
     folder = finished / "model" / "verbs" / "binned"
     for name in ("figure-2-level-0-size-2", "figure-2-level-1-size-3", "sweep"):
-        for ending in ("png", "svg", "csv"):
+        for ending in ("png", "svg", "pdf", "csv"):
             assert (folder / f"{name}.{ending}").stat().st_size > 100
     label_set = finished / "dataset-binned" / "verbs" / "level-1-size-3"
     mapping = json.loads((label_set / "bins.json").read_text())

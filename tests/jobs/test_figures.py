@@ -34,7 +34,7 @@ def test_figure_2_is_drawn_for_each_way_to_bin(tmp_path: Path):
     figures.draw_figure_2(tmp_path, "tiny", RUNS)
     names = [f"figure-2-level-{level}-size-{size}" for level in (0, 2) for size in (2, 4)]
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
-        f"{name}.{ending}" for name in names for ending in ("png", "svg", "csv")
+        f"{name}.{ending}" for name in names for ending in ("png", "svg", "pdf", "csv")
     )
     rows = read(tmp_path / "figure-2-level-2-size-4.csv")
     assert len(rows) == 30
@@ -43,6 +43,10 @@ def test_figure_2_is_drawn_for_each_way_to_bin(tmp_path: Path):
     assert rows[20] == {"method": "difference", "k": "1", "precision": "4.0", "recall": "4.0", **none}
     svg = (tmp_path / "figure-2-level-2-size-4.svg").read_text()
     assert "<svg" in svg
+    pdf = (tmp_path / "figure-2-level-2-size-4.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF-")
+    assert b"/Type3" not in pdf  # outlines that publishers refuse
+    assert b"CreationDate" not in pdf
 
 
 def test_the_sweep_shows_the_gain(tmp_path: Path):
@@ -64,8 +68,20 @@ def test_the_same_figure_has_the_same_bytes(tmp_path: Path):
     for folder in (tmp_path / "a", tmp_path / "b"):
         folder.mkdir()
         figures.draw_differences(folder, "tiny", "natural", rows, summary | {"same_sizes": summary})
-        drawn.append([(folder / f"differences-natural.{e}").read_bytes() for e in ("png", "svg")])
+        drawn.append([(folder / f"differences-natural.{e}").read_bytes() for e in ("png", "svg", "pdf")])
     assert drawn[0] == drawn[1]
+
+
+@pytest.mark.parametrize("ending", ["png", "svg", "pdf", "csv"])
+def test_a_figure_is_drawn_again_once_one_of_its_files_is_gone(tmp_path: Path, ending: str):
+    runs = [one | {"variant": None, "n_trees": 1, "candidates_per_instance": 9.0} for one in RUNS[:1]]
+    figures.draw_frontier(tmp_path, "tiny", runs)
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    figures.draw_frontier(tmp_path, "tiny", runs)
+    assert before == {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    (tmp_path / f"frontier.{ending}").unlink()
+    figures.draw_frontier(tmp_path, "tiny", runs)
+    assert before.keys() == {path.name for path in tmp_path.iterdir()}
 
 
 def test_a_figure_that_cannot_be_written_leaves_the_old_one(tmp_path: Path):

@@ -49,7 +49,7 @@ def check(folder: Path, components: str) -> dict:
     assert (difference > 0).mean() == pytest.approx(report["fraction_better_than_random"])
     low, high = report["difference_95_percent_interval"]
     assert low < report["mean_difference"] < high
-    for ending in ("png", "svg"):
+    for ending in ("png", "svg", "pdf"):
         assert (folder / f"differences-{components}.{ending}").stat().st_size > 5000
     return report
 

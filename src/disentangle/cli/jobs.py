@@ -208,6 +208,11 @@ def _add_rest(parser: argparse.ArgumentParser) -> None:
     _add_declared(group, Propensity, "A", "B")
     add_place(group, "--binned-dir", "XMC_BINNED", "dataset-binned", "folder of binned label sets")
     add_mirror(group)
+    group.add_argument(
+        "--mlflow",
+        metavar="URI",
+        help="log each method's parameters and figures there, too; it needs the package mlflow-skinny",
+    )
 
 
 def _add_declared(group: argparse._ActionsContainer, params: type, *names: str) -> None:
@@ -297,6 +302,11 @@ def _job(args: argparse.Namespace, combinations: tuple[dict[str, Any], ...] = ({
         xr_linear=not getattr(args, "without_xr_linear", False),
     )
     progress.set_up_logging()
+    if args.mlflow is not None:
+        from ..jobs import mlflow_log
+
+        # Before anything is trained.
+        args.log = mlflow_log.Log(args.mlflow)
     return Job(args.dataset, args.data_dir, args.model_dir, args.binned_dir, settings, args.mirror, seeds)
 
 
@@ -323,11 +333,13 @@ def _next(command: str, args: argparse.Namespace, more: str) -> str:
     return f"{where}{shlex.join(called)} {more}"
 
 
-def _said(report: dict[str, Any], following: str) -> None:
-    """Print the tables of a report, its files, and what one may run next."""
+def _said(args: argparse.Namespace, report: dict[str, Any], following: str) -> None:
+    """Print the tables of a report, its files, and what one may run next; log it where that is asked for."""
     from ..jobs import printing, tables
 
     printing.print_tables(tables.tables_of(report))
+    if args.mlflow is not None:
+        args.log.add(report)
     printing.print_end(report, following)
 
 
@@ -335,7 +347,7 @@ def _base(args: argparse.Namespace) -> None:
     job = _job(args, ({}, *_combinations(args)) if args.grid else ({},))
     from ..jobs import base
 
-    _said(base.run_base(job), _next("predict", args, "--input FILE"))
+    _said(args, base.run_base(job), _next("predict", args, "--input FILE"))
 
 
 def _sweep(args: argparse.Namespace) -> None:
@@ -344,7 +356,7 @@ def _sweep(args: argparse.Namespace) -> None:
 
     report = sweep.run_sweep(job)
     options = [*_winner_options(report["winner"]), *_given_options(args)]
-    _said(report, _next("base", args, shlex.join(options)))
+    _said(args, report, _next("base", args, shlex.join(options)))
 
 
 def _combinations(args: argparse.Namespace) -> tuple[dict[str, Any], ...]:
@@ -388,7 +400,7 @@ def _binned(args: argparse.Namespace) -> None:
     from ..jobs import binned
 
     report = binned.run_binned(job, args.levels, args.bin_sizes)
-    _said(report, _next("metric", args, "--components binned"))
+    _said(args, report, _next("metric", args, "--components binned"))
 
 
 def _metric(args: argparse.Namespace) -> None:
@@ -397,4 +409,4 @@ def _metric(args: argparse.Namespace) -> None:
 
     kind = getattr(args, "components", None)
     report = metric.run_metric(job, kind, args.level, args.bin_size)
-    _said(report, _next("base", args, "--preset paper,tuned,lean"))
+    _said(args, report, _next("base", args, "--preset paper,tuned,lean"))

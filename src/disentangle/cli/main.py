@@ -20,6 +20,7 @@ from .data import add_data
 from .jobs import add_jobs
 from .meanings import add_meanings
 from .predict import add_predict
+from .report import add_report
 
 _CANNOT_LOAD = "error: cannot load what is installed (too little memory, or a damaged installation?)"
 
@@ -96,5 +97,6 @@ def _parser() -> argparse.ArgumentParser:
     add_jobs(commands)
     add_meanings(commands)
     add_predict(commands)
+    add_report(commands)
     add_data(commands)
     return parser

@@ -1,4 +1,4 @@
-"""Figures, as PNG and SVG, with their numbers beside them as CSV."""
+"""Figures, as PNG, SVG and PDF, with their numbers beside them as CSV."""
 
 from __future__ import annotations
 
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MOST_BYTES = 1 << 26
+# Formats, with what makes the same figure the same bytes; PDF is for LaTeX.
+_FORMATS: dict[str, dict[str, Any]] = {
+    "png": {"dpi": 200},
+    "svg": {"metadata": {"Date": None}},
+    "pdf": {"metadata": {"CreationDate": None}},
+}
 # Okabe and Ito's colours, told apart by colour-blind readers; markers and dashes tell them apart in grey.
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 _LEVEL_STYLES = ((_BLUE, "o", "-"), (_ORANGE, "s", "--"), (_GREEN, "^", ":"), (_GREY, "D", "-."))
@@ -33,7 +39,9 @@ _MARKS = {
 
 def _is_drawn(figure: Path, rows: list[dict[str, Any]]) -> bool:
     """Whether all files of a figure are there, and its numbers, which are written last, are these rows."""
-    if not all(figure.with_suffix(ending).exists() for ending in (".png", ".svg", ".csv")):
+    if not all(
+        figure.with_suffix(ending).exists() for ending in (*(f".{name}" for name in _FORMATS), ".csv")
+    ):
         return False
     try:
         text = files.read(figure.with_suffix(".csv"), _MOST_BYTES).decode()
@@ -50,6 +58,8 @@ def new_figure(n_panels: int, width: float, height: float) -> tuple[Figure, Any]
 
     # The same figure gives the same bytes: no dates, no random ids.
     matplotlib.rcParams.update({"svg.hashsalt": "disentangle", "font.size": 10, "axes.grid": True})
+    # Letters of a PDF are text in an ordinary font: publishers refuse matplotlib's usual kind.
+    matplotlib.rcParams["pdf.fonttype"] = 42
     matplotlib.rcParams.update({"grid.alpha": 0.3, "axes.spines.top": False, "axes.spines.right": False})
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(1, n_panels, squeeze=False)[0]
@@ -67,8 +77,8 @@ def number_key(panel: Any, n: int) -> list[Any]:
 
 
 def save_figure(figure: Figure, folder: Path, name: str) -> None:
-    """Write `name.png` and `name.svg`, each whole or not at all."""
-    for ending, options in (("png", {"dpi": 200}), ("svg", {"metadata": {"Date": None}})):
+    """Write `name.png`, `name.svg` and `name.pdf`, each whole or not at all."""
+    for ending, options in _FORMATS.items():
         with replacing(folder / f"{name}.{ending}") as temporary:
             figure.savefig(temporary, format=ending, **options)
 
@@ -82,7 +92,7 @@ def draw_figure_2(folder: Path, dataset: str, runs: list[dict[str, Any]], ending
     Parameters
     ----------
     folder : Path
-        Gets `figure-2-level-L-size-B.{png,svg,csv}`.
+        Gets `figure-2-level-L-size-B.{png,svg,pdf,csv}`.
     dataset : str
     runs : list of dict
         Of the report, or its summary over seeds: XR-Linear and the overlap by turns.
@@ -175,7 +185,7 @@ def draw_sweep(folder: Path, dataset: str, runs: list[dict[str, Any]], ending: s
     Parameters
     ----------
     folder : Path
-        Gets `sweep.{png,svg,csv}`.
+        Gets `sweep.{png,svg,pdf,csv}`.
     dataset : str
     runs : list of dict
     ending : str
@@ -219,7 +229,7 @@ def draw_frontier(folder: Path, dataset: str, runs: list[dict[str, Any]]) -> Non
     Parameters
     ----------
     folder : Path
-        Gets `frontier.{png,svg,csv}`.
+        Gets `frontier.{png,svg,pdf,csv}`.
     dataset : str
     runs : list of dict
         Of the report, and what earlier calls left.
@@ -259,7 +269,7 @@ def draw_differences(
     Parameters
     ----------
     folder : Path
-        Gets `differences-COMPONENTS.{png,svg}`; the numbers are in the table of labels.
+        Gets `differences-COMPONENTS.{png,svg,pdf}`; the numbers are in the table of labels.
     dataset, components : str
     rows : list of dict
         A row per label.

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+import logging
+import time
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,11 +15,17 @@ from ..data import datasets, known_datasets
 from ..errors import DisentangleError
 from ..params import ARCHIVE, TreeParams
 from ..runtime import provenance
-from ..storage import atomic, files, places
+from ..storage import atomic, files, journal, places
 from ..storage.saved import read_record
 from .plan import Plan
 from .settings import Settings, Variant
 
+logger = logging.getLogger(__name__)
+
+# Of a dataset's results: a line for each call of a job.
+JOURNAL = "runs.jsonl"
+# What a line leaves to the report.
+_LEFT_OUT = ("settings", "overlap", "machine", "key")
 # A run has some kilobytes.
 _MOST_BYTES = 1 << 28
 # Of a run's variant, number of trees and settings.
@@ -40,6 +49,8 @@ class Job:
         Several, to be run beside each other; none for that of the settings.
     given : datasets.Source or None
         The dataset, where jobs of several seeds share it.
+    started : float
+        When, by the monotonic clock.
     """
 
     dataset: str
@@ -50,6 +61,7 @@ class Job:
     mirror: str = ARCHIVE
     seeds: tuple[int, ...] = ()
     given: datasets.Source | None = None
+    started: float = field(default_factory=time.monotonic)
 
     def folder(self, name: str) -> Path:
         """Where the job of this name leaves its results."""
@@ -119,7 +131,7 @@ class Job:
 
         `made` says on which machine and with how many threads: a run or a stage's record. After the runs that
         it is given, which lie in the folder, the report has those of earlier calls that are still there, so
-        that it only grows.
+        that it only grows; "n_asked" says how many it was given. The dataset's `runs.jsonl` gets a line.
         """
         settings = self.settings
         params = settings.said() | {"threads": made["threads"]} | more.pop("params", {})
@@ -132,10 +144,30 @@ class Job:
             "versions": provenance.versions(),
             "machine": made["machine"],
         } | more
+        asked = report.get("runs", [more | {"seconds": made["seconds"]}])
         if "runs" in report:
-            report["runs"] = [*report["runs"], *_earlier_runs(folder, place, report)]
-        atomic.write_json(folder / place / "report.json", report)
+            report["n_asked"] = len(asked)
+            report["runs"] = [*asked, *_earlier_runs(folder, place, report)]
+        path = folder / place / "report.json"
+        atomic.write_json(path, report)
+        self._note(path, report, asked)
         return report
+
+    def _note(self, path: Path, report: dict[str, Any], asked: list[dict[str, Any]]) -> None:
+        """Add a line on this call to the dataset's journal; without one the results are as good."""
+        said = ("job", "dataset", "seed", "versions", "machine")
+        entry = {
+            "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            **{name: report[name] for name in said},
+            "threads": report["params"]["threads"],
+            "seconds": round(time.monotonic() - self.started, 3),
+            "report": str(path.relative_to(self.folder(""))),
+            "runs": [{name: run[name] for name in run if name not in _LEFT_OUT} for run in asked],
+        }
+        try:
+            journal.append(self.folder(JOURNAL), entry)
+        except DisentangleError as error:
+            logger.warning("note: %s; the report is whole", error)
 
 
 def _earlier_runs(folder: Path, place: str, report: dict[str, Any]) -> list[dict[str, Any]]:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import csv
-import io
 import itertools
 import json
 import logging
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -27,7 +25,7 @@ from ..model.saved_model import FEW
 from ..presets import DEFAULT_PRESET
 from ..runtime import progress, provenance
 from ..runtime.memory import Budget
-from ..runtime.terminal import shown
+from ..runtime.terminal import shown, standard_output
 from ..storage import atomic, npz, places
 from ..storage.files import sha256
 from ..storage.matrices import load_sparse
@@ -187,7 +185,7 @@ def writer(out: Path | None, n_labels: int, names: list[str]) -> Iterator[Write]
         If it cannot be written.
     """
     if out is None:
-        with _standard_output() as text:
+        with standard_output() as text:
             is_shown = text.isatty()
             yield _tsv(text, [shown(name) for name in names] if is_shown else names)
         return
@@ -199,26 +197,6 @@ def writer(out: Path | None, n_labels: int, names: list[str]) -> Iterator[Write]
         else:
             with temporary.open("w", encoding="utf-8", newline="") as text:
                 yield (_tsv if out.suffix == ".tsv" else _json_lines)(text, names)
-
-
-@contextmanager
-def _standard_output() -> Iterator[TextIO]:
-    """Standard output, in UTF-8 where it is no terminal: what reads it need not know this place's locale."""
-    if sys.stdout is None:
-        raise DisentangleError("standard output is closed: name a file with --out")
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        if sys.stdout.isatty():
-            sys.stdout.reconfigure(errors="replace")
-        else:
-            sys.stdout.reconfigure(encoding="utf-8")
-    try:
-        yield sys.stdout
-        sys.stdout.flush()
-    except OSError as error:
-        # A closed pipe is no error, and what has a name is of another file.
-        if isinstance(error, BrokenPipeError) or error.filename is not None:
-            raise
-        raise DisentangleError(f"cannot write to standard output: {error.strerror}") from error
 
 
 def _matrix(labels: np.ndarray, scores: np.ndarray, n_labels: int) -> sp.csr_matrix:

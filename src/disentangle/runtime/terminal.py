@@ -1,8 +1,15 @@
-"""What a terminal would obey instead of showing it."""
+"""Standard output, and what a terminal would obey instead of showing it."""
 
 from __future__ import annotations
 
+import io
+import sys
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+from ..errors import DisentangleError
 
 
 def shown(text: str) -> str:
@@ -11,3 +18,23 @@ def shown(text: str) -> str:
     For a terminal alone: a file gets every text as it is.
     """
     return "".join("\ufffd" if unicodedata.category(c) == "Cc" else c for c in text)
+
+
+@contextmanager
+def standard_output() -> Iterator[TextIO]:
+    """Standard output, in UTF-8 where it is no terminal: what reads it need not know this place's locale."""
+    if sys.stdout is None:
+        raise DisentangleError("standard output is closed: name a file with --out")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        if sys.stdout.isatty():
+            sys.stdout.reconfigure(errors="replace")
+        else:
+            sys.stdout.reconfigure(encoding="utf-8")
+    try:
+        yield sys.stdout
+        sys.stdout.flush()
+    except OSError as error:
+        # A closed pipe is no error, and what has a name is of another file.
+        if isinstance(error, BrokenPipeError) or error.filename is not None:
+            raise
+        raise DisentangleError(f"cannot write to standard output: {error.strerror}") from error

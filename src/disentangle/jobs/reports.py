@@ -1,0 +1,147 @@
+"""Reports that jobs have left, and the journal of a dataset, read as if anybody had written them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..errors import DisentangleError, excerpt
+from ..runtime.terminal import shown
+from ..storage import files, journal
+from .columns import setting_name
+from .tables import Table, tables_of
+
+# A run has some kilobytes, and there may be hundreds of them; a table of labels has a line for each.
+_MOST_BYTES = 1 << 28
+_NUMBERS = ("vi", "random_same_sizes", "adjusted_rand", "n_components", "n_copies", "n_instances")
+# What a file that no job has written makes of the code that trusts one.
+_NONSENSE = (
+    KeyError,
+    TypeError,
+    ValueError,
+    IndexError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    csv.Error,
+)
+
+
+def find(name: str, model_dir: Path, job: str) -> Path:
+    """The file that is meant: by its path, by its folder's, or by a dataset's name and a job's.
+
+    Raises
+    ------
+    DisentangleError
+        If there is none.
+    """
+    path = Path(name)
+    if path.is_dir() and (path / "report.json").exists():
+        return path / "report.json"
+    if "/" in name or path.suffix in (".json", ".jsonl") or path.is_file():
+        return path
+    found = model_dir / name / job / "report.json"
+    if not found.exists():
+        raise DisentangleError(
+            f"expected a report.json, its folder, or a dataset with results in {model_dir}, got {name!r}"
+        )
+    return found
+
+
+def read(path: Path) -> tuple[dict[str, Any], list[Table]]:
+    """A report and its tables, as the job printed them.
+
+    Returns
+    -------
+    report : dict
+        With the runs that the job was asked for, and under "labels" the rows of a metric job that are still
+        there.
+    tables : list of Table
+
+    Raises
+    ------
+    DisentangleError
+        If it is no report.
+    """
+    if path.suffix == ".jsonl":
+        return _journal(path)
+    with trusted(path):
+        report = json.loads(files.read(path, _MOST_BYTES, "a report"))
+        if "runs" in report:
+            if not report["runs"]:
+                raise ValueError("no runs")
+            report["runs"] = report["runs"][: report.get("n_asked")]
+        if (
+            report["job"] == "metric"
+            and "seeds" not in report
+            and (rows := _labels(path.parent, report["components"]))
+        ):
+            report["labels"] = rows
+        return report, [_inert(table) for table in tables_of(report)]
+
+
+@contextmanager
+def trusted(path: Path) -> Iterator[None]:
+    """Take a report for what a job has written; a sentence where it turns out to be something else.
+
+    Raises
+    ------
+    DisentangleError
+        As it says.
+    """
+    try:
+        yield
+    except DisentangleError:
+        raise
+    except _NONSENSE as error:
+        what = f"{type(error).__name__} {excerpt(str(error))}".strip()
+        raise DisentangleError(f"{path} must be the report of a job, found something else: {what}") from error
+
+
+def _inert(table: Table) -> Table:
+    """A table of which a terminal obeys nothing."""
+    rows = [tuple(map(shown, row)) for row in table.rows]
+    return Table(shown(table.title), table.columns, rows, [*map(shown, table.notes)])
+
+
+def _labels(folder: Path, components: str) -> list[dict[str, Any]]:
+    """The rows of labels that a metric job has left beside its report."""
+    path = folder / f"labels-{components}.csv"
+    if "/" in components or not path.exists():
+        return []
+    text = files.read(path, _MOST_BYTES).decode()
+    rows: list[dict[str, Any]] = []
+    for row in csv.DictReader(io.StringIO(text, newline="")):
+        numbers = {name: (int if name.startswith("n_") else float)(row[name]) for name in _NUMBERS}
+        rows.append(row | numbers)
+    return rows
+
+
+def _journal(path: Path) -> tuple[dict[str, Any], list[Table]]:
+    """The runs of all lines of a journal that a job has written, as those of one report, and their table."""
+    columns = ("time", "job", "setting", "seed", "P@1", "P@5", "R@10", "VI", "call s")
+    table, runs = Table(f"{shown(str(path))}: all runs", columns), []
+    for entry in journal.read(path):
+        try:
+            said = {name: entry[name] for name in ("time", "dataset", "job", "seed", "seconds")}
+            rows = [(run, _journal_cells(entry, run)) for run in entry["runs"]]
+        except _NONSENSE:
+            table.notes = ["Lines that no job has written are left out."]
+            continue
+        for run, cells in rows:
+            table.add(*cells)
+            runs.append((said, run))
+    return {"job": "journal", "dataset": path.parent.name, "runs": runs}, [table]
+
+
+def _journal_cells(entry: dict[str, Any], run: dict[str, Any]) -> list[str]:
+    figures = [("precision", 1), ("precision", 5), ("recall", 10)]
+    cells = [f"{run[name][k - 1]:.2f}" if name in run else "" for name, k in figures]
+    cells.append(f"{run['mean_vi']:.4f}" if "mean_vi" in run else "")
+    told = [str(entry["time"]), str(entry["job"]), setting_name({"n_trees": 1} | run), str(entry["seed"])]
+    return [*map(shown, told), *cells, f"{entry['seconds']:,.1f}"]
