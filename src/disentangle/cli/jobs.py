@@ -335,12 +335,12 @@ def _next(command: str, args: argparse.Namespace, more: str) -> str:
 
 def _said(args: argparse.Namespace, report: dict[str, Any], following: str) -> None:
     """Print the tables of a report, its files, and what one may run next; log it where that is asked for."""
-    from ..jobs import printing, tables
+    from ..jobs import pages, printing, tables
 
     printing.print_tables(tables.tables_of(report))
     if args.mlflow is not None:
         args.log.add(report)
-    printing.print_end(report, following)
+    printing.print_end([pages.write(report), *report["files"]], following)
 
 
 def _base(args: argparse.Namespace) -> None:

@@ -31,4 +31,6 @@ def _meanings(args: argparse.Namespace) -> None:
 
     report = meanings.run_meanings(job, args.labels, args.limit)
     printing.print_meanings(report)
-    printing.print_end(report, _next("meanings", args, f"--preset {args.preset[0]} --labels NAME"))
+    if args.mlflow is not None:
+        args.log.add(report)
+    printing.print_end(report["files"], _next("meanings", args, f"--preset {args.preset[0]} --labels NAME"))

@@ -64,10 +64,10 @@ def run_binned(job: Job, levels: list[int] | None, bin_sizes: list[int]) -> dict
         written = job.report(folder, "binned", made[-1], params=bins, data=data, runs=made, **more)
         shown = more.get("summary", made)
         ending = job.place_beside("" if variant.name == DEFAULT_PRESET else variant.name)
-        figures.draw_figure_2(folder, job.dataset, shown, ending)
+        drawn = figures.draw_figure_2(folder, job.dataset, shown, ending)
         if len(grid) > 1:
-            figures.draw_sweep(folder, job.dataset, shown, ending)
-        files = [folder / "report.json", *(way.bins.folder for way in ways)]
+            drawn.append(figures.draw_sweep(folder, job.dataset, shown, ending))
+        files = [folder / "report.json", *drawn, *(way.bins.folder for way in ways)]
         return written | {"runs": made, "files": files}
 
 

@@ -83,7 +83,7 @@ def save_figure(figure: Figure, folder: Path, name: str) -> None:
             figure.savefig(temporary, format=ending, **options)
 
 
-def draw_figure_2(folder: Path, dataset: str, runs: list[dict[str, Any]], ending: str = "") -> None:
+def draw_figure_2(folder: Path, dataset: str, runs: list[dict[str, Any]], ending: str = "") -> list[Path]:
     """Precision and recall at 1 to 10 of both methods, and their difference: a figure for each way to bin.
 
     Bands are of one standard deviation over seeds to each side; of a single seed the difference has its 95 %
@@ -98,10 +98,17 @@ def draw_figure_2(folder: Path, dataset: str, runs: list[dict[str, Any]], ending
         Of the report, or its summary over seeds: XR-Linear and the overlap by turns.
     ending : str
         Of the names, if these runs are of others than the usual settings.
+
+    Returns
+    -------
+    list of Path
+        The PNG files.
     """
+    drawn = []
     for xr_linear, overlap in zip(runs[::2], runs[1::2], strict=True):
         level, size = xr_linear["level_from_leaf"], xr_linear["bin_size"]
         name = _named(f"figure-2-level-{level}-size-{size}", ending)
+        drawn.append(folder / f"{name}.png")
         rows = _curve("XR-Linear", xr_linear) + _curve("overlap", overlap)
         rows += _difference(xr_linear, overlap)
         if _is_drawn(folder / name, rows):
@@ -128,6 +135,7 @@ def draw_figure_2(folder: Path, dataset: str, runs: list[dict[str, Any]], ending
             panel.legend()
         save_figure(figure, folder, name)
         write_csv(folder / f"{name}.csv", rows)
+    return drawn
 
 
 def _draw_curve(panel: Any, rows: list[dict[str, Any]], method: str, metric: str, style: dict) -> None:
@@ -179,7 +187,7 @@ def _named(name: str, ending: str) -> str:
     return f"{name}-{ending}" if ending else name
 
 
-def draw_sweep(folder: Path, dataset: str, runs: list[dict[str, Any]], ending: str = "") -> None:
+def draw_sweep(folder: Path, dataset: str, runs: list[dict[str, Any]], ending: str = "") -> Path:
     """What overlapping gains against bin size, a line for each level.
 
     Parameters
@@ -190,6 +198,11 @@ def draw_sweep(folder: Path, dataset: str, runs: list[dict[str, Any]], ending: s
     runs : list of dict
     ending : str
         As for `draw_figure_2`.
+
+    Returns
+    -------
+    Path
+        The PNG file.
     """
     rows = [_gains(*pair) for pair in zip(runs[::2], runs[1::2], strict=True)]
     metrics = ("P@1", "P@5", "R@10")
@@ -209,8 +222,10 @@ def draw_sweep(folder: Path, dataset: str, runs: list[dict[str, Any]], ending: s
             xlabel="bin size (labels per bin)", ylabel=f"gain in {metric} (percentage points)", xticks=sizes
         )
     figure.legend(*panels[0].get_legend_handles_labels(), title="above the leaves", loc="outside right upper")
-    save_figure(figure, folder, _named("sweep", ending))
-    write_csv(folder / f"{_named('sweep', ending)}.csv", rows)
+    name = _named("sweep", ending)
+    save_figure(figure, folder, name)
+    write_csv(folder / f"{name}.csv", rows)
+    return folder / f"{name}.png"
 
 
 def _gains(xr_linear: dict[str, Any], overlap: dict[str, Any]) -> dict[str, Any]:

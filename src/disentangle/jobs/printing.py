@@ -6,6 +6,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from rich.cells import cell_len
@@ -75,8 +76,8 @@ def print_meanings(report: dict[str, Any]) -> None:
     print()
 
 
-def print_end(report: dict[str, Any], following: str) -> None:
+def print_end(files: Iterable[Path], following: str) -> None:
     """Print which files a job has written that a person looks at, and what one may run next."""
-    for path in report["files"]:
+    for path in files:
         print(f"wrote {shown(str(path))}")
     print(f"next: {following}")
