@@ -23,7 +23,7 @@ _WORDS = {
     "sweep": "What overlapping gains on binned labels, a line for each level",
     "differences": "Histograms over labels: how much closer to the meanings copies are than random splits",
 }
-_NUMBER = re.compile(r"^(x )?[+−-]?[\d,]*\.?\d+ ?%?$|^$|^–$")
+_NUMBER = re.compile(r"^(x )?[+−-]?[\d,]*\.?\d+( ± [\d.]+)? ?[%*]?$|^$|^–$")
 
 
 def write(path: Path, report: dict[str, Any], tables: list[dict[str, Any]], figures: list[Path]) -> None:
@@ -55,6 +55,7 @@ def build(report: dict[str, Any], tables: list[dict[str, Any]], figures: list[Pa
         ("Figures", "".join(_figure(figure) for figure in figures)),
         ("Dataset", _dataset(report.get("sizes", {}))),
         ("Parameters", _facts(report.get("params", {}))),
+        ("Ways to overlap", _parts(report.get("runs", [report]))),
         ("Dataset's settings", _facts(report.get("dataset_settings", {}))),
         ("Seconds", _seconds(report.get("runs", []))),
         ("Versions", _facts(report.get("versions", {}))),
@@ -187,6 +188,14 @@ def _fact(value: object) -> str:
     if isinstance(value, dict):
         return " ".join(f"{_words(name)} {_fact(one)}" for name, one in value.items())
     return _cell(value) if value is None or isinstance(value, (bool, int)) else str(value)
+
+
+def _parts(runs: list[dict[str, Any]]) -> str:
+    """What each way to overlap is made of, side by side."""
+    ways = {run["variant"]: run["overlap"] for run in runs if run.get("overlap")}
+    names = list(dict.fromkeys(name for parts in ways.values() for name in parts))
+    rows = [[_words(name), *(parts.get(name) for parts in ways.values())] for name in names]
+    return _table("The parts of each way to overlap", ["part", *ways], rows) if ways else ""
 
 
 def _seconds(runs: list[dict[str, Any]]) -> str:
