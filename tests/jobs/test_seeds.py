@@ -110,7 +110,7 @@ def test_own_variants_stand_beside_presets_once(run: Job, folder: Path):
     grid = ("--preset", "paper,lean", "--grid", "merge=mean,noisy-or", "--grid", "n_copies=2")
     run("base", *grid)
     variants = [one["variant"] for one in report(folder, "base")["runs"] if one["settings"]["seed"] == 0]
-    assert variants == [None, "paper", "lean", "paper-merge-noisy-or", "lean-merge-mean"]
+    assert variants == [None, "paper", "paper-merge-noisy-or", "lean", "lean-merge-mean"]
 
 
 def test_ensembles_begin_at_their_own_seeds(base, run: Job, folder: Path):

@@ -122,6 +122,9 @@ def draw_figure_2(folder: Path, dataset: str, runs: list[dict[str, Any]], ending
             style = {"marker": marker, "ms": 5, "color": color, "label": metric}
             _draw_curve(panels[-1], rows, "difference", metric, style)
         panels[-1].axhline(0, color="black", lw=0.8)
+        bands = "one standard deviation over seeds" if "sd" in overlap else "95 % intervals"
+        if "differences" in overlap:
+            panels[-1].set_title(f"bands: {bands}", fontsize=10)
         panels[-1].set_ylabel("overlap minus XR-Linear (points)")
         for panel in panels:
             panel.set(xlabel="k (labels predicted)", xticks=[row["k"] for row in rows[:MAX_K]])

@@ -201,7 +201,7 @@ def _sweep_tables(report: dict[str, Any]) -> list[Table]:
     # Five columns fit a terminal with their deviations.
     columns = (*COLUMNS, MEAN) if seeds else (*SHOWN, MEAN)
     tables = _measured_tables(subject, names, rows, columns, seeds)
-    tables[0].notes = [f"mean that of {', '.join(COLUMNS)}", f"The same for all: {same}"]
+    tables[0].notes = [f"mean: that of {', '.join(COLUMNS)}", f"The same for all: {same}"]
     if "winner" in report:
         by_variant = {row["variant"]: name for row, name in zip(rows, names, strict=True)}
         tables[0].notes.append(_winner(report["winner"], by_variant))
