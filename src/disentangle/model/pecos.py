@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import os
 from pathlib import Path
 
 from ..errors import DisentangleError
 from . import compat
 
 _PATTERN = "libpecos_float32*.so"
+# By these OpenMP starts fewer threads than it is told to. PECOS adds up what each of them has left, and takes
+# what is not there for old sums: a tree would silently be another one.
+_FEWER = ("OMP_THREAD_LIMIT", "OMP_DYNAMIC", "OMP_MAX_ACTIVE_LEVELS")
 
 
 def load_library() -> None:
@@ -25,6 +29,8 @@ def load_library() -> None:
         raise DisentangleError(f"libpecos must lie in a folder without * ? [ in its name, found {folder}")
     if not libraries:
         raise DisentangleError(f"{folder} must hold {_PATTERN}, found none: install libpecos again")
+    for name in _FEWER:
+        os.environ.pop(name, None)
     try:
         ctypes.CDLL(str(libraries[0]))
     except OSError as error:

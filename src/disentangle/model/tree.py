@@ -17,6 +17,9 @@ from ..storage.matrices import one_per_row
 from ..storage.saved import Saved
 from .pecos import ClusterChain, HierarchicalKMeans, Indexer, LabelEmbeddingFactory, ScipyCsrF32, clib
 
+# Where a level has fewer nodes than there are threads, PECOS adds up a centre in as many parts as there are
+# threads, and rounding that differs may put a label into another cluster. So they are always as many.
+_CLUSTERING_THREADS = 2
 # Levels of a tree that is saved alone, and of a model, counted from the root.
 _LEVEL, _LEVEL_OF_MODEL = "level-{}.npz", "ranker/{}.model/C.npz"
 
@@ -30,6 +33,7 @@ def build_chain(X: sp.csr_matrix, Y: sp.csc_matrix, params: TreeParams, threads:
     Y : csc_matrix of shape (n_instances, n_labels), float32
     params : TreeParams
     threads : int
+        For the label features; k-means always has `_CLUSTERING_THREADS`.
 
     Returns
     -------
@@ -42,7 +46,7 @@ def build_chain(X: sp.csr_matrix, Y: sp.csc_matrix, params: TreeParams, threads:
         If there are so few labels that the tree would be one single cluster.
     """
     params.n_levels(Y.shape[1])
-    return interruptible(lambda: _cluster(_label_features(X, Y, threads), params, threads))
+    return interruptible(lambda: _cluster(_label_features(X, Y, threads), params))
 
 
 def _label_features(X: sp.csr_matrix, Y: sp.csc_matrix, threads: int) -> sp.csr_matrix:
@@ -50,13 +54,13 @@ def _label_features(X: sp.csr_matrix, Y: sp.csc_matrix, threads: int) -> sp.csr_
     return LabelEmbeddingFactory.create(Y, X, method="pifa", threads=threads)
 
 
-def _cluster(label_features: sp.csr_matrix, params: TreeParams, threads: int) -> ClusterChain:
+def _cluster(label_features: sp.csr_matrix, params: TreeParams) -> ClusterChain:
     kmeans = HierarchicalKMeans.TrainParams(
         nr_splits=params.nr_splits,
         max_leaf_size=params.max_leaf_size,
         seed=params.seed,
         spherical=True,
-        threads=threads,
+        threads=_CLUSTERING_THREADS,
     )
     return Indexer.gen(label_features, train_params=kmeans)
 
