@@ -86,6 +86,20 @@ def test_a_second_call_repeats_nothing_and_says_the_same(disentangle: Command, n
     assert (tmp_path / "model" / "named" / "meanings" / "paper.html").read_bytes() == page
 
 
+def test_the_report_command_knows_meanings(disentangle: Command, named: Path, tmp_path: Path):
+    run(disentangle, named)
+    result = disentangle("report", "named", "--job", "meanings", "--table", "csv")
+    assert result.returncode == 0, result.stderr
+    rows = list(csv.DictReader(result.stdout.splitlines()))
+    report = json.loads((tmp_path / "model" / "named" / "meanings" / "report.json").read_text())
+    assert [int(row["label"]) for row in rows] == [label["label"] for label in report["labels"]]
+    assert float(rows[0]["ambiguity"]) == report["labels"][0]["ambiguity"]
+    latex = disentangle("report", "named", "--job", "meanings", "--table", "latex")
+    assert latex.returncode == 0, latex.stderr
+    journal = disentangle("report", "model/named/runs.jsonl")
+    assert " meanings " in journal.stdout
+
+
 def test_labels_by_name_and_by_id(disentangle: Command, named: Path, tmp_path: Path):
     run(disentangle, named)
     folder = tmp_path / "model" / "named" / "meanings"

@@ -38,6 +38,8 @@ _LATEX = {
 }
 _AT_K = {"P": "precision", "R": "recall", "nDCG": "ndcg", "PSP": "psp"}
 _COSTS = ("candidates", "train s", "predict s")
+# Of a label's meanings, what is no number.
+_PARTS = ("components", "copies", "points")
 _WAY = ("level_from_leaf", "bin_size", "n_bins")
 
 
@@ -180,6 +182,11 @@ def csv_text(report: dict[str, Any]) -> str:
     """
     if report["job"] == "journal":
         rows = [one | _row(run) for one, run in report["runs"]]
+    elif report["job"] == "meanings":
+        rows = [
+            _of_all(report) | {name: label[name] for name in label if name not in _PARTS}
+            for label in report["labels"]
+        ]
     elif report["job"] == "metric":
         rows = [_of_all(report) | row for row in _metric_rows(report)]
     elif "summary" in report:
