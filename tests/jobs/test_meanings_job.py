@@ -75,6 +75,8 @@ def test_labels_come_with_the_meanings_of_their_copies(disentangle: Command, nam
     page = (folder / "paper.html").read_text()
     assert first["name"] in page
     assert "wrote model/named/meanings/paper.html" in result.stdout
+    # With other settings it would train anew.
+    assert result.stdout.endswith(f"--preset paper --labels NAME {' '.join(SMALL_TREE)}\n")
 
 
 def test_a_second_call_repeats_nothing_and_says_the_same(disentangle: Command, named: Path, tmp_path: Path):

@@ -319,8 +319,11 @@ def _filled(params: type[P], given: dict[str, Any]) -> P:
     return params(**{name: given[name] for name in names if name in given})
 
 
-def _next(command: str, args: argparse.Namespace, more: str) -> str:
-    """A command that one may want to run now, from here: the drivers' users have installed nothing."""
+def _next(command: str, args: argparse.Namespace, *options: str) -> str:
+    """A command that one may want to run now, from here: the drivers' users have installed nothing.
+
+    A job's comes with the settings that were given, as with others it would train anew; predict has none.
+    """
     path = os.environ.get("PYTHONPATH")
     where = f"PYTHONPATH={shlex.quote(path)} " if path else ""
     called = [sys.executable, "-m", "disentangle", command, args.dataset]
@@ -330,7 +333,8 @@ def _next(command: str, args: argparse.Namespace, more: str) -> str:
     ):
         if folder.resolve() != Path(usual).resolve():
             called += [name, str(folder)]
-    return f"{where}{shlex.join(called)} {more}"
+    given = [] if command == "predict" else _given_options(args)
+    return f"{where}{shlex.join([*called, *options, *given])}"
 
 
 def _said(args: argparse.Namespace, report: dict[str, Any], following: str) -> None:
@@ -347,7 +351,7 @@ def _base(args: argparse.Namespace) -> None:
     job = _job(args, ({}, *_combinations(args)) if args.grid else ({},))
     from ..jobs import base
 
-    _said(args, base.run_base(job), _next("predict", args, "--input FILE"))
+    _said(args, base.run_base(job), _next("predict", args, "--input", "FILE"))
 
 
 def _sweep(args: argparse.Namespace) -> None:
@@ -355,8 +359,7 @@ def _sweep(args: argparse.Namespace) -> None:
     from ..jobs import sweep
 
     report = sweep.run_sweep(job)
-    options = [*_winner_options(report["winner"]), *_given_options(args)]
-    _said(args, report, _next("base", args, shlex.join(options)))
+    _said(args, report, _next("base", args, *_winner_options(report["winner"])))
 
 
 def _combinations(args: argparse.Namespace) -> tuple[dict[str, Any], ...]:
@@ -381,6 +384,13 @@ def _winner_options(winner: dict[str, Any]) -> list[str]:
     return ["--preset", winner["preset"], *parts]
 
 
+def _preset(args: argparse.Namespace) -> list[str]:
+    """The preset of a job that takes one, and the parts of it that were given."""
+    given = [name for name in overlap_fields() if name in args]
+    parts = [text for name in given for text in (option(name), str(getattr(args, name)))]
+    return ["--preset", *args.preset, *parts]
+
+
 def _given_options(args: argparse.Namespace) -> list[str]:
     """Settings of the tree, of prediction and of figures that were given, as they were given."""
     given = [name for name in _SETTINGS if name in args]
@@ -400,7 +410,7 @@ def _binned(args: argparse.Namespace) -> None:
     from ..jobs import binned
 
     report = binned.run_binned(job, args.levels, args.bin_sizes)
-    _said(args, report, _next("metric", args, "--components binned"))
+    _said(args, report, _next("metric", args, "--components", "binned", *_preset(args)))
 
 
 def _metric(args: argparse.Namespace) -> None:
@@ -409,4 +419,4 @@ def _metric(args: argparse.Namespace) -> None:
 
     kind = getattr(args, "components", None)
     report = metric.run_metric(job, kind, args.level, args.bin_size)
-    _said(args, report, _next("base", args, "--preset paper,tuned,lean"))
+    _said(args, report, _next("base", args, "--preset", "paper,tuned,lean"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from .arguments import integer
-from .jobs import _add_job, _job, _next
+from .jobs import _add_job, _job, _next, _preset
 
 
 def add_meanings(commands: argparse._SubParsersAction) -> None:
@@ -33,4 +33,4 @@ def _meanings(args: argparse.Namespace) -> None:
     printing.print_meanings(report)
     if args.mlflow is not None:
         args.log.add(report)
-    printing.print_end(report["files"], _next("meanings", args, f"--preset {args.preset[0]} --labels NAME"))
+    printing.print_end(report["files"], _next("meanings", args, *_preset(args), "--labels", "NAME"))

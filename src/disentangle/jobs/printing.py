@@ -57,11 +57,15 @@ def lines(table: Table, width: int) -> Iterator[str]:
 
 def print_meanings(report: dict[str, Any]) -> None:
     """Print what the copies of the first labels stand for."""
+    tested = (
+        f"Of {report['n_tested']:,} with enough instances {report['n_significant']:,} (*) are split more "
+        f"than labels of their frequency; up to {report['false_discovery_rate']:.0%} of these by chance."
+    )
+    if not report["n_tested"]:
+        tested = "Too few have instances enough for a test of their copies."
     print(
         f"{shown(report['dataset'])}, {report['variant']}: {report['n_with_copies']:,} of "
-        f"{report['n_labels']:,} labels have copies. Of {report['n_tested']:,} with enough instances "
-        f"{report['n_significant']:,} (*) are split more than labels of their frequency; up to "
-        f"{report['false_discovery_rate']:.0%} of these by chance.",
+        f"{report['n_labels']:,} labels have copies. {tested}",
         end="\n\n",
     )
     for row in report["labels"][:_N_MEANINGS]:
