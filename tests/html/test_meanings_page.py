@@ -51,6 +51,14 @@ def test_what_does_not_fit_are_the_least_ambiguous_and_their_number_is_told(thou
     assert 450_000 < len(written.encode()) <= 500_000
 
 
+def test_the_lead_says_which_labels_are_listed():
+    whole = fake_meanings(5)
+    told = whole | {"n_labels": 9, "n_with_copies": 9, "n_tested": 0}
+    assert "The 5 most ambiguous are listed." in meanings_page.build(told)
+    assert "2 of them are listed." in meanings_page.build(told | {"labels": whole["labels"][2:4]})
+    assert "listed." not in meanings_page.build(told | {"n_with_copies": 5})
+
+
 def test_few_labels_are_told_in_full():
     (label,) = held(meanings_page.build(fake_meanings(1)))["labels"]
     points = label["points"]

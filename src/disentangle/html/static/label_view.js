@@ -16,7 +16,7 @@ function summary(label) {
   const tested = label.is_significant
     ? "They split it more than those of most labels of its frequency."
     : label.p_value === undefined
-      ? "It has too few instances for a test."
+      ? "It was not tested: it has too few instances, or too few labels have enough."
       : "They split it no more than those of other labels of its frequency.";
   return (
     `Label ${WHOLE.format(label.label)} has ${count(label.copies.length, "copy", "copies")}. Of its instances that ` +
