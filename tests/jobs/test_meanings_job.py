@@ -6,12 +6,20 @@ import csv
 import json
 import re
 import shutil
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from conftest import EMBEDDED, Command
+
+from disentangle.errors import DisentangleError
+from disentangle.evaluate.ambiguity import Ambiguity
+from disentangle.jobs import meanings
+from disentangle.overlap.copies import Overlap
+from disentangle.storage.files import sha256
+from disentangle.storage.saved import Saved
 
 SMALL_TREE = ("--nr-splits", "8", "--max-leaf-size", "10")
 
@@ -168,3 +176,46 @@ def test_files_of_another_dataset_are_refused(
     result = run(disentangle, tmp_path / "data")
     assert result.returncode == 2
     assert re.search(message, result.stderr.splitlines()[-1]), result.stderr
+
+
+def test_a_link_to_no_texts_is_refused(disentangle: Command, named: Path, tmp_path: Path):
+    shutil.copytree(named, tmp_path / "data")
+    texts = tmp_path / "data" / "named" / "X.trn.txt"
+    texts.unlink()
+    texts.symlink_to(tmp_path / "nowhere")
+    result = run(disentangle, tmp_path / "data")
+    assert result.returncode == 2
+    assert "cannot read" in result.stderr.splitlines()[-1]
+
+
+def test_texts_that_change_meanwhile_are_refused(tmp_path: Path):
+    texts = tmp_path / "X.trn.txt"
+    texts.write_text("one\ntwo\n")
+    sha = sha256(texts)
+    texts.write_text("one\n")
+    found = [{"copies": [{"examples": [{"instance": 1}]}]}]
+    with pytest.raises(DisentangleError, match="has changed meanwhile"):
+        meanings._add_texts(found, texts, sha)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("score", np.zeros(2)),
+        ("score", np.array(0.5)),
+        ("score", np.full(3, np.inf)),
+        ("p_value", np.array([b"a", b"b", b"c"])),
+        ("n_preferring", np.zeros(3, np.int64)),
+        ("n_tied", np.full(3, np.nan)),
+    ],
+)
+def test_ambiguities_of_another_shape_or_kind_are_refused(tmp_path: Path, name: str, values: np.ndarray):
+    overlap = Overlap(np.array([0, 1, 1, 0], np.int32), np.array([0, 1, 2, 0], np.int32), 3, 2, 0)
+    arrays = {one.name: np.zeros(3) for one in fields(Ambiguity)}
+    arrays |= {one: np.zeros(3, np.int64) for one in arrays if one.startswith("n_")}
+    arrays |= {"n_preferring": np.zeros(4, np.int64), "is_significant": np.zeros(3, bool)}
+    np.savez_compressed(tmp_path / "ambiguity.npz", **arrays)
+    assert meanings._load_ambiguity(Saved(tmp_path), overlap).score.shape == (3,)
+    np.savez_compressed(tmp_path / "ambiguity.npz", **(arrays | {name: values}))
+    with pytest.raises(DisentangleError, match=f"ambiguity.npz is damaged.*in {name}, found"):
+        meanings._load_ambiguity(Saved(tmp_path), overlap)
