@@ -8,6 +8,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import DisentangleError
 from ..evaluate import significance
 from ..presets import DEFAULT_PRESET
 from ..storage.saved import Saved
@@ -40,6 +41,7 @@ class Comparison:
         columns: Sequence[str] = significance.COLUMNS,
         same_instances: bool = True,
     ) -> None:
+        self._folder = folder
         self._columns = columns
         self._same_instances = same_instances
         self._outcomes = cache(partial(_outcomes, folder))
@@ -50,6 +52,12 @@ class Comparison:
             (self._outcomes(one["evaluation"]), self._outcomes(other["evaluation"]))
             for one, other in zip(before, after, strict=True)
         ]
+        for (one, other), first, second in zip(pairs, before, after, strict=True):
+            if one.hits.shape != other.hits.shape or (one.n_true != other.n_true).any():
+                raise DisentangleError(
+                    f"{self._folder / second['evaluation']} must be of the same test instances as "
+                    f"{self._folder / first['evaluation']}, found others: remove both and run the job again"
+                )
         found = significance.compare(pairs, self._columns, self._same_instances)
         return {name: _said(one) for name, one in found.items()}
 
