@@ -327,10 +327,13 @@ def _next(command: str, args: argparse.Namespace, *options: str) -> str:
     path = os.environ.get("PYTHONPATH")
     where = f"PYTHONPATH={shlex.quote(path)} " if path else ""
     called = [sys.executable, "-m", "disentangle", command, args.dataset]
-    for name, folder, usual in (
+    folders = [
         ("--data-dir", args.data_dir, "dataset/xmc-base"),
         ("--model-dir", args.model_dir, "model"),
-    ):
+    ]
+    if command == "metric":
+        folders.append(("--binned-dir", args.binned_dir, "dataset-binned"))
+    for name, folder, usual in folders:
         if folder.resolve() != Path(usual).resolve():
             called += [name, str(folder)]
     given = [] if command == "predict" else _given_options(args)
@@ -410,7 +413,9 @@ def _binned(args: argparse.Namespace) -> None:
     from ..jobs import binned
 
     report = binned.run_binned(job, args.levels, args.bin_sizes)
-    _said(args, report, _next("metric", args, "--components", "binned", *_preset(args)))
+    level = [] if args.levels is None else ["--level", str(args.levels[0])]
+    size = [] if args.bin_sizes[0] == BinParams.bin_size else ["--bin-size", str(args.bin_sizes[0])]
+    _said(args, report, _next("metric", args, "--components", "binned", *_preset(args), *level, *size))
 
 
 def _metric(args: argparse.Namespace) -> None:
