@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import DisentangleError
 from ..evaluate import significance
+from ..evaluate.outcomes import Outcomes
 from ..presets import DEFAULT_PRESET
 from ..storage.saved import Saved
 from .columns import setting_of
-
-if TYPE_CHECKING:
-    from ..evaluate.outcomes import Outcomes
 
 Run = dict[str, Any]
 # Names by the variants of the runs that others are compared with.
@@ -44,7 +42,9 @@ class Comparison:
         self._folder = folder
         self._columns = columns
         self._same_instances = same_instances
-        self._outcomes = cache(partial(_outcomes, folder))
+        self._outcomes: Callable[[str], Outcomes] = cache(
+            lambda evaluation: Outcomes.load(Saved.at(folder / evaluation)[0])
+        )
 
     def between(self, before: Sequence[Run], after: Sequence[Run]) -> dict[str, dict[str, float]]:
         """By how much each run of `after` is better than the one of `before` in its place: in the mean."""
@@ -86,12 +86,6 @@ class Comparison:
         """Runs of one seed with "differences", where there are any."""
         found = self.to_references([[run] for run in runs])
         return [run | ({"differences": own} if own else {}) for run, own in zip(runs, found, strict=True)]
-
-
-def _outcomes(folder: Path, evaluation: str) -> Outcomes:
-    from ..evaluate.outcomes import Outcomes  # imports a compiler
-
-    return Outcomes.load(Saved.at(folder / evaluation)[0])
 
 
 def _said(one: significance.Difference) -> dict[str, float]:

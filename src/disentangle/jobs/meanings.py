@@ -111,7 +111,7 @@ def run_meanings(job: Job, wanted: Sequence[str], limit: int = N_SHOWN) -> dict[
             raise DisentangleError(
                 f"no label of {job.dataset} has copies to look at with --preset {variant.name}"
             )
-        details = _details(base, overlapped, rows[:limit], words)
+        details = _details(base, overlapped, overlap, rows[:limit], words)
         of_variant: dict[str, Any] = {
             "variant": variant.name,
             "preset": variant.preset,
@@ -222,11 +222,13 @@ def _load_ambiguity(saved: Saved, overlap: Overlap) -> Ambiguity:
 
 def _ranked(found: Ambiguity, overlap: Overlap) -> list[tuple[int, np.ndarray]]:
     """Labels with copies and what prefers each copy: most ambiguous first, those without a score last."""
-    copies = np.argsort(overlap.original, kind="stable")
-    ends = np.searchsorted(overlap.original[copies], np.arange(1, overlap.n_labels))
-    prefer = np.split(found.n_preferring[copies], ends)
+    from ..evaluate.ambiguity import copies_by_label
+
+    copies, first = copies_by_label(overlap)
+    prefer = found.n_preferring[copies]
     order = np.argsort(-np.nan_to_num(found.score, nan=-1), kind="stable")
-    return [(label, prefer[label]) for label in order.tolist() if len(prefer[label]) > 1]
+    several = order[np.diff(first)[order] > 1].tolist()
+    return [(label, prefer[first[label] : first[label + 1]]) for label in several]
 
 
 def _rows(
@@ -269,20 +271,19 @@ def _counts(found: Ambiguity, rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _details(
-    plan: Plan, overlapped: Overlapped, shown: list[dict[str, Any]], words: Words
+    plan: Plan, overlapped: Overlapped, overlap: Overlap, shown: list[dict[str, Any]], words: Words
 ) -> list[dict[str, Any]]:
     """What the copies of each label stand for, in words."""
     from ..evaluate.meanings import Meanings
     from ..model import saved_model
 
-    model, dataset = overlapped.model.saved(), plan.dataset
-    weights = None
+    dataset, weights = plan.dataset, None
     if words.terms is not None:
-        weights = saved_model.load_trained(model).model.model_chain[-1].W
+        weights = saved_model.load_trained(overlapped.model.saved()).model.model_chain[-1].W
     meanings = Meanings(
         dataset.X_trn,
         dataset.Y_trn,
-        saved_model.load_overlap(model),
+        overlap,
         steps.load_matching(overlapped.matching.saved(), dataset),
         weights,
         plan.settings.tree.seed,
