@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TEXTS = "X.trn.txt"
-N_SHOWN = 1000
 _AMBIGUITY_FILE = "ambiguity.npz"
 _LONGEST_TEXT = 240  # characters of an example
 
@@ -63,7 +62,7 @@ class Words:
     parts: components.Components | None
 
 
-def run_meanings(job: Job, wanted: Sequence[str], limit: int = N_SHOWN) -> dict[str, Any]:
+def run_meanings(job: Job, wanted: Sequence[str], limit: int) -> dict[str, Any]:
     """What the copies of labels stand for, most ambiguous labels first.
 
     Parameters
