@@ -89,7 +89,7 @@ class Comparison:
 
 
 def _said(one: significance.Difference) -> dict[str, float]:
-    return {name: round(value, 4) for name, value in asdict(one).items() if value is not None}
+    return {name: round(value, 4) + 0.0 for name, value in asdict(one).items() if value is not None}
 
 
 def excludes_zero(difference: dict[str, float]) -> bool:
