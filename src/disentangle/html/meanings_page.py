@@ -258,7 +258,6 @@ def _told_points(points: dict[str, list[Any]] | None, most: int) -> dict[str, An
     n = min(len(rows), most)
     kept = [rows[i * len(rows) // n] for i in range(n)]
     return {
-        "of": len(rows),
         "x": [round((row[0] - left) / width * _GRID) for row in kept],
         "y": [round((row[1] - low) / width * _GRID) for row in kept],
         "copy": [row[2] for row in kept],

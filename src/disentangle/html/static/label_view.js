@@ -85,10 +85,10 @@ function card(copy, i) {
 }
 
 function pictureOf(label) {
-  const { points } = label;
+  const { points, n_instances: n } = label;
   if (!points) return null;
   const drawn = points.copy.length;
-  const part = drawn < points.of ? `${WHOLE.format(drawn)} of its ${count(points.of, "instance")}, taken evenly` : "all its instances";
+  const part = drawn < n ? `${WHOLE.format(drawn)} of its ${count(n, "instance")}` : "all its instances";
   return make(
     "section",
     { class: "block", "aria-labelledby": "picture-title" },
