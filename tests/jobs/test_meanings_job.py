@@ -16,7 +16,7 @@ from conftest import EMBEDDED, Command
 
 from disentangle.errors import DisentangleError
 from disentangle.evaluate.ambiguity import Ambiguity
-from disentangle.jobs import meanings
+from disentangle.jobs import meanings, printing
 from disentangle.overlap.copies import Overlap
 from disentangle.storage.files import sha256
 from disentangle.storage.saved import Saved
@@ -94,6 +94,22 @@ def test_a_second_call_repeats_nothing_and_says_the_same(disentangle: Command, n
     assert "..." not in again.stderr
     assert again.stdout == first.stdout
     assert (tmp_path / "model" / "named" / "meanings" / "paper.html").read_bytes() == page
+
+
+def test_meanings_fit_80_columns(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    names = [{"label": i, "name": f"a label of many words {i}"} for i in range(4)]
+    copy = {"share": 1.0, "terms": ["electroencephalograph"] * 5, "companions": names, "neighbours": []}
+    row = {"rank": 1, "name": "bank", "ambiguity": None, "is_significant": True, "n_instances": 12}
+    report = {"dataset": "toy", "variant": "tuned", "n_labels": 21_336, "n_with_copies": 21_067}
+    report |= {"n_tested": 6_608, "n_significant": 161, "false_discovery_rate": 0.05}
+    monkeypatch.setattr(printing, "_width", lambda: 80)
+    printing.print_meanings(report | {"labels": [row | {"copies": [copy, copy]}]})
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    # What goes on below is indented further than what it belongs to.
+    assert [line.split()[0] for line in lines if line.startswith(" " * 8) and line[8:12].strip()] == [
+        "100%"
+    ] * 2
 
 
 def test_the_report_command_knows_meanings(disentangle: Command, named: Path, tmp_path: Path):
