@@ -1,4 +1,8 @@
-"""Which features of an instance are learnt from: of a long text, the largest alone, and no common ones."""
+"""Which features of an instance are learnt from: of a long text, the largest alone, and no common ones.
+
+Both are about terms. A dense column, such as an embedding's, is in every instance, and its largest values are
+no more telling than its small ones: it is always learnt from, and does not count.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +13,38 @@ from ..kernels.largest_features import largest_rows
 from ..params import LONG
 from ..storage.matrices import flat
 
+# A column is dense if so large a share of the instances has it, and some have it negative, as no term is.
+_DENSE = 0.5
+
+
+def dense_columns(X: sp.csr_matrix) -> np.ndarray:
+    """Which columns are no terms' but an embedding's.
+
+    Parameters
+    ----------
+    X : csr_matrix of shape (n_instances, n_features), float32
+
+    Returns
+    -------
+    ndarray of shape (n_features,), bool
+    """
+    n_instances, n_features = X.shape
+    is_dense = np.zeros(n_features, np.bool_)
+    is_dense[X.indices[X.data < 0]] = True
+    if is_dense.any():
+        is_dense &= np.bincount(X.indices, minlength=n_features) >= _DENSE * n_instances
+    return is_dense
+
 
 def largest(X: sp.csr_matrix, n: int) -> sp.csr_matrix:
-    """The features of largest value of each instance, ties to the lower id.
+    """The terms of largest value of each instance, ties to the lower id, and all dense columns.
 
     Parameters
     ----------
     X : csr_matrix of shape (n_instances, n_features), float32
         Indices sorted.
     n : int
-        Most features that an instance keeps, by their absolute values.
+        Most terms that an instance keeps, by their absolute values.
 
     Returns
     -------
@@ -27,29 +53,38 @@ def largest(X: sp.csr_matrix, n: int) -> sp.csr_matrix:
     """
     if np.diff(X.indptr).max(initial=0) <= n:
         return X
-    indptr, _, values = flat(X)
-    return _only(X, largest_rows(indptr, values, n))
+    kept = dense_columns(X)[X.indices]
+    is_term = ~kept
+    terms = _only(X, is_term)
+    if np.diff(terms.indptr).max(initial=0) <= n:
+        return X
+    indptr, _, values = flat(terms)
+    kept[is_term] = largest_rows(indptr, values, n)
+    return _only(X, kept)
 
 
 def without_common(X: sp.csr_matrix, max_df: float) -> sp.csr_matrix:
-    """Long texts without the features that most of them have.
+    """Long texts without the terms that most of them have.
 
     Parameters
     ----------
     X : csr_matrix of shape (n_instances, n_features), float32
     max_df : float
-        Largest share of the instances that a feature may be in.
+        Largest share of the instances that a term may be in.
 
     Returns
     -------
     csr_matrix of the same shape, float32
-        `X` itself where all features are rarer, or instances have no more than `LONG` features on average.
+        `X` itself where all terms are rarer, or instances have no more than `LONG` of them on average.
     """
     n_instances, n_features = X.shape
     if X.nnz <= LONG * n_instances:
         return X
-    is_rare = np.bincount(X.indices, minlength=n_features) <= max_df * n_instances
-    return X if is_rare.all() else _only(X, is_rare[X.indices])
+    counts, is_dense = np.bincount(X.indices, minlength=n_features), dense_columns(X)
+    if counts[~is_dense].sum() <= LONG * n_instances:
+        return X
+    is_kept = is_dense | (counts <= max_df * n_instances)
+    return X if is_kept.all() else _only(X, is_kept[X.indices])
 
 
 def _only(X: sp.csr_matrix, kept: np.ndarray) -> sp.csr_matrix:
