@@ -14,6 +14,9 @@ from .token_pattern import check_pattern
 
 DEFAULT_DATASET = "wordnet-hypernyms"
 
+# The feature folder that PECOS's scripts use for tf-idf features; only a name here.
+FEATURES = "tfidf-attnxml"
+
 # Where PECOS's own examples fetch the benchmark sets from.
 ARCHIVE = "https://archive.org/download/pecos-dataset/xmc-base"
 
@@ -200,15 +203,15 @@ class Effort:
 
     Attributes
     ----------
-    first_features, features : int or None
-        Most features of an instance that the matcher which the choices are made by, and the retrained model,
+    first_terms, terms : int or None
+        Most terms of an instance that the matcher which the choices are made by, and the retrained model,
         learn from: the largest. None for all. Predicting takes all of them in any case.
     max_df : float
-        The retrained model learns from no features that a larger share of the training instances has, if
-        these have more than `LONG` features on average.
+        The retrained model learns from no terms that a larger share of the training instances has, if these
+        have more than `LONG` terms on average.
     matcher_eps : float or None
         Tolerance at which PECOS's solver stops in training matchers, the one that choices are made by and the
-        retrained one; None for `eps`. With `EPS` and all features the first is XR-Linear's; otherwise one of
+        retrained one; None for `eps`. With `EPS` and all terms the first is XR-Linear's; otherwise one of
         its own beside that, on the same tree.
     eps : float
         The solver's tolerance in retraining the ranker; 0.1 is PECOS's default.
@@ -216,11 +219,11 @@ class Effort:
         Weights of a smaller absolute value are dropped from the retrained ranker; 0.1 is PECOS's default.
     """
 
-    first_features: int | None = limited(
-        None, 1, words="features of an instance, the largest, that the choices' matcher learns from"
+    first_terms: int | None = limited(
+        None, 1, words="terms of an instance, the largest, that the choices' matcher learns from"
     )
-    features: int | None = limited(
-        None, 1, words="features of an instance, the largest, that retraining learns from"
+    terms: int | None = limited(
+        None, 1, words="terms of an instance, the largest, that retraining learns from"
     )
     max_df: float = limited(
         1.0, 0.0, 1.0, is_open=True, words="share of the instances that a feature of long texts may be in"

@@ -17,6 +17,7 @@ from ..errors import DisentangleError
 from ..limits import Limits, option
 from ..params import (
     DEFAULT_DATASET,
+    FEATURES,
     MAX_REPEATS,
     BinParams,
     PredictParams,
@@ -28,6 +29,7 @@ from ..presets import DEFAULT_PRESET, PRESETS
 from ..runtime.threads import limit_threads
 from .arguments import (
     READERS,
+    add_features,
     add_max_memory,
     add_mirror,
     add_place,
@@ -178,6 +180,7 @@ def _add_job(
         help=f"how labels are duplicated: {', '.join(PRESETS)}; base and sweep take several, separated by "
         "commas",
     )
+    add_features(parser)
     seeds = parser.add_mutually_exclusive_group()
     _add_declared(seeds, TreeParams, "seed")
     seeds.add_argument(
@@ -307,7 +310,8 @@ def _job(args: argparse.Namespace, combinations: tuple[dict[str, Any], ...] = ({
 
         # Before anything is trained.
         args.log = mlflow_log.Log(args.mlflow)
-    return Job(args.dataset, args.data_dir, args.model_dir, args.binned_dir, settings, args.mirror, seeds)
+    places = args.data_dir, args.model_dir, args.binned_dir
+    return Job(args.dataset, *places, settings, args.features, args.mirror, seeds)
 
 
 P = TypeVar("P")
@@ -330,6 +334,8 @@ def _next(command: str, args: argparse.Namespace, more: str) -> str:
     ):
         if folder.resolve() != Path(usual).resolve():
             called += [name, str(folder)]
+    if args.features != FEATURES:
+        called += ["--features", args.features]
     return f"{where}{shlex.join(called)} {more}"
 
 

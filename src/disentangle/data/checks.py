@@ -46,9 +46,9 @@ def check(data_dir: Path, name: str) -> list[Finding]:
     errors: list[str] = []
     read: dict[str, sp.csr_matrix] = {}
     paths = datasets.paths_of(folder)
-    for key, path in paths.items():
+    for key in paths:
         try:
-            read[key] = datasets.load_part(key, path)
+            read[key] = datasets.load_part(key, folder)
         except DisentangleError as error:
             errors.append(str(error))
     errors += datasets.problems(read, paths)

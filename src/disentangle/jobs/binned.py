@@ -12,6 +12,7 @@ from typing import Any
 import scipy.sparse as sp
 
 from ..data import components, datasets, lines
+from ..data.features import beside
 from ..errors import DisentangleError
 from ..params import MAX_K, BinParams
 from ..presets import DEFAULT_PRESET
@@ -131,7 +132,7 @@ class Binned:
         named = inputs | {"names": components.digest_names(self.data_folder)}
         self.bins = Stage(
             "bin",
-            job.binned_dir / job.dataset / self.name,
+            job.binned_dir / job.dataset / beside(self.name, job.features),
             named,
             (*modules, "data.components"),
             self._bin,

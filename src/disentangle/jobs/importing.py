@@ -19,7 +19,7 @@ from ..data.formats import FORMATS
 from ..data.formats.blocks import Block, binary_rows
 from ..data.lines import write_lines
 from ..errors import DisentangleError
-from ..params import TfidfParams
+from ..params import FEATURES, TfidfParams
 from ..runtime import progress
 from ..storage import atomic, npz
 from ..storage.files import require as require_file
@@ -146,7 +146,7 @@ def _build(out: Path, job: Import) -> dict[str, Any]:
     if names is not None:
         write_lines(out / LABEL_NAMES, names)
     columns = _columns(names or [], job) if form.has_names else {}
-    (out / datasets.FEATURES).mkdir()
+    (out / FEATURES).mkdir()
     with ExitStack() as stack:
         paths = datasets.paths_of(out)
         writers = {key: stack.enter_context(npz.Writer(path)) for key, path in paths.items()}

@@ -42,23 +42,23 @@ class First:
     splits : int or None
         Children per inner node of its tree, if not XR-Linear's.
     eps : float
-    features : int or None
-        Tolerance of its solver; features of an instance that it learns from.
+    terms : int or None
+        Tolerance of its solver; terms of an instance that it learns from.
     """
 
     splits: int | None = None
     eps: float = EPS
-    features: int | None = None
+    terms: int | None = None
 
     @classmethod
     def of(cls, params: OverlapParams) -> First:
-        return cls(params.leaves.overlap_splits, params.effort.of_matchers, params.effort.first_features)
+        return cls(params.leaves.overlap_splits, params.effort.of_matchers, params.effort.first_terms)
 
     def folder(self, name: str) -> str:
         """Folder of the matcher ("matcher") or its matching; those of XR-Linear have no suffix."""
         splits = "" if self.splits is None else f"-splits-{self.splits}"
-        features = "" if self.features is None else f"-features-{self.features}"
-        return name + splits + ("" if self.eps == EPS else f"-eps-{self.eps}") + features
+        terms = "" if self.terms is None else f"-terms-{self.terms}"
+        return name + splits + ("" if self.eps == EPS else f"-eps-{self.eps}") + terms
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,11 @@ class Plan:
         self._means = steps.Means(settings.threads, settings.budget)
         self._made: dict[str, Stage] = {}
         self.load = self._stage(
-            "load", "load", steps.load, source.inputs, ("data.datasets", "storage.matrices", "storage.npz")
+            "load",
+            "load",
+            steps.load,
+            source.inputs,
+            ("data.datasets", "data.features", "storage.matrices", "storage.npz"),
         )
         build = partial(steps.build_tree, params=settings.tree, means=self._means)
         self.tree = self._stage("train", "label-tree", build, asdict(settings.tree), ("model.tree",))
@@ -162,17 +166,15 @@ class Plan:
     def _first(self, first: First) -> tuple[Stage, Stage]:
         """A first matcher and where it sends training instances."""
         predict = self.settings.predict
-        given: dict[str, Any] = {"predict": predict, "eps": first.eps, "n_features": first.features}
+        given: dict[str, Any] = {"predict": predict, "eps": first.eps, "n_terms": first.terms}
         train = partial(steps.train_matcher, **given, means=self._means)
-        of_features = (
-            () if first.features is None else ("model.feature_selection", "kernels.largest_features")
-        )
+        of_terms = () if first.terms is None else ("model.feature_selection", "kernels.largest_features")
         matcher = self._stage(
             "train",
             first.folder("matcher"),
             train,
             {"beam_size": predict.beam_size} | asdict(first),
-            (*_TRAINING, *of_features),
+            (*_TRAINING, *of_terms),
             (self._overlapped_tree(first.splits),),
             (steps._learnt,),
         )
@@ -212,7 +214,7 @@ class Plan:
         # A kernel is in the stage only where it runs, so that no other change has the model made again.
         kernels = {
             "kernels.matched_positives": params.copies.positives != "all",
-            "kernels.largest_features": params.effort.features is not None,
+            "kernels.largest_features": params.effort.terms is not None,
             "kernels.merge_and_rank": params.negatives.negatives > 0,
         }
         modules = (

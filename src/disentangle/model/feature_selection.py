@@ -13,30 +13,8 @@ from ..kernels.largest_features import largest_rows
 from ..params import LONG
 from ..storage.matrices import flat
 
-# A column is dense if so large a share of the instances has it, and some have it negative, as no term is.
-_DENSE = 0.5
 
-
-def dense_columns(X: sp.csr_matrix) -> np.ndarray:
-    """Which columns are no terms' but an embedding's.
-
-    Parameters
-    ----------
-    X : csr_matrix of shape (n_instances, n_features), float32
-
-    Returns
-    -------
-    ndarray of shape (n_features,), bool
-    """
-    n_instances, n_features = X.shape
-    is_dense = np.zeros(n_features, np.bool_)
-    is_dense[X.indices[X.data < 0]] = True
-    if is_dense.any():
-        is_dense &= np.bincount(X.indices, minlength=n_features) >= _DENSE * n_instances
-    return is_dense
-
-
-def largest(X: sp.csr_matrix, n: int) -> sp.csr_matrix:
+def largest(X: sp.csr_matrix, n: int, is_dense: np.ndarray | None = None) -> sp.csr_matrix:
     """The terms of largest value of each instance, ties to the lower id, and all dense columns.
 
     Parameters
@@ -45,6 +23,8 @@ def largest(X: sp.csr_matrix, n: int) -> sp.csr_matrix:
         Indices sorted.
     n : int
         Most terms that an instance keeps, by their absolute values.
+    is_dense : ndarray of shape (n_features,), bool, optional
+        Which columns are no terms'.
 
     Returns
     -------
@@ -53,7 +33,7 @@ def largest(X: sp.csr_matrix, n: int) -> sp.csr_matrix:
     """
     if np.diff(X.indptr).max(initial=0) <= n:
         return X
-    kept = dense_columns(X)[X.indices]
+    kept = _entries(X, is_dense)
     is_term = ~kept
     terms = _only(X, is_term)
     if np.diff(terms.indptr).max(initial=0) <= n:
@@ -63,7 +43,7 @@ def largest(X: sp.csr_matrix, n: int) -> sp.csr_matrix:
     return _only(X, kept)
 
 
-def without_common(X: sp.csr_matrix, max_df: float) -> sp.csr_matrix:
+def without_common(X: sp.csr_matrix, max_df: float, is_dense: np.ndarray | None = None) -> sp.csr_matrix:
     """Long texts without the terms that most of them have.
 
     Parameters
@@ -71,6 +51,8 @@ def without_common(X: sp.csr_matrix, max_df: float) -> sp.csr_matrix:
     X : csr_matrix of shape (n_instances, n_features), float32
     max_df : float
         Largest share of the instances that a term may be in.
+    is_dense : ndarray of shape (n_features,), bool, optional
+        As of `largest`.
 
     Returns
     -------
@@ -80,11 +62,17 @@ def without_common(X: sp.csr_matrix, max_df: float) -> sp.csr_matrix:
     n_instances, n_features = X.shape
     if X.nnz <= LONG * n_instances:
         return X
-    counts, is_dense = np.bincount(X.indices, minlength=n_features), dense_columns(X)
+    counts = np.bincount(X.indices, minlength=n_features)
+    is_dense = np.zeros(n_features, np.bool_) if is_dense is None else is_dense
     if counts[~is_dense].sum() <= LONG * n_instances:
         return X
     is_kept = is_dense | (counts <= max_df * n_instances)
     return X if is_kept.all() else _only(X, is_kept[X.indices])
+
+
+def _entries(X: sp.csr_matrix, is_dense: np.ndarray | None) -> np.ndarray:
+    """Which of a matrix's entries are in dense columns."""
+    return np.zeros(X.nnz, np.bool_) if is_dense is None else is_dense[X.indices]
 
 
 def _only(X: sp.csr_matrix, kept: np.ndarray) -> sp.csr_matrix:

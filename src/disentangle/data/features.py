@@ -1,0 +1,214 @@
+"""Feature sets: what instances are described by, one matrix or several blocks side by side.
+
+A feature set is a folder in a dataset's. With one matrix it holds `X.trn.npz` and `X.tst.npz`, sparse. With
+several blocks `features.json` says which: a sparse one is `NAME.{trn,tst}.npz`, a dense one, such as an
+embedding, `NAME.{trn,tst}.npy`, float16 or float32, a row an instance.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from ..errors import DisentangleError
+from ..params import FEATURES
+from ..storage import files, matrices
+from ..storage.files import sha256
+
+FEATURES_FILE = "features.json"
+SPARSE, DENSE = "sparse", "dense"
+_MOST_BYTES = 1 << 24
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)
+# A column is an embedding's if so large a share of the instances has it, some negative, as no term is.
+_SHARE = 0.5
+
+
+def beside(name: str, features: str) -> str:
+    """The name of what is made with a feature set, beside that of what is made with the usual one."""
+    return name if features == FEATURES else f"{name}-{features}"
+
+
+@dataclass(frozen=True)
+class Block:
+    """Columns that were made together.
+
+    Attributes
+    ----------
+    name : str
+        Of its files.
+    kind : {"sparse", "dense"}
+    n_columns : int
+    is_normalised : bool
+        Whether rows have length 1, or 0.
+    made_from : dict
+        What tells how to make the columns of new text; JSON.
+    """
+
+    name: str
+    kind: str
+    n_columns: int
+    is_normalised: bool
+    made_from: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """A folder of features.
+
+    Attributes
+    ----------
+    folder : Path
+    blocks : tuple of Block
+        From left to right; none for a single matrix.
+    is_normalised : bool
+        Whether rows are given length 1 once blocks lie side by side.
+    """
+
+    folder: Path
+    blocks: tuple[Block, ...] = ()
+    is_normalised: bool = False
+
+    @classmethod
+    def at(cls, folder: Path) -> FeatureSet:
+        """The feature set of a folder.
+
+        Raises
+        ------
+        DisentangleError
+            If `features.json` is there and is not what one should be.
+        """
+        path = folder / FEATURES_FILE
+        if not path.exists():
+            return cls(folder)
+        try:
+            read = json.loads(files.read(path, _MOST_BYTES))
+            blocks = tuple(Block(**block) for block in read["blocks"])
+            found = cls(folder, blocks, read["is_normalised"])
+            if problem := next(_problems(found), None):
+                raise ValueError(problem)
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise DisentangleError(
+                f"{path} must say the blocks of a feature set, found something else: {error}"
+            ) from error
+        return found
+
+    def save(self) -> None:
+        """Write `features.json`."""
+        said = {"blocks": [asdict(block) for block in self.blocks], "is_normalised": self.is_normalised}
+        (self.folder / FEATURES_FILE).write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+
+    def paths(self, part: str) -> list[Path]:
+        """The files of a part ("trn" or "tst"), a block each."""
+        if not self.blocks:
+            return [self.folder / f"X.{part}.npz"]
+        endings = {SPARSE: "npz", DENSE: "npy"}
+        return [self.folder / f"{block.name}.{part}.{endings[block.kind]}" for block in self.blocks]
+
+    def digest(self, part: str) -> str:
+        """Sha256 of what a part holds; of a single matrix that of its file."""
+        found = [sha256(path) for path in self.paths(part)]
+        if not self.blocks:
+            return found[0]
+        said = [asdict(block) for block in self.blocks]
+        return hashlib.sha256(json.dumps([said, self.is_normalised, found]).encode()).hexdigest()
+
+    def shape(self, part: str) -> tuple[int, int]:
+        """Instances and columns of a part, without reading it."""
+        shapes = [_shape(path) for path in self.paths(part)]
+        return shapes[0][0], sum(n for _, n in shapes)
+
+    def unpacked_size(self, part: str) -> int:
+        """Bytes of a part in memory, as `load` returns it."""
+        size = 0
+        for path in self.paths(part):
+            if path.suffix == ".npz":
+                size += matrices.unpacked_size(path)
+            else:
+                n_instances, n_columns = matrices.read_dense_shape(path)
+                size += 8 * n_instances * n_columns
+        return size
+
+    def load(self, part: str) -> sp.csr_matrix:
+        """A part, blocks side by side: csr_matrix, float32, in canonical form.
+
+        Raises
+        ------
+        DisentangleError
+            If a file is missing or damaged, or is not of the shape that the others and `features.json` say.
+        """
+        if not self.blocks:
+            return matrices.load_sparse(*self.paths(part))
+        read, n = [], None
+        for block, path in zip(self.blocks, self.paths(part), strict=True):
+            X = matrices.load_sparse(path) if block.kind == SPARSE else matrices.load_any(path)
+            n = X.shape[0] if n is None else n
+            if X.shape != (n, block.n_columns):
+                raise DisentangleError(f"{path} must be of shape {(n, block.n_columns)}, got {X.shape}")
+            read.append(_unit_rows(X) if block.is_normalised else X)
+        X = sp.hstack(read, "csr", np.float32)
+        return _unit_rows(X) if self.is_normalised else X
+
+    def dense_columns(self, X: sp.csr_matrix) -> np.ndarray:
+        """Which columns are no terms' but an embedding's: as is said, or as training instances look.
+
+        Parameters
+        ----------
+        X : csr_matrix of shape (n_instances, n_features), float32
+
+        Returns
+        -------
+        ndarray of shape (n_features,), bool
+        """
+        if self.blocks:
+            return np.repeat(
+                [one.kind == DENSE for one in self.blocks], [one.n_columns for one in self.blocks]
+            )
+        return looks_dense(X)
+
+
+def looks_dense(X: sp.csr_matrix) -> np.ndarray:
+    """Which columns half of the instances have, some of them negative: bool of shape (n_features,)."""
+    n_instances, n_features = X.shape
+    is_dense = np.zeros(n_features, np.bool_)
+    is_dense[X.indices[X.data < 0]] = True
+    if is_dense.any():
+        is_dense &= np.bincount(X.indices, minlength=n_features) >= _SHARE * n_instances
+    return is_dense
+
+
+def _problems(found: FeatureSet) -> Iterator[str]:
+    """What is wrong with blocks that were read."""
+    if not found.blocks:
+        yield "no blocks"
+    types: list[Any] = [type(found.is_normalised)]
+    if types != [bool]:
+        yield f"is_normalised {found.is_normalised!r}"
+    for block in found.blocks:
+        types = [type(value) for value in vars(block).values()]
+        if types != [str, str, int, bool, dict]:
+            yield f"a block {block}"
+        elif not _NAME.fullmatch(block.name) or block.kind not in (SPARSE, DENSE) or block.n_columns < 1:
+            yield f"a block {block.name!r} of kind {block.kind!r} and {block.n_columns} columns"
+    if len({block.name for block in found.blocks}) < len(found.blocks):
+        yield "two blocks of one name"
+
+
+def _shape(path: Path) -> tuple[int, int]:
+    return matrices.read_shape(path) if path.suffix == ".npz" else matrices.read_dense_shape(path)
+
+
+def _unit_rows(X: sp.csr_matrix) -> sp.csr_matrix:
+    """Rows of length 1, but for empty ones."""
+    n = np.diff(X.indptr)
+    rows = np.repeat(np.arange(len(n)), n)
+    lengths = np.sqrt(np.bincount(rows, X.data.astype(np.float64) ** 2, len(n)))
+    lengths[lengths == 0] = 1
+    return sp.csr_matrix(((X.data / lengths[rows]).astype(np.float32), X.indices, X.indptr), shape=X.shape)
