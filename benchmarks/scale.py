@@ -109,8 +109,9 @@ def print_scale(result: dict[str, Any]) -> None:
         for run, row in zip(own, table, strict=True):
             cells = [*(f"{value:,.2f}" for value in row[:-1]), f"{row[-1]:,}"]
             print(f"| {run['value']:,} | " + " | ".join(cells) + " |")
-        found = (exponent([run["value"] for run in own], list(column)) for column in zip(*table, strict=True))
-        print("| exponent | " + " | ".join("" if e is None else f"{e:.2f}" for e in found) + " |")
+        found = [exponent([run["value"] for run in own], list(column)) for column in zip(*table, strict=True)]
+        if any(e is not None for e in found):
+            print("| exponent | " + " | ".join("" if e is None else f"{e:.2f}" for e in found) + " |")
 
 
 def draw_scale(folder: Path, result: dict[str, Any]) -> None:
@@ -122,6 +123,8 @@ def draw_scale(folder: Path, result: dict[str, Any]) -> None:
     figure.suptitle(f"seconds of each stage of a base run, {result['dataset']}")
     drawn = {}
     for panel, part in zip(panels, parts, strict=True):
+        if panel is not panels[0]:
+            panel.sharey(panels[0])  # before anything is drawn, so that all of it counts
         own = [run for run in result["runs"] if run["part"] == part]
         for stage, color, marker in zip(STAGES, _COLORS, _MARKERS, strict=True):
             kept = [(run["value"], s) for run in own if (s := run["seconds"].get(stage, 0.0)) > _NOISE]
@@ -133,8 +136,6 @@ def draw_scale(folder: Path, result: dict[str, Any]) -> None:
         panel.set(xscale="log", yscale="log", xlabel=PARTS[part])
         panel.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
         panel.minorticks_off()
-        if panel is not panels[0]:
-            panel.sharey(panels[0])
     panels[0].set_ylabel("seconds")
     shown = [stage for stage in STAGES if stage in drawn]
     figure.legend([drawn[stage] for stage in shown], shown, loc="outside right center")

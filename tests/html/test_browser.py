@@ -230,6 +230,16 @@ def test_a_keyboard_is_enough(browser, pages):
     assert focused(browser) == "view-title"
 
 
+def test_a_picture_says_of_how_many_instances_it_shows_some(browser, pages):
+    # The report itself holds no more than a thousand of them.
+    labels = fake_meanings(150)["labels"]
+    label = max(labels, key=lambda one: one["n_instances"])
+    browser.look(1280, dark=False)
+    browser.open(pages["meanings"], f"#label-{label['label']}")
+    (said,) = [text for text in texts(browser, "#view p") if text.startswith("The picture shows")]
+    assert f" of its {label['n_instances']:,} instances. " in said
+
+
 def test_the_skip_link_keeps_the_view(browser, pages):
     browser.look(1280, dark=False)
     browser.open(pages["meanings"], "#label-3")

@@ -51,10 +51,19 @@ def test_what_does_not_fit_are_the_least_ambiguous_and_their_number_is_told(thou
     assert 450_000 < len(written.encode()) <= 500_000
 
 
+def test_the_lead_says_which_labels_are_listed():
+    whole = fake_meanings(5)
+    told = whole | {"n_labels": 9, "n_with_copies": 9, "n_tested": 0}
+    assert "The 5 most ambiguous are listed." in meanings_page.build(told)
+    assert "2 of them are listed." in meanings_page.build(told | {"labels": whole["labels"][2:4]})
+    assert "listed." not in meanings_page.build(told | {"n_with_copies": 5})
+
+
 def test_few_labels_are_told_in_full():
     (label,) = held(meanings_page.build(fake_meanings(1)))["labels"]
     points = label["points"]
-    assert len(points["x"]) == len(points["y"]) == len(points["copy"]) == min(500, points["of"])
+    assert len(points["x"]) == len(points["y"]) == len(points["copy"]) == 500
+    assert len(fake_meanings(1)["labels"][0]["points"]["x"]) > 500
     assert (min(points["x"]), min(points["y"])) >= (0, 0)
     assert max(points["x"] + points["y"]) == 999
     assert len(label["copies"]) == 9
@@ -81,7 +90,7 @@ def test_points_that_are_one_or_nowhere_are_no_trouble():
         "copy": [0, -2, 1],
     }
     (label,) = held(meanings_page.build(meanings))["labels"]
-    assert label["points"] == {"of": 2, "x": [0, 0], "y": [0, 0], "copy": [0, -2]}
+    assert label["points"] == {"x": [0, 0], "y": [0, 0], "copy": [0, -2]}
 
 
 def test_without_labels_there_is_a_page():

@@ -631,6 +631,10 @@ def test_a_full_disk_is_one_sentence_and_the_next_run_continues(base: Command, t
     assert stages_run(result) == STAGES[2:]
 
 
+LONG_PARTS = (
+    *(f"--{name}=0.123456789012345" for name in ("eps", "matcher-eps", "threshold", "max-df", "negatives")),
+    *("--positives=frequent", "--leaf-size=1000000000", "--overlap-splits=1000000000", "--merge=noisy-or"),
+)
 MISTAKES = [
     (("base", "vebrs"), "no dataset 'vebrs' in .*: it holds verbs"),
     (("base", "../verbs"), "must be the name of a folder in"),
@@ -646,6 +650,10 @@ MISTAKES = [
     (("base", "verbs", "--first-terms", "0"), "--first-terms must be at least 1, got 0"),
     (("base", "verbs", "--terms", "-1"), "--terms must be at least 1, got -1"),
     (("base", "verbs", "--max-df", "nan"), "--max-df must be a number, got nan"),
+    (
+        ("base", "verbs", *LONG_PARTS),
+        "a preset and its parts must have a name of at most 200 bytes, got 219: paper-positives-frequent",
+    ),
     (("base", "verbs", "--max-df", "0"), "--max-df must be above 0, got 0.0"),
     (("base", "verbs", "--matcher-eps", "0"), "--matcher-eps must be above 0, got 0.0"),
     (("base", "verbs", "--matcher-eps", "inf"), "--matcher-eps must be at most 1000000000, got inf"),

@@ -90,7 +90,7 @@ NAME = "tuned-terms-100-leaf-size-20, 3 trees"
 
 @pytest.mark.parametrize("figure", [1.0, 123456.7])
 def test_a_table_fits_80_columns_and_nothing_in_it_is_cut(figure: float):
-    table = tables.Table("title", ("method", *columns.SHOWN, *tables._COSTS))
+    table = tables.Table("title", ("method", *columns.SHOWN, *columns.COST_COLUMNS))
     table.add("XR-Linear", *["99.99"] * 5, *[f"{figure:,.1f}"] * 3)
     table.add(NAME, *["+0.01"] * 5, *[f"x {figure:.2f}"] * 3)
     table.add("日本語", *[""] * 8)

@@ -6,12 +6,20 @@ import csv
 import json
 import re
 import shutil
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from conftest import EMBEDDED, Command
+
+from disentangle.errors import DisentangleError
+from disentangle.evaluate.ambiguity import Ambiguity
+from disentangle.jobs import meanings, printing
+from disentangle.overlap.copies import Overlap
+from disentangle.storage.files import sha256
+from disentangle.storage.saved import Saved
 
 SMALL_TREE = ("--nr-splits", "8", "--max-leaf-size", "10")
 
@@ -75,6 +83,8 @@ def test_labels_come_with_the_meanings_of_their_copies(disentangle: Command, nam
     page = (folder / "paper.html").read_text()
     assert first["name"] in page
     assert "wrote model/named/meanings/paper.html" in result.stdout
+    # With other settings it would train anew.
+    assert result.stdout.endswith(f"--preset paper --labels NAME {' '.join(SMALL_TREE)}\n")
 
 
 def test_a_second_call_repeats_nothing_and_says_the_same(disentangle: Command, named: Path, tmp_path: Path):
@@ -84,6 +94,22 @@ def test_a_second_call_repeats_nothing_and_says_the_same(disentangle: Command, n
     assert "..." not in again.stderr
     assert again.stdout == first.stdout
     assert (tmp_path / "model" / "named" / "meanings" / "paper.html").read_bytes() == page
+
+
+def test_meanings_fit_80_columns(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    names = [{"label": i, "name": f"a label of many words {i}"} for i in range(4)]
+    copy = {"share": 1.0, "terms": ["electroencephalograph"] * 5, "companions": names, "neighbours": []}
+    row = {"rank": 1, "name": "bank", "ambiguity": None, "is_significant": True, "n_instances": 12}
+    report = {"dataset": "toy", "variant": "tuned", "n_labels": 21_336, "n_with_copies": 21_067}
+    report |= {"n_tested": 6_608, "n_significant": 161, "false_discovery_rate": 0.05}
+    monkeypatch.setattr(printing, "_width", lambda: 80)
+    printing.print_meanings(report | {"labels": [row | {"copies": [copy, copy]}]})
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    # What goes on below is indented further than what it belongs to.
+    assert [line.split()[0] for line in lines if line.startswith(" " * 8) and line[8:12].strip()] == [
+        "100%"
+    ] * 2
 
 
 def test_the_report_command_knows_meanings(disentangle: Command, named: Path, tmp_path: Path):
@@ -166,3 +192,46 @@ def test_files_of_another_dataset_are_refused(
     result = run(disentangle, tmp_path / "data")
     assert result.returncode == 2
     assert re.search(message, result.stderr.splitlines()[-1]), result.stderr
+
+
+def test_a_link_to_no_texts_is_refused(disentangle: Command, named: Path, tmp_path: Path):
+    shutil.copytree(named, tmp_path / "data")
+    texts = tmp_path / "data" / "named" / "X.trn.txt"
+    texts.unlink()
+    texts.symlink_to(tmp_path / "nowhere")
+    result = run(disentangle, tmp_path / "data")
+    assert result.returncode == 2
+    assert "cannot read" in result.stderr.splitlines()[-1]
+
+
+def test_texts_that_change_meanwhile_are_refused(tmp_path: Path):
+    texts = tmp_path / "X.trn.txt"
+    texts.write_text("one\ntwo\n")
+    sha = sha256(texts)
+    texts.write_text("one\n")
+    found = [{"copies": [{"examples": [{"instance": 1}]}]}]
+    with pytest.raises(DisentangleError, match="has changed meanwhile"):
+        meanings._add_texts(found, texts, sha)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("score", np.zeros(2)),
+        ("score", np.array(0.5)),
+        ("score", np.full(3, np.inf)),
+        ("p_value", np.array([b"a", b"b", b"c"])),
+        ("n_preferring", np.zeros(3, np.int64)),
+        ("n_tied", np.full(3, np.nan)),
+    ],
+)
+def test_ambiguities_of_another_shape_or_kind_are_refused(tmp_path: Path, name: str, values: np.ndarray):
+    overlap = Overlap(np.array([0, 1, 1, 0], np.int32), np.array([0, 1, 2, 0], np.int32), 3, 2, 0)
+    arrays = {one.name: np.zeros(3) for one in fields(Ambiguity)}
+    arrays |= {one: np.zeros(3, np.int64) for one in arrays if one.startswith("n_")}
+    arrays |= {"n_preferring": np.zeros(4, np.int64), "is_significant": np.zeros(3, bool)}
+    np.savez_compressed(tmp_path / "ambiguity.npz", **arrays)
+    assert meanings._load_ambiguity(Saved(tmp_path), overlap).score.shape == (3,)
+    np.savez_compressed(tmp_path / "ambiguity.npz", **(arrays | {name: values}))
+    with pytest.raises(DisentangleError, match=f"ambiguity.npz is damaged.*in {name}, found"):
+        meanings._load_ambiguity(Saved(tmp_path), overlap)

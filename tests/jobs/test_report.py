@@ -124,12 +124,13 @@ def test_mistakes_are_one_sentence(report: Report, place: Path):
         b"{}",
         b"[" * 100_000,
         b'{"job": "base", "dataset": "x", "runs": []}',
+        b'{"job": "base", "dataset": "x", "n_asked": 0, "runs": [{}]}',
         b'{"job": "base", "dataset": "x", "runs": [1]}',
         b'{"job": "base", "dataset": "x", "runs": {"a": 1}}',
         b'{"job": "metric", "components": "../x", "dataset": "\\u001b[31m"}',
         b'{"job": ["base"]}',
     ],
-    ids=range(11),
+    ids=range(12),
 )
 def test_what_is_no_report_is_one_sentence(place: Path, report: Report, content: bytes):
     (place / "model/verbs/base/report.json").write_bytes(content)

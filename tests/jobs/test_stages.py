@@ -149,6 +149,15 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_copy_that_finds_no_room_names_what_could_not_be_written(tmp_path: Path):
+    def copy(out: Path) -> dict[str, Any]:
+        raise OSError(28, "No space left on device", "source", None, str(out / "copy"))
+
+    stage = Stage("copy", tmp_path / "copied", {}, (), copy)
+    with pytest.raises(DisentangleError, match=r"cannot write .*/copy: No space left on device"):
+        stage.ensure()
+
+
 def test_the_workspace_is_for_one_run_and_clears_what_a_killed_one_left(tmp_path: Path):
     (tmp_path / ".tmp-bread").mkdir()
     (tmp_path / ".tmp-bread" / "bread.txt").write_text("half")

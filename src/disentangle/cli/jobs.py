@@ -8,7 +8,7 @@ import math
 import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -58,7 +58,7 @@ def add_jobs(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_base(commands: argparse._SubParsersAction) -> None:
-    base = _add_job(
+    base = add_job(
         commands,
         "base",
         _base,
@@ -80,7 +80,7 @@ def _add_base(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_binned(commands: argparse._SubParsersAction) -> None:
-    binned = _add_job(
+    binned = add_job(
         commands,
         "binned",
         _binned,
@@ -101,7 +101,7 @@ def _add_binned(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_metric(commands: argparse._SubParsersAction) -> None:
-    metric = _add_job(
+    metric = add_job(
         commands,
         "metric",
         _metric,
@@ -119,7 +119,7 @@ def _add_metric(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_sweep(commands: argparse._SubParsersAction) -> None:
-    sweep = _add_job(
+    sweep = add_job(
         commands,
         "sweep",
         _sweep,
@@ -159,7 +159,7 @@ def _int_list(text: str) -> list[int]:
         raise argparse.ArgumentTypeError(f"expected numbers separated by commas, got {text!r}") from None
 
 
-def _add_job(
+def add_job(
     commands: argparse._SubParsersAction, name: str, handler: Callable, summary: str, description: str
 ) -> argparse.ArgumentParser:
     reuse = "Finished stages are reused while data, parameters, code and versions match."
@@ -255,7 +255,8 @@ def _reader(one: Field[Any]) -> Callable[[str], Any]:
 
 def _seeds(text: str) -> tuple[int, ...]:
     """Seeds in rising order, so that the order they are given in makes no difference."""
-    limits, expected = Limits(0, 2**32 - 1), "expected different numbers separated by commas"
+    (seed_field,) = (one for one in fields(TreeParams) if one.name == "seed")
+    expected = "expected different numbers separated by commas"
     try:
         found = tuple(sorted(int(part) for part in text.split(",")))
     except ValueError:
@@ -264,7 +265,7 @@ def _seeds(text: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(f"{expected}, got {text!r}")
     try:
         for seed in (found[0], found[-1]):
-            limits.check("each", seed)
+            seed_field.metadata["limits"].check("each", seed)
         Limits(1, _MOST_SEEDS).check("their number", len(found))
     except DisentangleError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
@@ -279,7 +280,7 @@ def _presets(text: str) -> list[str]:
     return names
 
 
-def _job(args: argparse.Namespace, combinations: tuple[dict[str, Any], ...] = ({},)) -> Job:
+def job_of(args: argparse.Namespace, combinations: tuple[dict[str, Any], ...] = ({},)) -> Job:
     """What a job is told; each combination of parts is a variant, as if given by its own options."""
     limit_threads(args.threads)
     from ..data import known_datasets
@@ -323,46 +324,59 @@ def _filled(params: type[P], given: dict[str, Any]) -> P:
     return params(**{name: given[name] for name in names if name in given})
 
 
-def _next(command: str, args: argparse.Namespace, more: str) -> str:
-    """A command that one may want to run now, from here: the drivers' users have installed nothing."""
+def next_command(command: str, args: argparse.Namespace, *options: str) -> str:
+    """A command that one may want to run now, from here: the drivers' users have installed nothing.
+
+    A job's comes with the settings that were given, as with others it would train anew; predict has none.
+    """
     path = os.environ.get("PYTHONPATH")
     where = f"PYTHONPATH={shlex.quote(path)} " if path else ""
     called = [sys.executable, "-m", "disentangle", command, args.dataset]
-    for name, folder, usual in (
+    folders = [
         ("--data-dir", args.data_dir, "dataset/xmc-base"),
         ("--model-dir", args.model_dir, "model"),
-    ):
+    ]
+    if command == "metric":
+        folders.append(("--binned-dir", args.binned_dir, "dataset-binned"))
+    for name, folder, usual in folders:
         if folder.resolve() != Path(usual).resolve():
             called += [name, str(folder)]
     if args.features != FEATURES:
         called += ["--features", args.features]
-    return f"{where}{shlex.join(called)} {more}"
+    given = [] if command == "predict" else _given_options(args)
+    return f"{where}{shlex.join([*called, *options, *given])}"
 
 
 def _said(args: argparse.Namespace, report: dict[str, Any], following: str) -> None:
-    """Print the tables of a report, its files, and what one may run next; log it where that is asked for."""
+    """Print the tables of a report, write its page, and end."""
     from ..jobs import pages, printing, tables
 
     printing.print_tables(tables.tables_of(report))
+    end(args, report, [pages.write(report), *report["files"]], following)
+
+
+def end(args: argparse.Namespace, report: dict[str, Any], files: Iterable[Path], following: str) -> None:
+    """Log a report where that is asked for; print its files, and what one may run next."""
+    from ..jobs import printing
+
     if args.mlflow is not None:
         args.log.add(report)
-    printing.print_end([pages.write(report), *report["files"]], following)
+    printing.print_end(files, following)
 
 
 def _base(args: argparse.Namespace) -> None:
-    job = _job(args, ({}, *_combinations(args)) if args.grid else ({},))
+    job = job_of(args, ({}, *_combinations(args)) if args.grid else ({},))
     from ..jobs import base
 
-    _said(args, base.run_base(job), _next("predict", args, "--input FILE"))
+    _said(args, base.run_base(job), next_command("predict", args, "--input", "FILE"))
 
 
 def _sweep(args: argparse.Namespace) -> None:
-    job = _job(args, _combinations(args))
+    job = job_of(args, _combinations(args))
     from ..jobs import sweep
 
     report = sweep.run_sweep(job)
-    options = [*_winner_options(report["winner"]), *_given_options(args)]
-    _said(args, report, _next("base", args, shlex.join(options)))
+    _said(args, report, next_command("base", args, *_winner_options(report["winner"])))
 
 
 def _combinations(args: argparse.Namespace) -> tuple[dict[str, Any], ...]:
@@ -387,6 +401,13 @@ def _winner_options(winner: dict[str, Any]) -> list[str]:
     return ["--preset", winner["preset"], *parts]
 
 
+def preset_options(args: argparse.Namespace) -> list[str]:
+    """The preset of a job that takes one, and the parts of it that were given."""
+    given = [name for name in overlap_fields() if name in args]
+    parts = [text for name in given for text in (option(name), str(getattr(args, name)))]
+    return ["--preset", *args.preset, *parts]
+
+
 def _given_options(args: argparse.Namespace) -> list[str]:
     """Settings of the tree, of prediction and of figures that were given, as they were given."""
     given = [name for name in _SETTINGS if name in args]
@@ -402,17 +423,23 @@ def _parse_part(name: str, value: str) -> Any:
 
 
 def _binned(args: argparse.Namespace) -> None:
-    job = _job(args)
+    job = job_of(args)
     from ..jobs import binned
 
     report = binned.run_binned(job, args.levels, args.bin_sizes)
-    _said(args, report, _next("metric", args, "--components binned"))
+    level = [] if args.levels is None else ["--level", str(args.levels[0])]
+    size = [] if args.bin_sizes[0] == BinParams.bin_size else ["--bin-size", str(args.bin_sizes[0])]
+    _said(
+        args,
+        report,
+        next_command("metric", args, "--components", "binned", *preset_options(args), *level, *size),
+    )
 
 
 def _metric(args: argparse.Namespace) -> None:
-    job = _job(args)
+    job = job_of(args)
     from ..jobs import metric
 
     kind = getattr(args, "components", None)
     report = metric.run_metric(job, kind, args.level, args.bin_size)
-    _said(args, report, _next("base", args, "--preset paper,tuned,lean"))
+    _said(args, report, next_command("base", args, "--preset", "paper,tuned,lean"))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 
 from .arguments import integer
-from .jobs import _add_job, _job, _next
+from .jobs import add_job, end, job_of, next_command, preset_options
 
 
 def add_meanings(commands: argparse._SubParsersAction) -> None:
     """Add the command."""
-    meanings = _add_job(
+    meanings = add_job(
         commands,
         "meanings",
         _meanings,
@@ -26,11 +26,10 @@ def add_meanings(commands: argparse._SubParsersAction) -> None:
 
 
 def _meanings(args: argparse.Namespace) -> None:
-    job = _job(args)
+    job = job_of(args)
     from ..jobs import meanings, printing
 
     report = meanings.run_meanings(job, args.labels, args.limit)
     printing.print_meanings(report)
-    if args.mlflow is not None:
-        args.log.add(report)
-    printing.print_end(report["files"], _next("meanings", args, f"--preset {args.preset[0]} --labels NAME"))
+    following = next_command("meanings", args, *preset_options(args), "--labels", "NAME")
+    end(args, report, report["files"], following)

@@ -93,7 +93,7 @@ def ambiguity(Y: sp.csc_matrix, overlap: Overlap, M: sp.csr_matrix) -> Ambiguity
     ones = np.ones(len(group))
     groups = sp.csr_matrix((ones, (group, instances)), shape=(len(of_label), Y.shape[0]))
     cosines = [
-        _cosines(groups, of_label, n_copies, _unit(M), is_of_labels=False),
+        _cosines(groups, of_label, n_copies, unit_rows(M), is_of_labels=False),
         _cosines(groups, of_label, n_copies, _others(Y), is_of_labels=True),
     ]
     score, separation = _unlikeness(*cosines)
@@ -164,13 +164,25 @@ def p_values(values: np.ndarray, n: np.ndarray) -> np.ndarray:
     return norm.sf(z)
 
 
+def copies_by_label(overlap: Overlap) -> tuple[np.ndarray, np.ndarray]:
+    """All copies, those of a label side by side with its first one first, and where each label's begin.
+
+    Returns
+    -------
+    copies : ndarray of shape (n_labels + n_pseudo_labels,), int
+    first : ndarray of shape (n_labels + 1,), int
+        Those of label l are `copies[first[l] : first[l + 1]]`.
+    """
+    copies = np.argsort(overlap.original, kind="stable")
+    return copies, np.searchsorted(overlap.original[copies], np.arange(overlap.n_labels + 1))
+
+
 def preferred(
     instances: np.ndarray, labels: np.ndarray, overlap: Overlap, M: sp.csr_matrix
 ) -> tuple[np.ndarray, np.ndarray]:
     """For each positive the copy whose cluster alone scores highest, or -1, and how many it reaches."""
     M = M.sorted_indices()
-    by_label = np.argsort(overlap.original, kind="stable")
-    first = np.searchsorted(overlap.original[by_label], np.arange(overlap.n_labels + 1))
+    by_label, first = copies_by_label(overlap)
     n_copies = np.diff(first)
     best, copy = np.zeros(len(labels), np.float32), np.full(len(labels), -1)
     n_reached = np.zeros(len(labels), np.int64)
@@ -185,11 +197,12 @@ def preferred(
     return copy, n_reached
 
 
-def _unit(M: sp.csr_matrix) -> sp.csr_matrix:
-    """Rows of length 1, but for empty ones."""
+def unit_rows(M: sp.csr_matrix) -> sp.csr_matrix:
+    """Rows of length 1, float64; those without values other than 0 stay as they are."""
     n = np.diff(M.indptr)
     rows = np.repeat(np.arange(len(n)), n)
     lengths = np.sqrt(np.bincount(rows, M.data.astype(np.float64) ** 2, len(n)))
+    lengths[lengths == 0] = 1
     return sp.csr_matrix((M.data / lengths[rows], M.indices, M.indptr), shape=M.shape)
 
 

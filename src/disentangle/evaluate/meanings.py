@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..overlap.copies import Overlap
-from .ambiguity import preferred
+from .ambiguity import copies_by_label, preferred, unit_rows
 
 N_TERMS, N_LABELS, N_EXAMPLES = 8, 6, 3
 # Instances that terms and companions are taken from, points of the picture, instances of each neighbour.
@@ -96,8 +96,7 @@ class Meanings:
         self._by_label = Y.tocsc()
         self._by_cluster = np.argsort(overlap.clusters, kind="stable")
         self._ends = np.cumsum(overlap.cluster_sizes())
-        order = np.argsort(overlap.original, kind="stable")
-        self._copies = np.split(order, np.searchsorted(overlap.original[order], np.arange(1, Y.shape[1])))
+        self._copies, self._first = copies_by_label(overlap)
 
     def instances(self, label: int) -> np.ndarray:
         """Training instances of a label: int32, ascending."""
@@ -106,15 +105,19 @@ class Meanings:
 
     def prefer(self, label: int) -> np.ndarray:
         """Which copy of a label each of its instances prefers: from 0, `UNREACHED` or `TIED`."""
-        instances, copies = self.instances(label), self._copies[label]
-        n = len(instances)
-        copy, n_reached = preferred(np.arange(n), np.full(n, label), self._overlap, self._M[instances])
-        place = np.searchsorted(copies, copy)
-        return np.where(copy >= 0, place, np.where(n_reached > 0, TIED, UNREACHED))
+        M, clusters = self._M[self.instances(label)], self._overlap.clusters[self._copies_of(label)]
+        # The label alone, so that what is looked through is not all copies of all labels.
+        alone = Overlap(clusters, np.zeros(len(clusters), np.int32), 1, M.shape[1], 0)
+        copy, n_reached = preferred(np.arange(M.shape[0]), np.zeros(M.shape[0], int), alone, M)
+        return np.where(copy >= 0, copy, np.where(n_reached > 0, TIED, UNREACHED))
+
+    def _copies_of(self, label: int) -> np.ndarray:
+        """A label's copies, ascending."""
+        return self._copies[self._first[label] : self._first[label + 1]]
 
     def of(self, label: int) -> tuple[list[Meaning], Picture]:
         """A label's copies, the first one first, and a picture of its instances."""
-        copies, copy, instances = self._copies[label], self.prefer(label), self.instances(label)
+        copies, copy, instances = self._copies_of(label), self.prefer(label), self.instances(label)
         n = np.bincount(copy[copy >= 0], minlength=len(copies))
         rng = np.random.default_rng([self._seed, label])
         seen = np.sort(rng.permutation(len(instances))[:_MOST_INSTANCES])
@@ -164,9 +167,9 @@ class Meanings:
 
     def _points(self, label: int, rows: np.ndarray) -> np.ndarray:
         """Principal coordinates (Torgerson, Psychometrika 1952) of the mean of two cosines."""
-        others = self._Y[rows].astype(np.float64)
+        others = self._Y[rows]
         others.data = np.where(others.indices == label, 0.0, 1.0)
-        clusters, others = (_unit_rows(Z) for Z in (self._M[rows].astype(np.float64), others))
+        clusters, others = map(unit_rows, (self._M[rows], others))
         likeness = ((clusters @ clusters.T) + (others @ others.T)).toarray() / 2
         centred = likeness - likeness.mean(axis=0)
         centred -= centred.mean(axis=1, keepdims=True)
@@ -218,8 +221,3 @@ def _middle(Z: sp.csr_matrix) -> np.ndarray:
     """The mean row, float64 of shape (n_columns,)."""
     middle: np.ndarray = np.asarray(Z.sum(axis=0, dtype=np.float64)).ravel() / max(Z.shape[0], 1)
     return middle
-
-
-def _unit_rows(Z: sp.csr_matrix) -> sp.csr_matrix:
-    lengths = np.sqrt(np.asarray(Z.multiply(Z).sum(axis=1)).ravel())
-    return sp.diags(1 / np.where(lengths > 0, lengths, 1)) @ Z

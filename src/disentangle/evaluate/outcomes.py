@@ -9,7 +9,6 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..storage.saved import Saved
-from .metrics import hits
 
 OUTCOMES_FILE = "outcomes.npz"
 # Bits of a number hold the ranks.
@@ -34,6 +33,8 @@ class Outcomes:
     @classmethod
     def of(cls, Y_true: sp.csr_matrix, Y_pred: np.ndarray) -> Outcomes:
         """From labels as `metrics` takes them."""
+        from .metrics import hits  # with a compiler, which comparing runs that are done must not wait for
+
         return cls(hits(Y_true, Y_pred), np.diff(Y_true.indptr).astype(np.int32))
 
     def save(self, folder: Path) -> None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from .outcomes import Outcomes
+from .outcomes import Outcomes
 
 # Of the tables. PSP@k is a ratio of sums that needs the labels themselves: it has no interval.
 COLUMNS = ("P@1", "P@3", "P@5", "R@10")

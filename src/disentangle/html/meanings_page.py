@@ -169,7 +169,7 @@ def _assemble(meanings: dict[str, Any], shown: list[str], n_left_out: int) -> st
         f"Of {meanings['n_labels']:,} labels of {meanings['dataset']}, {meanings['n_with_copies']:,} have "
         f"copies in several clusters. {meanings['n_tested']:,} were tested, and "
         f"{meanings['n_significant']:,} of these are split more than labels of their frequency. "
-        f"{_listed(len(meanings['labels']) - n_left_out, meanings['n_tested'])}"
+        f"{_listed(meanings, len(meanings['labels']) - n_left_out)}"
         "Choose a label to see its meanings side by side."
     )
     left_out = "1 label that is" if n_left_out == 1 else f"{n_left_out:,} labels that are"
@@ -189,8 +189,12 @@ def _assemble(meanings: dict[str, Any], shown: list[str], n_left_out: int) -> st
     return page.document(f"Meanings of labels: {about}", body, ["page.css", "meanings.css"], _SCRIPTS, data)
 
 
-def _listed(n: int, n_tested: int) -> str:
-    return f"The {n:,} most ambiguous are listed. " if n < n_tested else ""
+def _listed(meanings: dict[str, Any], n: int) -> str:
+    """A sentence where not all labels with copies are listed: `--labels` names others than the first."""
+    if n >= meanings["n_with_copies"]:
+        return ""
+    is_first = max((label["rank"] for label in meanings["labels"]), default=0) == len(meanings["labels"])
+    return f"The {n:,} most ambiguous are listed. " if is_first else f"{n:,} of them are listed. "
 
 
 def _told(label: dict[str, Any], detail: _Detail) -> dict[str, Any]:
@@ -254,7 +258,6 @@ def _told_points(points: dict[str, list[Any]] | None, most: int) -> dict[str, An
     n = min(len(rows), most)
     kept = [rows[i * len(rows) // n] for i in range(n)]
     return {
-        "of": len(rows),
         "x": [round((row[0] - left) / width * _GRID) for row in kept],
         "y": [round((row[1] - low) / width * _GRID) for row in kept],
         "copy": [row[2] for row in kept],

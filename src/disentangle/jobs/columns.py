@@ -10,8 +10,9 @@ from ..evaluate.significance import COLUMNS, MEAN
 
 # What fits a terminal of 80 columns; reports have k = 1 to 10, and nDCG.
 SHOWN = ("P@1", "P@3", "P@5", "R@10", "PSP@5")
-_LETTERS = {"P": "precision", "R": "recall", "PSP": "psp"}
+METRICS = {"P": "precision", "R": "recall", "nDCG": "ndcg", "PSP": "psp"}
 COSTS = ("candidates_per_instance", "train_seconds", "predict_seconds")
+COST_COLUMNS = ("candidates", "train s", "predict s")
 # Of a summary: what `chosen_by` says.
 CHOSEN_BY = "chosen_by"
 _TRAINING = ("train", "match", "assign", "expand", "split", "retrain")
@@ -24,7 +25,7 @@ def figure(run: dict[str, Any], column: str) -> float | None:
     if column == MEAN:
         return chosen_by(run)
     letters, k = column.split("@")
-    values = run.get("mean", run).get(_LETTERS[letters])
+    values = run.get("mean", run).get(METRICS[letters])
     return values[int(k) - 1] if values else None
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -55,15 +54,14 @@ def size_of(X: sp.csr_matrix, Y: sp.csr_matrix) -> Size:
     return Size(X.shape[0], Y.shape[1], int(X.nnz), int(work), X.shape[1], n_unused)
 
 
-def declared_bytes(size: Size, threads: int) -> int:
+def declared_bytes(size: Size) -> int:
     """Bytes that the rows and columns of the matrices cost by themselves, whatever is in them.
 
     Measured with sets of 760 labels and 2,152 features in use and up to 10^8 features, 3 * 10^7 labels and
-    3 * 10^6 instances that are not: k-means holds centres of all features in each thread, a model and its
-    copies have places for each label, and matching for each instance.
+    3 * 10^6 instances that are not: k-means holds centres of all features in each of its two threads, a model
+    and its copies have places for each label, and matching for each instance.
     """
-    of_features = (12 + 36 * min(threads, len(os.sched_getaffinity(0)))) * size.n_features
-    return of_features + 190 * size.n_labels + 200 * size.n_instances
+    return 84 * size.n_features + 190 * size.n_labels + 200 * size.n_instances
 
 
 def _declared_seconds(size: Size) -> float:
@@ -79,10 +77,10 @@ def require_room(size: Size, threads: int) -> None:
     DisentangleError
         If there is less memory than the sizes of the matrices take by themselves.
     """
-    needed = declared_bytes(size, threads)
+    needed = declared_bytes(size)
     of_ids = f"{size.n_features:,} features and {size.n_labels:,} labels ({threads} threads)"
     memory.require(needed, f"a job on {of_ids}, {size.n_unused_labels:,} labels of which are not used,")
-    likely, free = _mebibytes(size, threads), memory.available() / 2**20
+    likely, free = _mebibytes(size), memory.available() / 2**20
     if likely > free:
         logger.warning(
             "note: a job may not fit: about %s GiB are needed, %s are available",
@@ -138,9 +136,7 @@ def estimate(size: Size, threads: int, machine: dict[str, Any], model_dir: Path)
     measured = collected["runs"]
     pace = geometric_mean(_pace(run) for run in measured)
     seconds_factor = max(_factor(_pace(run), pace) for run in measured)
-    memory_factor = max(
-        _factor(run["peak_rss_mib"], _mebibytes(Size(**run["size"]), run["threads"])) for run in measured
-    )
+    memory_factor = max(_factor(run["peak_rss_mib"], _mebibytes(Size(**run["size"]))) for run in measured)
     local = [
         _pace(run)
         for run in local_runs(model_dir, machine)
@@ -148,7 +144,7 @@ def estimate(size: Size, threads: int, machine: dict[str, Any], model_dir: Path)
     ]
     seconds = (median(local) if local else pace) * _growth(size) / threads + _declared_seconds(size)
     theirs = f"{collected['machine']['cores']} cores of an {collected['machine']['processor']}"
-    return Estimate(seconds, _mebibytes(size, threads), seconds_factor, memory_factor, len(local), theirs)
+    return Estimate(seconds, _mebibytes(size), seconds_factor, memory_factor, len(local), theirs)
 
 
 def run_of(report: dict[str, Any], size: Size) -> dict[str, Any]:
@@ -189,7 +185,7 @@ def _pace(run: dict[str, Any]) -> float:
     return run["seconds"] * run["threads"] / _growth(Size(**run["size"]))
 
 
-def _mebibytes(size: Size, threads: int) -> float:
+def _mebibytes(size: Size) -> float:
     """Python and its libraries, X with PECOS's copies of it, what each label and each instance bring along.
 
     Rounded from what fits the measured runs well, in the largest of their ratios, and among such what fits a
@@ -198,7 +194,7 @@ def _mebibytes(size: Size, threads: int) -> float:
     n_used = size.n_labels - size.n_unused_labels
     of_used = 3.5 * size.nnz * 8 / 2**20 + 14 * n_used / 2**10 + 0.75 * size.n_instances / 2**10
     declared = replace(size, n_labels=size.n_unused_labels, n_instances=0)
-    return 220 + of_used + declared_bytes(declared, threads) / 2**20
+    return 220 + of_used + declared_bytes(declared) / 2**20
 
 
 def _factor(a: float, b: float) -> float:

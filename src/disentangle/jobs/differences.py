@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..errors import DisentangleError
 from ..evaluate import significance
+from ..evaluate.outcomes import Outcomes
 from ..presets import DEFAULT_PRESET
 from ..storage.saved import Saved
 from .columns import setting_of
-
-if TYPE_CHECKING:
-    from ..evaluate.outcomes import Outcomes
 
 Run = dict[str, Any]
 # Names by the variants of the runs that others are compared with.
@@ -40,9 +39,12 @@ class Comparison:
         columns: Sequence[str] = significance.COLUMNS,
         same_instances: bool = True,
     ) -> None:
+        self._folder = folder
         self._columns = columns
         self._same_instances = same_instances
-        self._outcomes = cache(partial(_outcomes, folder))
+        self._outcomes: Callable[[str], Outcomes] = cache(
+            lambda evaluation: Outcomes.load(Saved.at(folder / evaluation)[0])
+        )
 
     def between(self, before: Sequence[Run], after: Sequence[Run]) -> dict[str, dict[str, float]]:
         """By how much each run of `after` is better than the one of `before` in its place: in the mean."""
@@ -50,6 +52,12 @@ class Comparison:
             (self._outcomes(one["evaluation"]), self._outcomes(other["evaluation"]))
             for one, other in zip(before, after, strict=True)
         ]
+        for (one, other), first, second in zip(pairs, before, after, strict=True):
+            if one.hits.shape != other.hits.shape or (one.n_true != other.n_true).any():
+                raise DisentangleError(
+                    f"{self._folder / second['evaluation']} must be of the same test instances as "
+                    f"{self._folder / first['evaluation']}, found others: remove both and run the job again"
+                )
         found = significance.compare(pairs, self._columns, self._same_instances)
         return {name: _said(one) for name, one in found.items()}
 
@@ -80,14 +88,8 @@ class Comparison:
         return [run | ({"differences": own} if own else {}) for run, own in zip(runs, found, strict=True)]
 
 
-def _outcomes(folder: Path, evaluation: str) -> Outcomes:
-    from ..evaluate.outcomes import Outcomes  # imports a compiler
-
-    return Outcomes.load(Saved.at(folder / evaluation)[0])
-
-
 def _said(one: significance.Difference) -> dict[str, float]:
-    return {name: round(value, 4) for name, value in asdict(one).items() if value is not None}
+    return {name: round(value, 4) + 0.0 for name, value in asdict(one).items() if value is not None}
 
 
 def excludes_zero(difference: dict[str, float]) -> bool:

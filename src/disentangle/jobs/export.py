@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .columns import costs, setting_name
+from .columns import COST_COLUMNS, METRICS, costs, setting_name
 from .tables import Table
 
 # Which of a column's numbers is the best; that of other columns none is.
@@ -36,8 +36,6 @@ _LATEX = {
     "×": r"$\times$",
     **{letter: f"\\{letter}" for letter in "_%&#${}"},
 }
-_AT_K = {"P": "precision", "R": "recall", "nDCG": "ndcg", "PSP": "psp"}
-_COSTS = ("candidates", "train s", "predict s")
 # Of a label's meanings, what is no number.
 _PARTS = ("components", "copies", "points")
 _WAY = ("level_from_leaf", "bin_size", "n_bins")
@@ -211,9 +209,9 @@ def _row(run: dict[str, Any]) -> dict[str, Any]:
     row = {"method": setting_name({"n_trees": 1} | run)} | {name: run[name] for name in _WAY if name in run}
     if "mean_vi" in run:
         return row | {"VI": run["mean_vi"], "difference": run["mean_difference"]}
-    row |= _figures(run.get("mean", run)) | dict(zip(_COSTS, costs(run), strict=True))
+    row |= _figures(run.get("mean", run)) | dict(zip(COST_COLUMNS, costs(run), strict=True))
     if "sd" in run:
-        deviations = _figures(run["sd"]) | dict(zip(_COSTS, costs({"mean": run["sd"]}), strict=True))
+        deviations = _figures(run["sd"]) | dict(zip(COST_COLUMNS, costs({"mean": run["sd"]}), strict=True))
         row |= {f"{name} sd": value for name, value in deviations.items()}
     if "peak_rss_mib" in run:
         row["peak MiB"] = run["peak_rss_mib"]
@@ -228,7 +226,7 @@ def _row(run: dict[str, Any]) -> dict[str, Any]:
 def _figures(run: dict[str, Any]) -> dict[str, float]:
     return {
         f"{letters}@{k}": value
-        for letters, metric in _AT_K.items()
+        for letters, metric in METRICS.items()
         for k, value in enumerate(run.get(metric, ()), start=1)
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -16,6 +17,7 @@ from ..data.tfidf import VECTORIZER_FILE, Vectorizer
 from ..errors import DisentangleError
 from ..html import meanings_page
 from ..storage import atomic
+from ..storage.files import sha256
 from ..storage.saved import Saved
 from . import steps, tables
 from .base import report_base
@@ -27,11 +29,11 @@ from .stages import Stage
 if TYPE_CHECKING:
     from ..evaluate.ambiguity import Ambiguity
     from ..evaluate.meanings import Meanings
+    from ..overlap.copies import Overlap
 
 logger = logging.getLogger(__name__)
 
 TEXTS = "X.trn.txt"
-N_SHOWN = 1000
 _AMBIGUITY_FILE = "ambiguity.npz"
 _LONGEST_TEXT = 240  # characters of an example
 
@@ -47,6 +49,8 @@ class Words:
         Of features.
     texts : Path or None
         A line an instance.
+    texts_sha : str
+        Sha256 of these when they were checked.
     parts : components.Components or None
         What the labels are made of.
     """
@@ -54,10 +58,11 @@ class Words:
     labels: list[str]
     terms: list[str] | None
     texts: Path | None
+    texts_sha: str
     parts: components.Components | None
 
 
-def run_meanings(job: Job, wanted: Sequence[str], limit: int = N_SHOWN) -> dict[str, Any]:
+def run_meanings(job: Job, wanted: Sequence[str], limit: int) -> dict[str, Any]:
     """What the copies of labels stand for, most ambiguous labels first.
 
     Parameters
@@ -94,8 +99,9 @@ def run_meanings(job: Job, wanted: Sequence[str], limit: int = N_SHOWN) -> dict[
         (overlapped,) = base.overlaps
         stage = _ambiguity_stage(job, base, overlapped, folder)
         record, name = stage.ensure(), job.place_beside(variant.name)
-        found = _load_ambiguity(stage.saved(), len(words.labels))
-        ranked = _ranked(found, overlapped.model.saved())
+        overlap = _overlap(overlapped.model.saved())
+        found = _load_ambiguity(stage.saved(), overlap)
+        ranked = _ranked(found, overlap)
         rows = list(_rows(found, ranked, words.labels))
         counts = _counts(found, rows)
         if chosen:
@@ -104,7 +110,7 @@ def run_meanings(job: Job, wanted: Sequence[str], limit: int = N_SHOWN) -> dict[
             raise DisentangleError(
                 f"no label of {job.dataset} has copies to look at with --preset {variant.name}"
             )
-        details = _details(base, overlapped, rows[:limit], words)
+        details = _details(base, overlapped, overlap, rows[:limit], words)
         of_variant: dict[str, Any] = {
             "variant": variant.name,
             "preset": variant.preset,
@@ -121,14 +127,15 @@ def run_meanings(job: Job, wanted: Sequence[str], limit: int = N_SHOWN) -> dict[
 def _words(where: Path, sizes: dict[str, int]) -> Words:
     """Names and texts of a dataset, checked before anything is trained."""
     terms = None
-    if (where / VECTORIZER_FILE).exists():
+    if os.path.lexists(where / VECTORIZER_FILE):  # be it by a link to nothing
         terms = Vectorizer.load(where / VECTORIZER_FILE).terms
         if len(terms) != sizes["n_features"]:
             raise DisentangleError(
                 f"{where / VECTORIZER_FILE} must have {sizes['n_features']} terms, as there are features, "
                 f"got {len(terms)}"
             )
-    texts = where / TEXTS if (where / TEXTS).exists() else None
+    texts = where / TEXTS if os.path.lexists(where / TEXTS) else None
+    texts_sha = "" if texts is None else sha256(texts)
     if texts is not None and (n := sum(1 for _ in lines.read_lines(texts))) != sizes["n_train_instances"]:
         raise DisentangleError(
             f"{texts} must have {sizes['n_train_instances']} lines, one an instance, got {n}"
@@ -136,7 +143,8 @@ def _words(where: Path, sizes: dict[str, int]) -> Words:
     parts = None
     if components.has_components(where):
         parts = components.load_components(where, sizes["n_train_instances"], sizes["n_labels"])
-    return Words(components.label_names(where, sizes["n_labels"]), terms, texts, parts)
+    names = components.label_names(where, sizes["n_labels"])
+    return Words(names, terms, texts, texts_sha, parts)
 
 
 def _named(wanted: Sequence[str], names: list[str]) -> set[int]:
@@ -190,25 +198,36 @@ def _score(out: Path, model: Saved, matching: Saved, dataset: Dataset) -> dict[s
     return {}
 
 
-def _load_ambiguity(saved: Saved, n_labels: int) -> Ambiguity:
+def _overlap(model: Saved) -> Overlap:
+    from ..model.saved_model import load_overlap
+
+    return load_overlap(model)
+
+
+def _load_ambiguity(saved: Saved, overlap: Overlap) -> Ambiguity:
     from ..evaluate.ambiguity import Ambiguity
 
     read = saved.arrays(_AMBIGUITY_FILE, *(one.name for one in fields(Ambiguity)))
-    found = Ambiguity(**read)
-    saved.check_fit("ambiguities of labels:", len(found.score), n_labels)
-    return found
+    for name, values in read.items():
+        n = len(overlap.original) if name == "n_preferring" else overlap.n_labels
+        expected = bool if name == "is_significant" else np.int64 if name.startswith("n_") else np.float64
+        if values.dtype != expected or values.shape != (n,) or np.isinf(values).any():
+            raise saved.damaged(
+                _AMBIGUITY_FILE,
+                f"expected {n} of {np.dtype(expected)} in {name}, found {values.shape} of {values.dtype}",
+            )
+    return Ambiguity(**read)
 
 
-def _ranked(found: Ambiguity, model: Saved) -> list[tuple[int, np.ndarray]]:
+def _ranked(found: Ambiguity, overlap: Overlap) -> list[tuple[int, np.ndarray]]:
     """Labels with copies and what prefers each copy: most ambiguous first, those without a score last."""
-    from ..model.saved_model import load_overlap
+    from ..evaluate.ambiguity import copies_by_label
 
-    overlap = load_overlap(model)
-    copies = np.argsort(overlap.original, kind="stable")
-    ends = np.searchsorted(overlap.original[copies], np.arange(1, overlap.n_labels))
-    prefer = np.split(found.n_preferring[copies], ends)
+    copies, first = copies_by_label(overlap)
+    prefer = found.n_preferring[copies]
     order = np.argsort(-np.nan_to_num(found.score, nan=-1), kind="stable")
-    return [(label, prefer[label]) for label in order.tolist() if len(prefer[label]) > 1]
+    several = order[np.diff(first)[order] > 1].tolist()
+    return [(label, prefer[first[label] : first[label + 1]]) for label in several]
 
 
 def _rows(
@@ -251,26 +270,25 @@ def _counts(found: Ambiguity, rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _details(
-    plan: Plan, overlapped: Overlapped, shown: list[dict[str, Any]], words: Words
+    plan: Plan, overlapped: Overlapped, overlap: Overlap, shown: list[dict[str, Any]], words: Words
 ) -> list[dict[str, Any]]:
     """What the copies of each label stand for, in words."""
     from ..evaluate.meanings import Meanings
     from ..model import saved_model
 
-    model, dataset = overlapped.model.saved(), plan.dataset
-    weights = None
+    dataset, weights = plan.dataset, None
     if words.terms is not None:
-        weights = saved_model.load_trained(model).model.model_chain[-1].W
+        weights = saved_model.load_trained(overlapped.model.saved()).model.model_chain[-1].W
     meanings = Meanings(
         dataset.X_trn,
         dataset.Y_trn,
-        saved_model.load_overlap(model),
+        overlap,
         steps.load_matching(overlapped.matching.saved(), dataset),
         weights,
         plan.settings.tree.seed,
     )
     found = [_in_words(row, meanings, words) for row in shown]
-    _add_texts(found, words.texts)
+    _add_texts(found, words.texts, words.texts_sha)
     return found
 
 
@@ -315,13 +333,15 @@ def _components(
     return found
 
 
-def _add_texts(found: list[dict[str, Any]], texts: Path | None) -> None:
+def _add_texts(found: list[dict[str, Any]], texts: Path | None, sha: str) -> None:
     """The texts of all examples, read once."""
     if texts is None:
         return
     examples = [example for one in found for copy in one["copies"] for example in copy["examples"]]
     wanted = {example["instance"] for example in examples}
     read = {line.number - 1: line.text for line in lines.read_lines(texts) if line.number - 1 in wanted}
+    if sha256(texts) != sha:
+        raise DisentangleError(f"{texts} has changed meanwhile: run the same command again")
     for example in examples:
         text = read[example["instance"]]
         example["text"] = text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…"

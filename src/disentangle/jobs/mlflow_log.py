@@ -10,7 +10,7 @@ from typing import Any
 
 from ..data.urls import shown
 from ..errors import DisentangleError, excerpt
-from .columns import setting_name
+from .columns import METRICS, setting_name
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,6 @@ _USUAL = {
 }
 # Of a run, or of a report without runs: what was given, and where.
 _NO_METRIC = ("settings", "overlap", "params", "dataset_settings", "machine", "seed", "n_trees", "threads")
-_AT_K = ("precision", "recall", "ndcg", "psp")
 
 
 class Log:
@@ -105,7 +104,7 @@ def _flat(values: dict[str, Any], start: str = "") -> Iterator[tuple[str, Any]]:
 def metrics_of(run: dict[str, Any]) -> Iterator[tuple[str, float, int]]:
     """Names, values and steps of a run's numbers; `precision_at_5` is at step 5, what has no k at 0."""
     for name, value in _flat({name: run[name] for name in run if name not in _NO_METRIC}):
-        if name in _AT_K:
+        if name in METRICS.values():
             yield from ((f"{name}_at_{k}", float(one), k) for k, one in enumerate(value, start=1))
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
             yield name, float(value), 0

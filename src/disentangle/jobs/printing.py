@@ -14,7 +14,7 @@ from rich.cells import cell_len
 from ..runtime.terminal import shown
 from .tables import Table
 
-# Wide enough for every table where the output is no terminal: a wrapped table cannot be searched.
+# Wide enough for every table where the output is no terminal.
 _PLAIN_WIDTH = 300
 _GAP = 2  # blanks between columns
 _N_MEANINGS = 20
@@ -22,14 +22,21 @@ _N_MEANINGS = 20
 
 def print_tables(tables: Iterable[Table]) -> None:
     """Print tables, no wider than the terminal, and the notes below each."""
-    width = shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else None
     for table in tables:
-        print(*lines(table, width or _PLAIN_WIDTH), sep="\n", end="\n\n")
+        print(*lines(table, _width() or _PLAIN_WIDTH), sep="\n", end="\n\n")
         if table.notes:
-            wrapped = [
-                part for note in table.notes for part in (textwrap.wrap(note, width) if width else [note])
-            ]
-            print(*wrapped, sep="\n", end="\n\n")
+            print(*(part for note in table.notes for part in _wrapped(note)), sep="\n", end="\n\n")
+
+
+def _width() -> int | None:
+    """Columns of the terminal; None where there is none, as a line that is wrapped cannot be searched."""
+    return shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else None
+
+
+def _wrapped(line: str, indent: int = 0) -> list[str]:
+    """A line as the terminal shows it; all but the first part are indented."""
+    width = _width()
+    return textwrap.wrap(line, width, subsequent_indent=" " * indent) if width else [line]
 
 
 def lines(table: Table, width: int) -> Iterator[str]:
@@ -57,22 +64,24 @@ def lines(table: Table, width: int) -> Iterator[str]:
 
 def print_meanings(report: dict[str, Any]) -> None:
     """Print what the copies of the first labels stand for."""
-    print(
-        f"{shown(report['dataset'])}, {report['variant']}: {report['n_with_copies']:,} of "
-        f"{report['n_labels']:,} labels have copies. Of {report['n_tested']:,} with enough instances "
-        f"{report['n_significant']:,} (*) are split more than labels of their frequency; up to "
-        f"{report['false_discovery_rate']:.0%} of these by chance.",
-        end="\n\n",
+    tested = (
+        f"Of {report['n_tested']:,} with enough instances {report['n_significant']:,} (*) are split more "
+        f"than labels of their frequency; up to {report['false_discovery_rate']:.0%} of these by chance."
     )
+    if not report["n_tested"]:
+        tested = "Too few have instances enough for a test of their copies."
+    copied = f"{report['n_with_copies']:,} of {report['n_labels']:,} labels have copies."
+    lead = f"{shown(report['dataset'])}, {report['variant']}: {copied} {tested}"
+    print(*_wrapped(lead), sep="\n", end="\n\n")
     for row in report["labels"][:_N_MEANINGS]:
         mark = "*" if row["is_significant"] else ""
         score = "-" if row["ambiguity"] is None else f"{row['ambiguity']:.2f}"
         counted = f"ambiguity {score}, {row['n_instances']:,} instances"
-        print(f"{row['rank']:>4,}. {shown(row['name'])}{mark}: {counted}")
+        print(*_wrapped(f"{row['rank']:>6,}. {shown(row['name'])}{mark}: {counted}", 8), sep="\n")
         for copy in row["copies"]:
             near = [one["name"] for one in copy["companions"] or copy["neighbours"]]
             said = [", ".join(words) for words in (copy["terms"][:5], near[:3]) if words]
-            print(f"      {copy['share']:>4.0%}  {shown('; with '.join(said))}")
+            print(*_wrapped(f"        {copy['share']:>4.0%}  {shown('; with '.join(said))}", 14), sep="\n")
     print()
 
 

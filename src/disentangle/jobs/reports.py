@@ -73,9 +73,9 @@ def read(path: Path) -> tuple[dict[str, Any], list[Table]]:
     with trusted(path):
         report = json.loads(files.read(path, _MOST_BYTES, "a report"))
         if "runs" in report:
+            report["runs"] = report["runs"][: report.get("n_asked")]
             if not report["runs"]:
                 raise ValueError("no runs")
-            report["runs"] = report["runs"][: report.get("n_asked")]
         if (
             report["job"] == "metric"
             and "seeds" not in report

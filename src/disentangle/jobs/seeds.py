@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from .columns import CHOSEN_BY, COSTS, chosen_by, costs, setting_of
+from .columns import CHOSEN_BY, COSTS, METRICS, chosen_by, costs, setting_of
 from .differences import Comparison
 
 Run = dict[str, Any]
-_METRICS = ("precision", "recall", "ndcg", "psp")
 # Of a run, besides what its seed has to do with.
 _TOLD = ("method", "variant", "preset", "n_copies", "n_trees", "overlap", "level_from_leaf", "bin_size")
 
@@ -42,7 +41,7 @@ def over_seeds(runs: Sequence[Run], comparison: Comparison) -> dict[str, Any]:
 def _numbers(run: Run) -> dict[str, Any]:
     named = dict(zip(COSTS, costs(run), strict=True)) | {CHOSEN_BY: chosen_by(run)}
     bins = {"n_bins": run["n_bins"]} if "n_bins" in run else {}
-    return {name: run[name] for name in _METRICS} | named | bins
+    return {name: run[name] for name in METRICS.values()} | named | bins
 
 
 def spread(found: Sequence[dict[str, Any]]) -> dict[str, Any]:

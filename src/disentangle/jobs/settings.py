@@ -6,11 +6,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from ..errors import DisentangleError
 from ..limits import Limits, check_limits
 from ..params import MAX_REPEATS, SCORING, OverlapParams, PredictParams, Propensity, TreeParams
 from ..presets import DEFAULT_PRESET, PRESETS
 from ..runtime.memory import Budget
 from ..runtime.threads import check_threads
+
+# Of the 255 bytes of a file system some are for what stands beside a variant's name.
+_LONGEST = 200
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ def variant_of(preset: str, changes: Mapping[str, Any]) -> Variant:
     Raises
     ------
     DisentangleError
-        If a part is out of its range.
+        If a part is out of its range, or so many digits are given that no folder could have the name.
     """
     params = PRESETS[preset].changed(changes)
     params.validate()
@@ -110,7 +114,13 @@ def variant_of(preset: str, changes: Mapping[str, Any]) -> Variant:
         return "".join(f"-{name}-{changed[name]}" for name in names).replace("_", "-")
 
     folder = preset + said(name for name in changed if name not in SCORING)
-    return Variant(folder + said(name for name in changed if name in SCORING), folder, preset, params)
+    name = folder + said(name for name in changed if name in SCORING)
+    if len(name) > _LONGEST:
+        raise DisentangleError(
+            f"a preset and its parts must have a name of at most {_LONGEST} bytes, got {len(name)}: "
+            f"{name[:60]}..."
+        )
+    return Variant(name, folder, preset, params)
 
 
 def distinct(variants: Iterable[Variant]) -> tuple[Variant, ...]:

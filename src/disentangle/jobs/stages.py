@@ -166,9 +166,9 @@ class Stage:
                 (temporary / RECORD).write_text(text, encoding="utf-8")
                 return record
         except OSError as error:
-            raise DisentangleError(
-                f"cannot write {error.filename or self.folder}: {error.strerror or error}"
-            ) from error
+            # Of a copy the second name is the one that is written.
+            written = error.filename2 or error.filename or self.folder
+            raise DisentangleError(f"cannot write {written}: {error.strerror or error}") from error
 
 
 def _digests(folder: Path) -> dict[str, str]:

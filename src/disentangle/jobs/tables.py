@@ -13,7 +13,7 @@ from ..data.datasets import SIZES
 from ..evaluate.significance import COLUMNS, MEAN
 from ..runtime.terminal import shown
 from ..storage.atomic import replacing
-from .columns import SHOWN, costs, figure, figures, setting_of
+from .columns import COST_COLUMNS, SHOWN, costs, figure, figures, setting_of
 from .columns import setting_name as setting_name  # benchmarks take both from here
 from .columns import training_seconds as training_seconds
 from .cost_estimate import Estimate
@@ -21,7 +21,6 @@ from .differences import REFERENCES, excludes_zero
 
 Row = dict[str, Any]
 
-_COSTS = ("candidates", "train s", "predict s")
 _N_SHOWN = 10
 
 
@@ -113,12 +112,12 @@ def _measured_tables(
     """Figures and costs; of several seeds in two tables, as one would not fit a terminal."""
     title = f"{subject}: measured here, in percent"
     if not seeds:
-        table = Table(title, ("method", *columns, *_COSTS))
+        table = Table(title, ("method", *columns, *COST_COLUMNS))
         for name, row in zip(names, rows, strict=True):
             table.add(name, *_cells(figures(row, columns)), *(f"{value:,.1f}" for value in costs(row)))
         return [table]
     quality = Table(f"{title}, means ± {_over(seeds)}", ("method", *columns))
-    cost = Table(f"{subject}: what it costs, means ± {_over(seeds)}", ("method", *_COSTS))
+    cost = Table(f"{subject}: what it costs, means ± {_over(seeds)}", ("method", *COST_COLUMNS))
     for name, row in zip(names, rows, strict=True):
         numbers = zip(figures(row, columns), figures(row["sd"], columns), strict=True)
         quality.add(name, *(f"{mean:.2f} ± {sd:.2f}" for mean, sd in numbers))
@@ -141,7 +140,7 @@ def _difference_tables(
         with_costs = variant is None and not seeds
         costs_too = "; costs in times" if with_costs else ""
         title = f"{subject}: difference to {to}, in percentage points{costs_too}"
-        table = Table(title, ("method", *columns, *(_COSTS if with_costs else ())))
+        table = Table(title, ("method", *columns, *(COST_COLUMNS if with_costs else ())))
         for name, row in zip(names, rows, strict=True):
             found = {one["to"]: one for one in row.get("differences", ())}
             if to in found:

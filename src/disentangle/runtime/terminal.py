@@ -11,13 +11,17 @@ from typing import TextIO
 
 from ..errors import DisentangleError
 
+_BREAKS = ("Cc", "Zl", "Zp")
+# Embeddings, overrides and isolates of writing from right to left.
+_TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+
 
 def shown(text: str) -> str:
-    """A text with U+FFFD for each control character, those that break lines among them.
+    """A text with U+FFFD for each control character: those that break lines, or turn what follows round.
 
     For a terminal alone: a file gets every text as it is.
     """
-    return "".join("\ufffd" if unicodedata.category(c) == "Cc" else c for c in text)
+    return "".join("\ufffd" if unicodedata.category(c) in _BREAKS or c in _TURNS else c for c in text)
 
 
 @contextmanager
@@ -29,7 +33,8 @@ def standard_output() -> Iterator[TextIO]:
         if sys.stdout.isatty():
             sys.stdout.reconfigure(errors="replace")
         else:
-            sys.stdout.reconfigure(encoding="utf-8")
+            # Half a surrogate pair, which JSON may hold, is no UTF-8.
+            sys.stdout.reconfigure(encoding="utf-8", errors="replace")
     try:
         yield sys.stdout
         sys.stdout.flush()

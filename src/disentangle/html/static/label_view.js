@@ -16,7 +16,7 @@ function summary(label) {
   const tested = label.is_significant
     ? "They split it more than those of most labels of its frequency."
     : label.p_value === undefined
-      ? "It has too few instances for a test."
+      ? "It was not tested: it has too few instances, or too few labels have enough."
       : "They split it no more than those of other labels of its frequency.";
   return (
     `Label ${WHOLE.format(label.label)} has ${count(label.copies.length, "copy", "copies")}. Of its instances that ` +
@@ -85,10 +85,10 @@ function card(copy, i) {
 }
 
 function pictureOf(label) {
-  const { points } = label;
+  const { points, n_instances: n } = label;
   if (!points) return null;
   const drawn = points.copy.length;
-  const part = drawn < points.of ? `${WHOLE.format(drawn)} of its ${count(points.of, "instance")}, taken evenly` : "all its instances";
+  const part = drawn < n ? `${WHOLE.format(drawn)} of its ${count(n, "instance")}` : "all its instances";
   return make(
     "section",
     { class: "block", "aria-labelledby": "picture-title" },
