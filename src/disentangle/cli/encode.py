@@ -82,7 +82,8 @@ def _encode(args: argparse.Namespace) -> None:
     progress.set_up_logging()
     given = known_datasets.settings_of(args.dataset) | {"seed": args.seed} | vars(args)
     tree = {name: given[name] for name in ("nr_splits", "max_leaf_size", "seed") if name in given}
-    tuning = TuningParams(args.epochs, args.seed) if args.finetune else None
+    tuning = TuningParams(args.epochs, args.seed)
+    tuning.validate()  # without --finetune, too
     made = encode.run_encode(
         encode.Encode(
             args.dataset,
@@ -91,7 +92,7 @@ def _encode(args: argparse.Namespace) -> None:
             args.encoder,
             args.name,
             EncoderParams(args.max_length, args.batch_size),
-            tuning,
+            tuning if args.finetune else None,
             TreeParams(**tree),
             args.device,
             args.threads,

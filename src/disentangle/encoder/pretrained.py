@@ -60,7 +60,7 @@ class Pretrained:
                 f"{folder} must have its weights as safetensors ({WEIGHTS[0]}), found {pickled[0]}: "
                 "pickle may run programs and is never read"
             )
-        for names, what in (((CONFIG,), CONFIG), (WEIGHTS, WEIGHTS[0]), (_TOKENIZER, "a tokenizer's file")):
+        for names, what in (((CONFIG,), CONFIG), (WEIGHTS, WEIGHTS[0]), (_TOKENIZER, _TOKENIZER[0])):
             if not _among(files, names):
                 raise DisentangleError(
                     f"{folder} must hold an encoder as save_pretrained of transformers writes it, "
@@ -89,7 +89,7 @@ class Pretrained:
             name for name in {*found, *self.digests} if found.get(name) != self.digests.get(name)
         ):
             raise DisentangleError(
-                f"{folder} must hold the same encoder as before, found another {changed[0]}"
+                f"{folder} must hold the encoder that was there before, found another {changed[0]}"
             )
 
     def said(self) -> dict[str, object]:
@@ -106,7 +106,7 @@ def find(given: str) -> Pretrained:
         If there is no such folder, the hub cannot be reached or does not know it, or it is no encoder.
     """
     folder = Path(given)
-    if folder.is_dir():
+    if given and folder.is_dir():
         return Pretrained.at(folder)
     if not _HUB_NAME.fullmatch(given):
         raise DisentangleError(
