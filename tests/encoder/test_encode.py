@@ -21,7 +21,7 @@ pytest.importorskip("transformers", reason=REASON)
 
 from disentangle.data.features import FeatureSet  # noqa: E402
 from disentangle.encoder import checkpoint, device, fine_tune  # noqa: E402
-from disentangle.encoder.pretrained import Pretrained  # noqa: E402
+from disentangle.encoder.pretrained import Pretrained, find  # noqa: E402
 from disentangle.encoder.text_encoder import TextEncoder  # noqa: E402
 from disentangle.errors import DisentangleError  # noqa: E402
 from disentangle.jobs import encode  # noqa: E402
@@ -122,6 +122,26 @@ def test_from_texts_to_predictions(place: Path, encoder: Path, run: Command):
     own.write_bytes(content)
     assert refused.returncode == 2
     assert "must hold the encoder that was there before, found another config.json" in refused.stderr
+
+
+def test_an_encoder_of_the_hub_is_known_by_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    hub = pytest.importorskip("huggingface_hub", reason=REASON)
+    commit = "0123456789" * 4
+    # The cache as the hub's client lays it out, without a network.
+    cached = tmp_path / "models--us--mini"
+    place = cached / "snapshots" / commit
+    place.mkdir(parents=True)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text(commit)
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        (place / name).write_text(name)
+    offline = {"cache_dir": tmp_path, "local_files_only": True}
+    monkeypatch.setattr(hub, "snapshot_download", partial(hub.snapshot_download, **offline))
+    found = find("us/mini")
+    assert (found.name, found.revision) == ("us/mini", commit)
+    assert found.said()["revision"] == commit
+    with pytest.raises(DisentangleError, match="--encoder us/none is no folder here, and cannot be fetched"):
+        find("us/none")
 
 
 def test_an_embedding_is_the_mean_of_its_tokens_in_whatever_batch(encoder: Path, place: Path):

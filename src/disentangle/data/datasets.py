@@ -181,9 +181,10 @@ def digest(folder: Path, features: str = FEATURES) -> dict[str, str]:
 
 
 def feature_sets(folder: Path) -> list[str]:
-    """Names of a dataset's feature sets."""
+    """Names of a dataset's feature sets; hidden folders are unfinished ones."""
     kinds = ("X.trn.npz", FEATURES_FILE)
-    return sorted({path.parent.name for kind in kinds for path in folder.glob(f"*/{kind}")})
+    found = {path.parent.name for kind in kinds for path in folder.glob(f"*/{kind}")}
+    return sorted(name for name in found if not name.startswith("."))
 
 
 def feature_set(folder: Path, features: str) -> FeatureSet:
