@@ -348,6 +348,44 @@ class Propensity:
 
 
 @dataclass(frozen=True)
+class EncoderParams:
+    """How an encoder reads texts.
+
+    Attributes
+    ----------
+    max_length : int
+        Most tokens of a text; what is longer is cut.
+    batch_size : int
+        Texts at a time, in fine-tuning for each step.
+    """
+
+    max_length: int = limited(256, 8, 8192, words="most tokens of a text, the rest is cut")
+    batch_size: int = limited(64, 1, 65536, words="texts at a time, in fine-tuning for each step")
+
+    def validate(self) -> None:
+        check_limits(self)
+
+
+@dataclass(frozen=True)
+class TuningParams:
+    """How an encoder is fine-tuned.
+
+    Attributes
+    ----------
+    epochs : int
+        At most; it ends sooner where the validation loss rises.
+    seed : int
+        Of the validation part, the order of the texts, dropout and the head.
+    """
+
+    epochs: int = limited(6, 1, 1000, words="most times that all training texts are seen")
+    seed: int = limited(0, 0, 2**32 - 1, words="seed of all that is random")
+
+    def validate(self) -> None:
+        check_limits(self)
+
+
+@dataclass(frozen=True)
 class TfidfParams:
     """How text becomes features, in the words of scikit-learn's `TfidfVectorizer`.
 

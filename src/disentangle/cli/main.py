@@ -17,6 +17,7 @@ from ..errors import DisentangleError, printable
 from ..runtime import interrupt
 from .arguments import Parser
 from .data import add_data
+from .encode import add_encode
 from .jobs import add_jobs
 from .meanings import add_meanings
 from .predict import add_predict
@@ -99,4 +100,5 @@ def _parser() -> argparse.ArgumentParser:
     add_predict(commands)
     add_report(commands)
     add_data(commands)
+    add_encode(commands)
     return parser

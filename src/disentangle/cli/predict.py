@@ -76,4 +76,5 @@ def _predict(args: argparse.Namespace) -> None:
         args.k,
         args.threads,
         Budget.of(args.max_memory),
+        args.features,
     )

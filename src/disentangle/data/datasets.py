@@ -24,8 +24,8 @@ _SPARSE_IDS, _MANY_IDS = 10, 100_000
 SIZES = ("n_train_instances", "n_test_instances", "n_labels")
 # Python, PECOS, numba, scipy and scikit-learn once imported, in bytes.
 _LIBRARIES = 190 << 20
-# Files beside the matrices that say what features and labels are.
-CARRIED = ("vectorizer.json", "output-items.txt")
+# Files that say what features and labels are.
+VECTORIZER, ITEMS = "vectorizer.json", "output-items.txt"
 PARTS = ("trn", "tst")
 KEYS = ("X_trn", "Y_trn", "X_tst", "Y_tst")
 
@@ -157,10 +157,16 @@ def source(data_dir: Path, name: str, features: str = FEATURES) -> Source:
             raise DisentangleError(f"{', '.join(changed)} changed meanwhile: run the same command again")
         return loaded
 
-    # The vectorizer makes the usual features alone.
-    carried = CARRIED if features == FEATURES else CARRIED[1:]
-    files = {file: folder / file for file in carried if (folder / file).exists()}
-    return Source(name, found, load, files)
+    return Source(name, found, load, carried(folder, features))
+
+
+def carried(folder: Path, features: str = FEATURES) -> dict[str, Path]:
+    """What a model needs besides a dataset's matrices, to predict from texts and to name labels, by name."""
+    files = {VECTORIZER: folder / VECTORIZER, ITEMS: folder / ITEMS}
+    if features != FEATURES:
+        # What makes them of texts lies with them.
+        files |= {file: folder / features / file for file in (VECTORIZER, FEATURES_FILE)}
+    return {name: path for name, path in files.items() if path.exists()}
 
 
 def digest(folder: Path, features: str = FEATURES) -> dict[str, str]:
@@ -175,9 +181,10 @@ def digest(folder: Path, features: str = FEATURES) -> dict[str, str]:
 
 
 def feature_sets(folder: Path) -> list[str]:
-    """Names of a dataset's feature sets."""
+    """Names of a dataset's feature sets; hidden folders are unfinished ones."""
     kinds = ("X.trn.npz", FEATURES_FILE)
-    return sorted({path.parent.name for kind in kinds for path in folder.glob(f"*/{kind}")})
+    found = {path.parent.name for kind in kinds for path in folder.glob(f"*/{kind}")}
+    return sorted(name for name in found if not name.startswith("."))
 
 
 def feature_set(folder: Path, features: str) -> FeatureSet:

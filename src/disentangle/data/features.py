@@ -86,8 +86,17 @@ class FeatureSet:
             If `features.json` is there and is not what one should be.
         """
         path = folder / FEATURES_FILE
-        if not path.exists():
-            return cls(folder)
+        return cls.read(path, folder) if path.exists() else cls(folder)
+
+    @classmethod
+    def read(cls, path: Path, folder: Path) -> FeatureSet:
+        """The feature set that a `features.json` tells of, be it in the folder or a copy elsewhere.
+
+        Raises
+        ------
+        DisentangleError
+            As `at`.
+        """
         try:
             read = json.loads(files.read(path, _MOST_BYTES))
             blocks = tuple(Block(**block) for block in read["blocks"])
@@ -152,8 +161,15 @@ class FeatureSet:
             n = X.shape[0] if n is None else n
             if X.shape != (n, block.n_columns):
                 raise DisentangleError(f"{path} must be of shape {(n, block.n_columns)}, got {X.shape}")
-            read.append(_unit_rows(X) if block.is_normalised else X)
-        X = sp.hstack(read, "csr", np.float32)
+            read.append(X)
+        return self.side_by_side(read)
+
+    def side_by_side(self, parts: list[sp.csr_matrix]) -> sp.csr_matrix:
+        """The columns of each block as one matrix, with rows of the lengths that are said."""
+        normed = [
+            _unit_rows(X) if block.is_normalised else X for block, X in zip(self.blocks, parts, strict=True)
+        ]
+        X = sp.hstack(normed, "csr", np.float32)
         return _unit_rows(X) if self.is_normalised else X
 
     def dense_columns(self, X: sp.csr_matrix) -> np.ndarray:

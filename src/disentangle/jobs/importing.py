@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -150,6 +151,11 @@ def _build(out: Path, job: Import) -> dict[str, Any]:
     with ExitStack() as stack:
         paths = datasets.paths_of(out)
         writers = {key: stack.enter_context(npz.Writer(path)) for key, path in paths.items()}
+        names_of_texts = {part: out / f"X.{part}.txt" for part in PARTS if form.has_text}
+        texts = {
+            part: stack.enter_context(path.open("w", encoding="utf-8", newline=""))
+            for part, path in names_of_texts.items()
+        }
         sizes = _Sizes()
         if vectorizer is not None:
             sizes.tell("n_features", len(vectorizer.terms), job.trn[0])
@@ -164,6 +170,8 @@ def _build(out: Path, job: Import) -> dict[str, Any]:
                 sizes.tell("n_features", block.n_features, source[0])
                 sizes.tell("n_labels", block.n_labels, source[-1])
                 X = block.content if vectorizer is None else vectorizer.transform(block.content)
+                if part in texts:
+                    texts[part].writelines(_as_lines(block.content))
                 writers[f"X_{part}"].append(X)
                 writers[f"Y_{part}"].append(_label_rows(block.labels, columns, job.output_items, source[-1]))
         results = _finish(writers, sizes, job)
@@ -178,6 +186,13 @@ def _texts(blocks: Iterator[Block], found: set[str]) -> Iterator[str]:
         if isinstance(block.labels, list):
             found.update(*block.labels)
         yield from block.content
+
+
+def _as_lines(texts: list[str]) -> Iterator[str]:
+    """A line each: line ends in a text become blanks, halves of surrogate pairs question marks."""
+    for text in texts:
+        plain = re.sub("[\n\r]", " ", text).encode("utf-8", "replace").decode()
+        yield f"{plain}\n"
 
 
 def _columns(names: list[str], job: Import) -> dict[str, int]:
