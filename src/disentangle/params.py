@@ -205,7 +205,8 @@ class Effort:
     ----------
     first_terms, terms : int or None
         Most terms of an instance that the matcher which the choices are made by, and the retrained model,
-        learn from: the largest. None for all. Predicting takes all of them in any case.
+        learn from: the largest. None for all. Predicting takes all of them in any case. Columns of an
+        embedding are no terms: all are learnt from, by a solver that takes a third of PECOS's seconds there.
     max_df : float
         The retrained model learns from no terms that a larger share of the training instances has, if these
         have more than `LONG` terms on average.

@@ -49,39 +49,6 @@ def test_long_texts_lose_what_most_of_them_have(monkeypatch: pytest.MonkeyPatch)
     assert without_common(X, 0.5) is X
 
 
-def mixed(n_terms: int) -> sp.csr_matrix:
-    """Eight texts of so many terms each, all with the first, beside an embedding of three columns."""
-    rng = np.random.default_rng(0)
-    terms = np.zeros((8, 20), np.float32)
-    for row in terms:
-        row[0] = 0.1
-        row[1 + rng.permutation(19)[: n_terms - 1]] = 0.5
-    return sp.hstack([sp.csr_matrix(terms), rng.normal(0, 0.01, (8, 3))], "csr").astype(np.float32)
-
-
-IS_DENSE = np.arange(23) >= 20
-
-
-def test_the_largest_terms_leave_an_embedding_alone():
-    X = mixed(4)
-    kept = largest(X, 3, IS_DENSE)
-    assert (kept[:, 20:] != X[:, 20:]).nnz == 0
-    assert kept[:, :20].getnnz(axis=1).tolist() == [3] * 8
-    assert kept[:, 0].nnz == 0  # the smallest term
-    assert largest(X, 4, IS_DENSE) is X
-
-
-def test_a_common_term_goes_and_an_embedding_stays(monkeypatch: pytest.MonkeyPatch):
-    X = mixed(4)
-    monkeypatch.setattr(feature_selection, "LONG", 3.5)
-    kept = without_common(X, 0.9, IS_DENSE)
-    assert (kept[:, 1:] != X[:, 1:]).nnz == 0
-    assert kept[:, 0].nnz == 0
-    # Of terms there are four each: an embedding makes no text long.
-    monkeypatch.setattr(feature_selection, "LONG", 4)
-    assert without_common(X, 0.9, IS_DENSE) is X
-
-
 @given(
     arrays(
         np.float32, st.tuples(st.integers(1, 6), st.integers(1, 8)), elements=st.sampled_from([0, 1, -2, 3])

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data import datasets
-from ..params import EPS, LONG, MAX_K, SCORING, OverlapParams
+from ..params import EPS, LONG, MAX_K, SCORING, Effort, OverlapParams
 from ..rules import GAINS, MERGES, POSITIVES
 from . import cost_estimate, steps
 from .settings import Settings, Variant, describe
@@ -29,7 +29,8 @@ from .stages import Stage
 
 logger = logging.getLogger(__name__)
 
-_TRAINING = ("model.tree", "model.subproblems", "model.train_levels", "model.saved_model")
+_TRAINING = ("model.tree", "model.mixed", "model.subproblems", "model.train_levels", "model.saved_model")
+_OF_TERMS = ("model.feature_selection", "kernels.largest_features", "kernels.dual_descent")
 _PREDICTING = ("model.saved_model", "model.beam_search")
 
 
@@ -168,7 +169,7 @@ class Plan:
         predict = self.settings.predict
         given: dict[str, Any] = {"predict": predict, "eps": first.eps, "n_terms": first.terms}
         train = partial(steps.train_matcher, **given, means=self._means)
-        of_terms = () if first.terms is None else ("model.feature_selection", "kernels.largest_features")
+        of_terms = () if first.terms is None else _OF_TERMS
         matcher = self._stage(
             "train",
             first.folder("matcher"),
@@ -209,12 +210,13 @@ class Plan:
 
     def _retraining(self, variant: Variant, needs: tuple[Stage, ...]) -> Stage:
         params, seed, predict = variant.params, self.settings.tree.seed, self.settings.prediction(variant)
-        elsewhere = (*asdict(params.assignment), *SCORING)
+        effort, elsewhere = params.effort, (*asdict(params.assignment), *SCORING)
         parts = {name: value for name, value in params.parts().items() if name not in elsewhere}
         # A kernel is in the stage only where it runs, so that no other change has the model made again.
         kernels = {
             "kernels.matched_positives": params.copies.positives != "all",
-            "kernels.largest_features": params.effort.terms is not None,
+            "kernels.largest_features": effort.terms is not None,
+            "kernels.dual_descent": (effort.terms, effort.max_df) != (None, Effort.max_df),
             "kernels.merge_and_rank": params.negatives.negatives > 0,
         }
         modules = (

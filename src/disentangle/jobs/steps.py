@@ -24,6 +24,7 @@ from ..storage.saved import Saved
 from . import cost_estimate
 
 if TYPE_CHECKING:
+    from ..model.mixed import Mixed
     from ..model.pecos import ClusterChain
 
 MATCHING_FILE = "matching.npz"
@@ -260,11 +261,18 @@ def _chain(saved_tree: Saved, dataset: Dataset) -> ClusterChain:
     return chain
 
 
-def _learnt(dataset: Dataset, n_terms: int | None, max_df: float = Effort.max_df) -> sp.csr_matrix:
-    """Training instances as they are learnt from: with so many terms each, or all (None)."""
-    if n_terms is None and max_df == Effort.max_df:
-        return dataset.X_trn
-    from ..model.feature_selection import largest, without_common
+def _learnt(dataset: Dataset, n_terms: int | None, max_df: float = Effort.max_df) -> sp.csr_matrix | Mixed:
+    """Training instances as they are learnt from: with so many terms each, or all (None).
 
-    X = without_common(dataset.X_trn, max_df, dataset.is_dense)
-    return X if n_terms is None else largest(X, n_terms, dataset.is_dense)
+    Where terms are left out, those of an embedding are no terms, and stay.
+    """
+    X = dataset.X_trn
+    if n_terms is None and max_df == Effort.max_df:
+        return X
+    from ..model.feature_selection import largest, without_common
+    from ..model.mixed import Mixed
+
+    mixed = None if dataset.is_dense is None else Mixed.of(X, dataset.is_dense)
+    terms = without_common(X if mixed is None else mixed.terms, max_df)
+    terms = terms if n_terms is None else largest(terms, n_terms)
+    return terms if mixed is None else replace(mixed, terms=terms)
