@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from disentangle.data import datasets
-from disentangle.data.features import DENSE, SPARSE, Block, FeatureSet, looks_dense
+from disentangle.data import datasets, features
+from disentangle.data.features import DENSE, SPARSE, Block, FeatureSet, compact, looks_dense
 from disentangle.errors import DisentangleError
+from disentangle.storage import matrices
 
 N = {"trn": 8, "tst": 3}
 
@@ -99,12 +100,19 @@ def test_what_is_no_feature_set_is_refused(tmp_path: Path, spoil, message: str):
         FeatureSet.at(tmp_path / "set")
 
 
+def nan(row: int, column: int) -> np.ndarray:
+    values = np.ones((8, 3), np.float32)
+    values[row, column] = np.nan
+    return values
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
         (np.ones((7, 3), np.float16), r"mini-lm.trn.npy must be of shape \(8, 3\), got \(7, 3\)"),
         (np.ones((8, 4), np.float16), r"must be of shape \(8, 3\), got \(8, 4\)"),
-        (np.full((8, 3), np.nan, np.float16), "mini-lm.trn.npy"),
+        (nan(5, 2), "mini-lm.trn.npy must hold finite values, got nan in row 5, column 2"),
+        (np.full((8, 3), np.inf, np.float16), "mini-lm.trn.npy must hold finite values, got inf in row 0"),
         (np.array(["a"] * 8), "mini-lm.trn.npy is damaged"),
     ],
 )
@@ -133,3 +141,65 @@ def test_a_dataset_has_feature_sets_by_name(tmp_path: Path):
         datasets.source(tmp_path, "toy", "none")
     with pytest.raises(DisentangleError, match="--features must be the name of a folder"):
         datasets.source(tmp_path, "toy", "../mixed")
+
+
+def test_rows_have_length_1_in_whatever_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    made = blocks(tmp_path / "set")
+    whole = made.load("trn")
+    monkeypatch.setattr(features, "_CHUNK", 7)
+    assert (made.load("trn") != whole).nnz == 0
+
+
+def test_columns_that_come_as_one_matrix_are_put_together_alike(tmp_path: Path):
+    made = blocks(tmp_path / "set")
+    raw = sp.hstack([sp.load_npz(tmp_path / "set" / "tfidf.trn.npz"), np.load(made.paths("trn")[1])], "csr")
+    whole = made.load("trn")
+    assert made.fit(raw.astype(np.float32)).toarray() == pytest.approx(whole.toarray(), abs=1e-6)
+    assert made.fit(whole).toarray() == pytest.approx(whole.toarray(), abs=1e-6)
+    assert FeatureSet(tmp_path).fit(raw) is raw
+
+
+def test_only_the_first_sparse_block_has_terms(tmp_path: Path):
+    dense, terms = Block("a", DENSE, 3, True, {}), Block("b", SPARSE, 4, True, {})
+    more = Block("c", SPARSE, 5, True, {})
+    assert FeatureSet(tmp_path, (dense, terms, more)).terms(12) == slice(3, 7)
+    assert FeatureSet(tmp_path, (dense,)).terms(3) == slice(0, 0)
+    assert FeatureSet(tmp_path).terms(12) == slice(0, 12)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_a_matrix_that_is_an_embedding_is_kept_as_one(tmp_path: Path, dtype: type):
+    values = np.random.default_rng(0).normal(size=(9, 20)).astype(dtype)
+    values[:, 3] = abs(values[:, 3])  # one column that does not look like it
+    values[2] = 0
+    for part in N:
+        sp.save_npz(tmp_path / f"X.{part}.npz", sp.csr_matrix(values.astype(np.float32)))
+    compact(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "embedding.trn.npy",
+        "embedding.tst.npy",
+        "features.json",
+    ]
+    stored = np.load(tmp_path / "embedding.tst.npy")
+    assert stored.dtype == dtype
+    assert (stored == values).all()
+    found = FeatureSet.at(tmp_path)
+    assert (found.load("trn").toarray() == values).all()
+    assert found.dense_columns(found.load("trn")).all()
+
+
+def test_a_matrix_of_terms_stays_as_it_is(tmp_path: Path):
+    for part in N:
+        sp.save_npz(tmp_path / f"X.{part}.npz", sp.random(9, 20, 0.5, "csr", np.float32, random_state=0))
+    compact(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["X.trn.npz", "X.tst.npz"]
+
+
+def test_a_dense_block_counts_as_what_it_takes_in_memory(tmp_path: Path):
+    made = blocks(tmp_path / "set")
+    size = made.unpacked_size("trn")
+    X = matrices.load_sparse(made.paths("trn")[0])
+    expected = X.data.nbytes + X.indices.nbytes + X.indptr.nbytes + 8 * 3 * (4 + 4)
+    assert expected <= size <= expected + 100  # the file's shape and format
+    np.save(made.paths("trn")[1], np.ones((8, 300), np.float16))
+    assert made.unpacked_size("trn") == size + 8 * 297 * (4 + 4)

@@ -5,20 +5,25 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from conftest import EMBEDDED, Command, run_disentangle
+from conftest import EMBEDDED, ROOT, Command, run_disentangle
 from tiny import save_encoder
 
 REASON = "encoding is tested where torch and transformers are installed (requirements-encoder.txt)"
 torch = pytest.importorskip("torch", reason=REASON)
 pytest.importorskip("transformers", reason=REASON)
 
+from disentangle.data import datasets  # noqa: E402
 from disentangle.data.features import FeatureSet  # noqa: E402
 from disentangle.encoder import checkpoint, device, fine_tune  # noqa: E402
 from disentangle.encoder.pretrained import Pretrained, find  # noqa: E402
@@ -159,8 +164,25 @@ def test_an_embedding_is_the_mean_of_its_tokens_in_whatever_batch(encoder: Path,
     assert (one.encode(texts) == found.astype(np.float16)).all()
 
 
+def killed_after_an_epoch(place: Path, encoder: Path, name: str, epochs: int) -> int:
+    """The exit status of a command that is killed as soon as it has written a checkpoint."""
+    code = (
+        "import os, signal\n"
+        "from disentangle.cli.main import main\n"
+        "from disentangle.encoder import checkpoint\n"
+        "save = checkpoint.save\n"
+        "checkpoint.save = lambda *args: (save(*args), os.kill(os.getpid(), signal.SIGKILL))\n"
+        "main()"
+    )
+    command = [sys.executable, "-c", code, "encode", "verbs", "--encoder", encoder, "--name", name]
+    command += ["--finetune", "--epochs", str(epochs), "--max-length", "32", "--batch-size", "32"]
+    command += ["--max-leaf-size", "20", "--device", "cpu", "--threads", "1"]
+    env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    return subprocess.run(command, cwd=place, env=env, capture_output=True, check=False).returncode
+
+
 def test_fine_tuning_learns_and_goes_on_where_it_was_stopped(
-    place: Path, encoder: Path, monkeypatch: pytest.MonkeyPatch
+    place: Path, encoder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     tuning = TuningParams(epochs=3)
     whole = encode.run_encode(job(place, encoder, "whole", tuning))
@@ -173,12 +195,15 @@ def test_fine_tuning_learns_and_goes_on_where_it_was_stopped(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(checkpoint, "save", stopped)
-    for _ in range(2):
-        with pytest.raises(KeyboardInterrupt):
-            encode.run_encode(job(place, encoder, "parts", tuning))
-        assert not list(dataset(place).glob("*parts*"))
+    with pytest.raises(KeyboardInterrupt):
+        encode.run_encode(job(place, encoder, "parts", tuning))
+    assert not list(dataset(place).glob("*parts*"))
     monkeypatch.undo()
+    assert killed_after_an_epoch(place, encoder, "parts", 3) == -signal.SIGKILL
+    assert "parts" not in datasets.feature_sets(dataset(place))
+    caplog.set_level("INFO")
     parts = encode.run_encode(job(place, encoder, "parts", tuning))
+    assert "fine-tuning goes on after epoch 2" in caplog.text
     assert parts["tuning"] == whole["tuning"]
     names = ("encoder/model.safetensors", "embedding.trn.npy", "embedding.tst.npy", "features.json")
     assert digests(parts["folder"], *names) == digests(whole["folder"], *names)
@@ -227,7 +252,6 @@ def test_gradients_are_those_of_the_batch_when_memory_is_short(
     place: Path, encoder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     texts = texts_of(place, "trn")[:40]
-    clusters = sp.csr_matrix(np.eye(40, 4, dtype=np.float32) + np.eye(40, 4, -9, dtype=np.float32))
     clusters = sp.csr_matrix(np.tile(np.eye(4, dtype=np.float32), (10, 1)))
 
     def gradients(most: int) -> np.ndarray:
@@ -253,6 +277,31 @@ def test_gradients_are_those_of_the_batch_when_memory_is_short(
         gradients(0)
 
 
+def test_embeddings_are_those_of_the_texts_when_memory_is_short(
+    place: Path, encoder: Path, caplog: pytest.LogCaptureFixture
+):
+    texts, one = texts_of(place, "trn")[:40], TextEncoder(Pretrained.at(encoder), SMALL, CPU)
+    whole, means = one.encode(texts), one.means
+
+    def small(tokens):
+        if len(tokens) > most:
+            raise torch.OutOfMemoryError
+        return means(tokens)
+
+    one.means, most = small, 10
+    assert one.encode(texts).astype(np.float64) == pytest.approx(whole.astype(np.float64), abs=2e-3)
+    assert "8 texts at a time from now on" in caplog.text
+    most = 0
+    with pytest.raises(DisentangleError, match="the GPU's memory is too small for one text at a time"):
+        one.encode(texts)
+
+
+def test_any_text_has_an_embedding(encoder: Path):
+    one = TextEncoder(Pretrained.at(encoder), SMALL, CPU)
+    found = one.encode(["", "half a pair \ud800", "\x00\u2028", "\U0001f600" * 999]).astype(np.float64)
+    assert np.linalg.norm(found, axis=1) == pytest.approx(np.ones(4), abs=1e-3)
+
+
 def test_nan_is_refused(place: Path, encoder: Path, tmp_path: Path):
     from safetensors.torch import load_file, save_file
 
@@ -260,9 +309,7 @@ def test_nan_is_refused(place: Path, encoder: Path, tmp_path: Path):
     weights = load_file(broken / "model.safetensors")
     weights["encoder.layer.1.output.LayerNorm.weight"][:] = float("nan")
     save_file(weights, broken / "model.safetensors", {"format": "pt"})
-    with pytest.raises(
-        DisentangleError, match="broken must give finite numbers, found NaN or infinity for text 1"
-    ):
+    with pytest.raises(DisentangleError, match=r"broken must give finite .* for line 1 of .*X.trn.txt"):
         encode.run_encode(job(place, broken, "nan"))
     with pytest.raises(DisentangleError, match="the loss must be finite, got nan in training"):
         encode.run_encode(job(place, broken, "nan", TuningParams(epochs=1)))

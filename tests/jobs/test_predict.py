@@ -207,7 +207,7 @@ def test_a_limit_changes_batches_and_no_score(place: Path, monkeypatch: pytest.M
             f"no model 'lean' .* it has paper, tuned, {CHANGED}, {CHANGED}-trees-2, xr",
         ),
         (("--input", "none.txt"), "cannot read none.txt: No such file"),
-        (("--input", "trn.csv"), "--input must end in .npz, .txt, .jsonl, got trn.csv"),
+        (("--input", "trn.csv"), "--input must end in .npz, .npy, .txt, .jsonl, got trn.csv"),
         (("--input", "empty.txt"), "empty.txt is empty: expected a text a line"),
         (("--input", "bad.jsonl", "--out", "o.tsv"), 'bad.jsonl, line 2: expected an object with a "text"'),
         (

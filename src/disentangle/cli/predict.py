@@ -38,7 +38,7 @@ def add_predict(commands: argparse._SubParsersAction) -> None:
         "--input",
         type=place,
         metavar="FILE",
-        help='features (.npz), texts, one a line (.txt), or objects with a "text" (.jsonl)',
+        help='features (.npz, .npy), texts, one a line (.txt), or objects with a "text" (.jsonl)',
     )
     source.add_argument("--text", action="append", help="a text itself; may be given several times")
     add(

@@ -16,7 +16,7 @@ from ..errors import DisentangleError
 from ..params import FEATURES
 from ..storage.files import sha256
 from ..storage.matrices import largest_norm, load_labels, read_shape, unpacked_size
-from .features import FEATURES_FILE, FeatureSet
+from .features import FEATURES_FILE, VECTORIZER_FILE, FeatureSet
 
 # Ids of which so few are in use, and that are so many, are hashes or keys of another system.
 _SPARSE_IDS, _MANY_IDS = 10, 100_000
@@ -24,8 +24,7 @@ _SPARSE_IDS, _MANY_IDS = 10, 100_000
 SIZES = ("n_train_instances", "n_test_instances", "n_labels")
 # Python, PECOS, numba, scipy and scikit-learn once imported, in bytes.
 _LIBRARIES = 190 << 20
-# Files that say what features and labels are.
-VECTORIZER, ITEMS = "vectorizer.json", "output-items.txt"
+_ITEMS = "output-items.txt"
 PARTS = ("trn", "tst")
 KEYS = ("X_trn", "Y_trn", "X_tst", "Y_tst")
 
@@ -162,11 +161,13 @@ def source(data_dir: Path, name: str, features: str = FEATURES) -> Source:
 
 def carried(folder: Path, features: str = FEATURES) -> dict[str, Path]:
     """What a model needs besides a dataset's matrices, to predict from texts and to name labels, by name."""
-    files = {VECTORIZER: folder / VECTORIZER, ITEMS: folder / ITEMS}
-    if features != FEATURES:
-        # What makes them of texts lies with them.
-        files |= {file: folder / features / file for file in (VECTORIZER, FEATURES_FILE)}
-    return {name: path for name, path in files.items() if path.exists()}
+    paths = vocabulary(folder, features), folder / features / FEATURES_FILE, folder / _ITEMS
+    return {path.name: path for path in paths if path.exists()}
+
+
+def vocabulary(folder: Path, features: str = FEATURES) -> Path:
+    """Where the terms of a feature set are, if they have words; those of the usual one lie in the dataset."""
+    return (folder if features == FEATURES else folder / features) / VECTORIZER_FILE
 
 
 def digest(folder: Path, features: str = FEATURES) -> dict[str, str]:
@@ -231,15 +232,13 @@ def sizes_in(folder: Path, features: str = FEATURES) -> dict[str, int]:
     DisentangleError
         If a matrix is missing or does not say its shape.
     """
-    of_features = feature_set(folder, features)
-    labels = [folder / f"Y.{part}.npz" for part in PARTS]
-    for path in [*(path for part in PARTS for path in of_features.paths(part)), *labels]:
+    for path in files_of(folder, features):
         if not path.is_file():
             found = "a folder" if path.is_dir() else "no such file"
             raise DisentangleError(f"{folder} must hold {path.relative_to(folder)}, found {found}")
     for part in PARTS:
-        of_features.shape(part)
-    trn, tst = map(read_shape, labels)
+        feature_set(folder, features).shape(part)
+    trn, tst = (read_shape(folder / f"Y.{part}.npz") for part in PARTS)
     return dict(zip(SIZES, (trn[0], tst[0], trn[1]), strict=True))
 
 
@@ -287,6 +286,12 @@ def paths_of(folder: Path, features: str = FEATURES) -> dict[str, Path]:
     of_features = feature_set(folder, features)
     of_part = {"X": lambda part: of_features.paths(part)[0], "Y": lambda part: folder / f"Y.{part}.npz"}
     return {key: of_part[key[0]](key[2:]) for key in KEYS}
+
+
+def files_of(folder: Path, features: str = FEATURES) -> list[Path]:
+    """All files of a dataset's matrices."""
+    of_features = feature_set(folder, features)
+    return [path for part in PARTS for path in (*of_features.paths(part), folder / f"Y.{part}.npz")]
 
 
 def load_part(key: str, folder: Path, features: str = FEATURES) -> sp.csr_matrix:

@@ -24,16 +24,29 @@ from ..storage import files, matrices
 from ..storage.files import sha256
 
 FEATURES_FILE = "features.json"
+# What makes terms of texts.
+VECTORIZER_FILE = "vectorizer.json"
 SPARSE, DENSE = "sparse", "dense"
+# The dense block of what `encode` makes, and of a matrix that looks like one.
+EMBEDDING = "embedding"
 _MOST_BYTES = 1 << 24
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)
 # A column is an embedding's if so large a share of the instances has it, some negative, as no term is.
 _SHARE = 0.5
+# A matrix is an embedding if so large a share of its columns look like that.
+_ALMOST_ALL = 0.9
+# Values that are worked on at a time.
+_CHUNK = 1 << 22
 
 
 def beside(name: str, features: str) -> str:
     """The name of what is made with a feature set, beside that of what is made with the usual one."""
     return name if features == FEATURES else f"{name}-{features}"
+
+
+def titled(dataset: str, features: str) -> str:
+    """A dataset with a feature set, as titles of tables, pages and figures have it."""
+    return dataset if features == FEATURES else f"{dataset} with {features}"
 
 
 @dataclass(frozen=True)
@@ -172,6 +185,28 @@ class FeatureSet:
         X = sp.hstack(normed, "csr", np.float32)
         return _unit_rows(X) if self.is_normalised else X
 
+    def fit(self, X: sp.csr_matrix) -> sp.csr_matrix:
+        """Columns of all blocks that come as one matrix, with rows of the lengths that are said."""
+        if not self.blocks:
+            return X
+        ends = np.cumsum([block.n_columns for block in self.blocks]).tolist()
+        starts = [0, *ends[:-1]]
+        return self.side_by_side([X[:, start:end] for start, end in zip(starts, ends, strict=True)])
+
+    @property
+    def of_terms(self) -> Block | None:
+        """The block whose columns a vocabulary names: the first sparse one."""
+        return next((block for block in self.blocks if block.kind == SPARSE), None)
+
+    def terms(self, n_columns: int) -> slice:
+        """Which columns a vocabulary names: of a single matrix all."""
+        if not self.blocks:
+            return slice(0, n_columns)
+        if (named := self.of_terms) is None:
+            return slice(0, 0)
+        start = sum(block.n_columns for block in self.blocks[: self.blocks.index(named)])
+        return slice(start, start + named.n_columns)
+
     def dense_columns(self, X: sp.csr_matrix) -> np.ndarray:
         """Which columns are no terms' but an embedding's: as is said, or as training instances look.
 
@@ -200,6 +235,29 @@ def looks_dense(X: sp.csr_matrix) -> np.ndarray:
     return is_dense
 
 
+def compact(folder: Path) -> None:
+    """Have a feature set of one matrix that is an embedding say so, and keep it as a dense block.
+
+    Values stay as they are: they are float16 where that holds all of them, else float32.
+    """
+    single = FeatureSet(folder)
+    X = single.load("trn")
+    if looks_dense(X).mean() < _ALMOST_ALL:
+        return
+    parts = {"trn": X, "tst": single.load("tst")}
+    with np.errstate(over="ignore"):
+        is_half = all((X.data.astype(np.float16) == X.data).all() for X in parts.values())
+    dtype = np.dtype(np.float16 if is_half else np.float32)
+    block = Block(EMBEDDING, DENSE, X.shape[1], False, {})
+    made = FeatureSet(folder, (block,))
+    for part, X in parts.items():
+        rows = max(1, _CHUNK // X.shape[1])
+        chunks = (X[start : start + rows].toarray() for start in range(0, X.shape[0], rows))
+        matrices.save_dense(made.paths(part)[0], chunks, X.shape, dtype)
+        single.paths(part)[0].unlink()
+    made.save()
+
+
 def _problems(found: FeatureSet) -> Iterator[str]:
     """What is wrong with blocks that were read."""
     if not found.blocks:
@@ -222,9 +280,14 @@ def _shape(path: Path) -> tuple[int, int]:
 
 
 def _unit_rows(X: sp.csr_matrix) -> sp.csr_matrix:
-    """Rows of length 1, but for empty ones."""
-    n = np.diff(X.indptr)
-    rows = np.repeat(np.arange(len(n)), n)
-    lengths = np.sqrt(np.bincount(rows, X.data.astype(np.float64) ** 2, len(n)))
-    lengths[lengths == 0] = 1
-    return sp.csr_matrix(((X.data / lengths[rows]).astype(np.float32), X.indices, X.indptr), shape=X.shape)
+    """Rows of length 1, but for empty ones; a chunk at a time, so that little memory is taken besides."""
+    values, n_rows = np.empty_like(X.data), max(1, _CHUNK * X.shape[0] // max(1, X.nnz))
+    for start in range(0, X.shape[0], n_rows):
+        ends = X.indptr[start : start + n_rows + 1]
+        here = slice(ends[0], ends[-1])
+        n = np.diff(ends)
+        rows = np.repeat(np.arange(len(n)), n)
+        lengths = np.sqrt(np.bincount(rows, X.data[here].astype(np.float64) ** 2, len(n)))
+        lengths[lengths == 0] = 1
+        values[here] = X.data[here] / lengths[rows]
+    return sp.csr_matrix((values, X.indices, X.indptr), shape=X.shape)

@@ -137,7 +137,10 @@ class Tuner:
         self.step = 0
 
     def epoch(self, number: int) -> float:
-        """See all training texts once, in an order of the epoch's own; return the mean loss."""
+        """See all training texts once, in an order of the epoch's own; return the mean loss.
+
+        One that is not finite ends it at once.
+        """
         # So that a run that goes on here does as one that was never stopped.
         torch.manual_seed(self.params.seed * 1_000_003 + number)
         rng = np.random.default_rng((self.params.seed, number))
@@ -149,6 +152,8 @@ class Tuner:
             for group, (_, rate) in zip(self.optimiser.param_groups, self._groups, strict=True):
                 group["lr"] = rate * factor
             total += self._portions.run(partial(self._gradients, rows))
+            if not math.isfinite(total):
+                break
             self.optimiser.step()
             self.step += 1
         return total / n

@@ -76,6 +76,8 @@ class TextEncoder:
 
     def tokens(self, texts: list[str]) -> list[list[int]]:
         """Ids of the tokens of each text, those that mark its ends included."""
+        # Tokenizers take no halves of surrogate pairs, which JSON and the command line may hold.
+        texts = [text.encode("utf-8", "replace").decode() for text in texts]
         found = self.tokenizer(texts, truncation=True, max_length=self.max_length)
         return list(found["input_ids"])
 
@@ -112,18 +114,21 @@ class TextEncoder:
         found = [block.content for block in self.in_blocks(blocks)]
         return np.vstack(found) if found else np.zeros((0, self.width), DTYPE)
 
-    def in_blocks(self, blocks: Iterable[list[str]]) -> Iterator[Vectors]:
-        """The same for texts that come as blocks; what is held at a time does not grow with their number."""
+    def in_blocks(self, blocks: Iterable[list[str]], source: str = "the texts") -> Iterator[Vectors]:
+        """The same for texts that come as blocks; what is held at a time does not grow with their number.
+
+        `source` is what errors call them.
+        """
         self.model.eval()
         n = 0
         for texts in blocks:
             for start in range(0, len(texts), _BLOCK):
                 part = texts[start : start + _BLOCK]
-                yield Vectors(self._encode(part, n + start))
+                yield Vectors(self._encode(part, n + start, source))
             n += len(texts)
 
     @torch.inference_mode()
-    def _encode(self, texts: list[str], first: int) -> np.ndarray:
+    def _encode(self, texts: list[str], first: int, source: str) -> np.ndarray:
         tokens = self.tokens(texts)
         # Of like lengths, so that little is padded.
         order = sorted(range(len(texts)), key=lambda i: len(tokens[i]))
@@ -141,7 +146,8 @@ class TextEncoder:
         if not (is_finite := np.isfinite(found).all(axis=1)).all():
             text = first + int(np.argmin(is_finite)) + 1
             raise DisentangleError(
-                f"{self.source.name} must give finite numbers, found NaN or infinity for text {text}"
+                f"{self.source.name} must give finite numbers, found NaN or infinity for line {text} of "
+                f"{source}"
             )
         lengths = np.linalg.norm(found.astype(np.float64), axis=1, keepdims=True)
         return (found / np.where(lengths > 0, lengths, 1)).astype(DTYPE)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data import datasets, known_datasets
-from ..data.features import DENSE, SPARSE, Block, FeatureSet
+from ..data.features import DENSE, EMBEDDING, SPARSE, Block, FeatureSet
 from ..data.lines import read_lines
 from ..data.tfidf import VECTORIZER_FILE
 from ..encoder import packages
@@ -258,7 +258,7 @@ def _build(
     tfidf = _tfidf_block(out, folder)
     width = encode_steps.write_embeddings(out, dict(zip(PARTS, texts, strict=True)), own, job.params, device)
     made = FeatureSet(
-        out, (tfidf, Block(encode_steps.EMBEDDING, DENSE, width, True, own.said() | said)), is_normalised=True
+        out, (tfidf, Block(EMBEDDING, DENSE, width, True, own.said() | said)), is_normalised=True
     )
     made.save()
     if changed := [path for path, sha in texts.items() if sha256(path) != sha]:

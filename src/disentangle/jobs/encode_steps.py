@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from ..data.features import EMBEDDING
 from ..data.formats.json_lines import read_texts
 from ..data.lines import read_lines
 from ..encoder.pretrained import Pretrained
 from ..errors import DisentangleError
 from ..params import EncoderParams, TuningParams
 from ..runtime import progress
-from ..storage.matrices import load_labels
+from ..storage.matrices import load_labels, save_dense
 from ..storage.saved import Saved
 
-ENCODER, EMBEDDING, LOSSES = "encoder", "embedding", "losses.json"
+ENCODER, LOSSES = "encoder", "losses.json"
 
 
 def fine_tune(
@@ -64,14 +62,9 @@ def write_embeddings(
         encoder = TextEncoder(source, params, device)
         for part, path in texts.items():
             n = sum(1 for _ in read_lines(path))
-            with (out / f"{EMBEDDING}.{part}.npy").open("wb") as file:
-                header = {"descr": DTYPE.str, "fortran_order": False, "shape": (n, encoder.width)}
-                np.lib.format.write_array_header_1_0(file, header)
-                blocks = progress.track(encoder.in_blocks(_texts(path)), n, lambda block: block.n_instances)
-                for block in progress.counted(blocks, f"{part} texts encoded"):
-                    file.write(np.ascontiguousarray(block.content).tobytes())
+            blocks = encoder.in_blocks(read_texts(path, is_json=False), str(path))
+            blocks = progress.track(blocks, n, lambda block: block.n_instances)
+            counted = progress.counted(blocks, f"{part} texts encoded")
+            chunks = (block.content for block in counted)
+            save_dense(out / f"{EMBEDDING}.{part}.npy", chunks, (n, encoder.width), DTYPE)
     return encoder.width
-
-
-def _texts(path: Path) -> Iterator[list[str]]:
-    return read_texts(path, is_json=False)

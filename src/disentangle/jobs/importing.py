@@ -16,6 +16,7 @@ import scipy.sparse as sp
 
 from ..data import datasets, tfidf
 from ..data.components import LABEL_NAMES, count_names, first_repeated, read_names
+from ..data.features import compact
 from ..data.formats import FORMATS
 from ..data.formats.blocks import Block, binary_rows
 from ..data.lines import write_lines
@@ -114,7 +115,9 @@ def import_dataset(job: Import, data_dir: Path) -> dict[str, Any]:
     if FORMATS[job.format].has_text:
         inputs["tfidf"] = asdict(job.tfidf)
     form = FORMATS[job.format].read.__module__.removeprefix("disentangle.")
-    of_data = ("data.components", "data.lines", "data.formats.blocks", "data.tfidf", "data.datasets")
+    of_data = tuple(
+        f"data.{name}" for name in ("components", "lines", "formats.blocks", "tfidf", "datasets", "features")
+    )
     modules = ("jobs.importing", form, *of_data, "storage.npz", "storage.matrices")
     stage = Stage("import", folder, inputs, modules, partial(_build, job=job))
     if (record := stage.record()) is None:
@@ -151,10 +154,10 @@ def _build(out: Path, job: Import) -> dict[str, Any]:
     with ExitStack() as stack:
         paths = datasets.paths_of(out)
         writers = {key: stack.enter_context(npz.Writer(path)) for key, path in paths.items()}
-        names_of_texts = {part: out / f"X.{part}.txt" for part in PARTS if form.has_text}
         texts = {
-            part: stack.enter_context(path.open("w", encoding="utf-8", newline=""))
-            for part, path in names_of_texts.items()
+            part: stack.enter_context((out / f"X.{part}.txt").open("w", encoding="utf-8", newline=""))
+            for part in PARTS
+            if form.has_text
         }
         sizes = _Sizes()
         if vectorizer is not None:
@@ -175,6 +178,8 @@ def _build(out: Path, job: Import) -> dict[str, Any]:
                 writers[f"X_{part}"].append(X)
                 writers[f"Y_{part}"].append(_label_rows(block.labels, columns, job.output_items, source[-1]))
         results = _finish(writers, sizes, job)
+    if job.format == "npz":
+        compact(out / FEATURES)
     if job.output_items is not None and not form.has_names:
         write_lines(out / LABEL_NAMES, read_names(job.output_items, results["n_labels"]))
     return results

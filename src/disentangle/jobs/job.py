@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data import datasets, known_datasets
-from ..data.features import beside
+from ..data.features import beside, titled
 from ..errors import DisentangleError
 from ..params import ARCHIVE, FEATURES, TreeParams
 from ..runtime import provenance
@@ -66,6 +66,11 @@ class Job:
     seeds: tuple[int, ...] = ()
     given: datasets.Source | None = None
     started: float = field(default_factory=time.monotonic)
+
+    @property
+    def title(self) -> str:
+        """What titles of figures call it."""
+        return titled(self.dataset, self.features)
 
     def folder(self, name: str) -> Path:
         """Where the job of this name leaves its results with these features."""

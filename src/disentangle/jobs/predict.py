@@ -29,13 +29,13 @@ from ..runtime.memory import Budget
 from ..runtime.terminal import shown, standard_output
 from ..storage import atomic, npz, places
 from ..storage.files import sha256
-from ..storage.matrices import load_sparse
+from ..storage.matrices import load_any
 from ..storage.saved import Saved
 from . import text_features
 
 logger = logging.getLogger(__name__)
 
-INPUTS, OUTPUTS = (".npz", ".txt", ".jsonl"), (".npz", ".tsv", ".jsonl")
+INPUTS, OUTPUTS = (".npz", ".npy", ".txt", ".jsonl"), (".npz", ".tsv", ".jsonl")
 XR_LINEAR = "xr-linear"
 # Takes the number of the first instance, and labels and scores of some, best first, -1 for none.
 Write = Callable[[int, np.ndarray, np.ndarray], None]
@@ -89,7 +89,8 @@ def features(
     Parameters
     ----------
     source : Path or list of str
-        A matrix (.npz), texts, one a line (.txt), objects with a "text" (.jsonl); or texts themselves.
+        A matrix, sparse (.npz) or dense (.npy), texts, one a line (.txt), objects with a "text" (.jsonl); or
+        texts themselves.
     saved : Saved
         The evaluation, whose vectorizer texts need.
     n_features : int
@@ -104,12 +105,12 @@ def features(
     """
     blocks: Iterable[list[str]] = [source] if isinstance(source, list) else []
     if isinstance(source, Path):
-        if source.suffix == ".npz":
-            X = load_sparse(source)
+        if source.suffix in (".npz", ".npy"):
+            X = load_any(source)
             if X.shape[0] == 0:
                 raise DisentangleError(f"{source} is empty: its shape is {X.shape}")
             _check_width(source, X.shape[1], n_features)
-            yield X
+            yield text_features.blocks_of(saved, folder).fit(X)
             return
         blocks = read_texts(source, is_json=source.suffix == ".jsonl")
     make, width = text_features.maker(saved, folder)

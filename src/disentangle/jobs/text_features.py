@@ -38,11 +38,10 @@ def maker(saved: Saved, folder: Path) -> Maker:
     DisentangleError
         If there is no vocabulary, or the encoder is not there or another one.
     """
-    if FEATURES_FILE not in saved:
+    of_model = blocks_of(saved, folder)
+    if not of_model.blocks:
         return _by_terms(saved)
-    with saved.pinned(FEATURES_FILE) as path:
-        of_model = FeatureSet.read(path, folder)
-    makers = [_of_block(block, saved, folder) for block in of_model.blocks]
+    makers = [_of_block(block, of_model, saved) for block in of_model.blocks]
     for block, (_, width) in zip(of_model.blocks, makers, strict=True):
         if width != block.n_columns:
             raise DisentangleError(
@@ -56,15 +55,23 @@ def maker(saved: Saved, folder: Path) -> Maker:
     return make, sum(width for _, width in makers)
 
 
-def _of_block(block: Block, saved: Saved, folder: Path) -> Maker:
-    if block.kind == DENSE:
-        if "encoder" not in block.made_from:
-            raise DisentangleError(
-                f"texts need a feature set that `encode` has made: {folder / FEATURES_FILE} does not say how "
-                f"the block {block.name} is made of a text"
-            )
-        return _by_encoder(block.made_from, folder)
-    return _by_terms(saved)
+def blocks_of(saved: Saved, folder: Path) -> FeatureSet:
+    """The feature set that a model was trained with, as its evaluation tells; it lies in `folder`."""
+    if FEATURES_FILE not in saved:
+        return FeatureSet(folder)
+    with saved.pinned(FEATURES_FILE) as path:
+        return FeatureSet.read(path, folder)
+
+
+def _of_block(block: Block, of_model: FeatureSet, saved: Saved) -> Maker:
+    if block.kind == DENSE and "encoder" in block.made_from:
+        return _by_encoder(block.made_from, of_model.folder)
+    if block == of_model.of_terms:
+        return _by_terms(saved)
+    raise DisentangleError(
+        f"texts need a feature set that `encode` has made: {of_model.folder / FEATURES_FILE} does not say "
+        f"how the block {block.name} is made of a text"
+    )
 
 
 def _by_terms(saved: Saved) -> Maker:
