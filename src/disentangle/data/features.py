@@ -20,7 +20,7 @@ import scipy.sparse as sp
 
 from ..errors import DisentangleError
 from ..params import FEATURES
-from ..storage import files, matrices
+from ..storage import files, matrices, npz
 from ..storage.files import sha256
 
 FEATURES_FILE = "features.json"
@@ -253,7 +253,7 @@ def compact(folder: Path) -> None:
     for part, X in parts.items():
         rows = max(1, _CHUNK // X.shape[1])
         chunks = (X[start : start + rows].toarray() for start in range(0, X.shape[0], rows))
-        matrices.save_dense(made.paths(part)[0], chunks, X.shape, dtype)
+        npz.save_dense(made.paths(part)[0], chunks, X.shape, dtype)
         single.paths(part)[0].unlink()
     made.save()
 

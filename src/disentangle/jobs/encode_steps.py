@@ -13,7 +13,8 @@ from ..encoder.pretrained import Pretrained
 from ..errors import DisentangleError
 from ..params import EncoderParams, TuningParams
 from ..runtime import progress
-from ..storage.matrices import load_labels, save_dense
+from ..storage.matrices import load_labels
+from ..storage.npz import save_dense
 from ..storage.saved import Saved
 
 ENCODER, LOSSES = "encoder", "losses.json"
