@@ -64,8 +64,6 @@ def write_embeddings(
         for part, path in texts.items():
             n = sum(1 for _ in read_lines(path))
             blocks = encoder.in_blocks(read_texts(path, is_json=False), str(path))
-            blocks = progress.track(blocks, n, lambda block: block.n_instances)
-            counted = progress.counted(blocks, f"{part} texts encoded")
-            chunks = (block.content for block in counted)
-            save_dense(out / f"{EMBEDDING}.{part}.npy", chunks, (n, encoder.width), DTYPE)
+            counted = progress.counted(progress.track(blocks, n, len), f"{part} texts encoded", len)
+            save_dense(out / f"{EMBEDDING}.{part}.npy", counted, (n, encoder.width), DTYPE)
     return encoder.width
