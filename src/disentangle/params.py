@@ -227,7 +227,7 @@ class Effort:
         None, 1, words="terms of an instance, the largest, that retraining learns from"
     )
     max_df: float = limited(
-        1.0, 0.0, 1.0, is_open=True, words="share of the instances that a feature of long texts may be in"
+        1.0, 0.0, 1.0, is_open=True, words="share of the instances that a term of long texts may be in"
     )
     matcher_eps: float | None = limited(
         None, 0.0, MAX_NUMBER, is_open=True, words="tolerance of the solver for matchers, if not --eps"

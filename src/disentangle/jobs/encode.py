@@ -222,7 +222,7 @@ def _features(
         MADE_BY,
         folder / name,
         inputs,
-        ("encoder.text_encoder", "encoder.device", "data.features"),
+        ("encoder.text_encoder", "encoder.device", "data.features", "storage.npz"),
         build,
         () if tuned is None else (tuned,),
         code=(_build, _tfidf_block, encode_steps.write_embeddings),
