@@ -156,18 +156,18 @@ def _train(
     out: Path, *, job: XrTransformerJob, folder: Path, source: Pretrained, device: Any, propensity: Propensity
 ) -> dict[str, Any]:
     """The encoder, the embeddings of both parts, and the figures of XR-Transformer's own prediction."""
-    from ..xr_transformer.training import XrTransformer
+    from ..xr_transformer.training import XrTransformer, temporaries
 
     read = datasets.load_parts(folder)
     texts = {part: [line.text for line in read_lines(folder / f"X.{part}.txt")] for part in datasets.PARTS}
     X = {part: read[f"X_{part}"] for part in datasets.PARTS}
     if any(len(texts[part]) != X[part].shape[0] for part in texts):
         raise DisentangleError(f"the texts of {folder} have changed meanwhile: run the same command again")
-    # A copy that nobody else writes to, of the files that were looked at, and without any pickle.
-    source.copy(out / "given")
-    model = XrTransformer(out / "given", job.settings, job.seed, device, job.threads)
-    made = model.run(out, texts, X, read["Y_trn"].astype(np.float32))
-    shutil.rmtree(out / "given")
+    with temporaries() as place:
+        # A copy that nobody else writes to, of the files that were looked at, and without any pickle.
+        source.copy(place / "given")
+        model = XrTransformer(place / "given", job.settings, job.seed, device, job.threads)
+        made = model.run(out, texts, X, read["Y_trn"].astype(np.float32))
     for part, rows in made.embeddings.items():
         np.save(out / _file(part), rows)
     start = time.perf_counter()

@@ -53,7 +53,8 @@ class Tree:
         sizes = [n_labels, 2 ** max(1, math.ceil(math.log2(n_labels / self.max_leaf_size)))]
         while sizes[-1] > (self.min_codes or self.nr_splits):
             sizes.append(-(-sizes[-1] // self.nr_splits))
-        return sizes[::-1]
+        # One node is the root.
+        return [n for n in sizes[::-1] if n > 1]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import re
-import shutil
 import tempfile
 import time
 import warnings
@@ -26,6 +25,7 @@ import transformers
 from ..errors import DisentangleError, excerpt
 from ..evaluate.metrics import candidates_of
 from ..model.pecos import HierarchicalKMeans, HierarchicalMLModel, MLModel, XLinearModel
+from ..storage import atomic
 from .settings import Tree, XrSettings
 
 # After the above, which makes sure that PECOS's library is there.
@@ -125,19 +125,15 @@ class XrTransformer:
         DisentangleError
             If the GPU's memory is too small, or an embedding is not finite.
         """
-        scratch = out / "scratch"
-        scratch.mkdir(mode=0o700)
-        with _temporaries_in(scratch), _told(len(self.settings.learnt(Y.shape[1]))):
-            try:
-                made = self._run(out, texts, X, Y)
-            except torch.OutOfMemoryError:
-                s = self.settings
-                raise DisentangleError(
-                    f"the GPU's memory is too small for {s.batch_size} texts of {s.max_length} tokens: "
-                    "a smaller --batch-size or --max-length needs less, --device cpu none"
-                ) from None
-        shutil.rmtree(scratch)
-        return made
+        try:
+            with _told(len(self.settings.learnt(Y.shape[1]))):
+                return self._run(out, texts, X, Y)
+        except torch.OutOfMemoryError:
+            s = self.settings
+            raise DisentangleError(
+                f"the GPU's memory is too small for {s.batch_size} texts of {s.max_length} tokens: "
+                "a smaller --batch-size or --max-length needs less, --device cpu none"
+            ) from None
 
     def _run(
         self, out: Path, texts: dict[str, list[str]], X: dict[str, sp.csr_matrix], Y: sp.csr_matrix
@@ -273,17 +269,23 @@ def _reader(folder: Path, settings: XrSettings) -> TransformerMatcher:
 
 
 @contextmanager
-def _temporaries_in(folder: Path) -> Iterator[None]:
-    """PECOS keeps the best weights in a temporary folder, with pickle, and reads them back from there.
+def temporaries() -> Iterator[Path]:
+    """A folder for all that PECOS writes for a moment: it goes whatever happens, also with a signal.
 
-    So it must be one that nobody else may write to, and that goes with whatever is half-written.
+    PECOS keeps the best weights there, with pickle, and reads them back. So nobody else may write to it.
+
+    Raises
+    ------
+    DisentangleError
+        If there can be none.
     """
     before = tempfile.tempdir
-    tempfile.tempdir = str(folder)
-    try:
-        yield
-    finally:
-        tempfile.tempdir = before
+    with atomic.scratch() as folder:
+        tempfile.tempdir = str(folder)
+        try:
+            yield folder
+        finally:
+            tempfile.tempdir = before
 
 
 class _Told(logging.Handler):
