@@ -155,6 +155,7 @@ class XrTransformer:
         clock.append(time.perf_counter())
         candidates = self._candidates(model, X["tst"], found["tst"])
         encoder = model.text_encoder.clear_cuda()
+        encoder.text_encoder.config._name_or_path = ""  # that of a folder which is gone
         encoder.text_encoder.save_pretrained(out / "encoder")
         encoder.text_tokenizer.save_pretrained(out / "encoder")
         seconds = dict(zip(("train", "predict", "encode"), np.diff(clock).tolist(), strict=True))
