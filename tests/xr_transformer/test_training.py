@@ -73,7 +73,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_from_texts_to_features_and_a_table(place: Path, run: Command):
+def test_from_texts_to_features_and_a_table(place: Path, run: Command, monkeypatch: pytest.MonkeyPatch):
     ended = run("--encoder", "Tiny", *FAST)
     assert ended.returncode == 0, ended.stderr
     assert "level 2: step 4 of 4, loss " in ended.stderr
@@ -108,10 +108,20 @@ def test_from_texts_to_features_and_a_table(place: Path, run: Command):
     assert rows == ["XR-Transformer", "XR-Linear", "paper"]
     shown = run_disentangle(place, "report", "verbs", "--job", "xr-transformer")
     assert shown.stdout.splitlines()[2:5] == again.stdout.splitlines()[2:5]
+    rows = run_disentangle(place, "report", "verbs", "--job", "xr-transformer", "--table", "csv").stdout
+    assert [line.split(",")[3] for line in rows.splitlines()] == [
+        "method",
+        "XR-Transformer",
+        "XR-Linear",
+        "paper",
+    ]
     # The same call gives the same bytes, another seed others.
     ended = run("--encoder", "Tiny", *FAST, "--force")
     assert ended.returncode == 0, ended.stderr
     assert digests(work / "trained") == before
+    # Nor does it wait for ever where a socket could not have so long a name.
+    (place / ("long" * 30)).mkdir()
+    monkeypatch.setenv("TMPDIR", str(place / ("long" * 30)))
     ended = run("--encoder", "Tiny", *FAST, "--seed", "1", "--name", "other")
     assert ended.returncode == 0, ended.stderr
     other = digests(place / "model" / "verbs" / "xr-transformer-other" / "trained")

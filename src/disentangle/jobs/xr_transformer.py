@@ -224,7 +224,12 @@ def _report(
     job: XrTransformerJob, sizes: dict[str, int], trained: Stage, record: dict[str, Any]
 ) -> dict[str, Any]:
     """Write and return the report."""
-    run = record["results"] | {"variant": _METHOD, "n_trees": 1, "seconds": record["seconds"]}
+    run = record["results"] | {
+        "variant": _METHOD,
+        "n_trees": 1,
+        "settings": {"settings": job.settings_name, "seed": job.seed},
+        "seconds": record["seconds"],
+    }
     report = {
         "job": NAME,
         "dataset": job.dataset,
@@ -254,5 +259,6 @@ def _base_runs(job: XrTransformerJob) -> list[dict[str, Any]]:
     except (DisentangleError, KeyError) as error:
         logger.warning("note: base runs are left out: %s", error)
         return []
-    rows = report.get("summary", report["runs"])
+    seeds = {"settings": {"seed": " ".join(map(str, report.get("seeds", [])))}}
+    rows = [seeds | row for row in report.get("summary", report["runs"])]
     return [row for row in rows if is_of_these and row["n_trees"] == 1]

@@ -32,6 +32,7 @@ from .settings import Tree, XrSettings
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from pecos.utils import torch_util
+    from pecos.xmc.xtransformer import matcher
     from pecos.xmc.xtransformer.matcher import TransformerMatcher
     from pecos.xmc.xtransformer.model import XTransformer
     from pecos.xmc.xtransformer.module import MLProblemWithText
@@ -44,7 +45,6 @@ transformers.logging.set_verbosity_error()
 
 # With more, or fewer, k-means may come out otherwise: see model/tree.py.
 _CLUSTERING_THREADS = 2
-_MOST_WORKERS = 16
 # Weights that encoders come without: PECOS starts them at random.
 _NEW = ("pooler", "sequence_summary")
 # Models that number positions from 2 on.
@@ -52,6 +52,18 @@ _FROM_2 = ("roberta", "xlm-roberta")
 _N_LINES = 10  # of a level, in the log
 _STEP = re.compile(r"\| \[ *\d+/ *\d+]\[ *(\d+)/ *(\d+)] .* train_loss (\S+)")
 _LEVEL = re.compile(r"Fine-tuning XR-Transformer with \S+ at level (\d+), nr_labels=(\d+)")
+
+
+def _loader(*args: Any, **kwargs: Any) -> Any:
+    """Batches of what is in memory, made by this process.
+
+    Others would be forked while threads run, and hang for ever where the temporary folder has a long name:
+    they pass tensors through sockets there.
+    """
+    return torch.utils.data.DataLoader(*args, **kwargs | {"num_workers": 0})
+
+
+matcher.DataLoader = _loader
 
 
 @dataclass(frozen=True)
@@ -95,12 +107,10 @@ class XrTransformer:
 
     def __init__(self, encoder: Path, settings: XrSettings, seed: int, device: Any, threads: int) -> None:
         self.encoder, self.settings, self.seed, self.threads = encoder, settings, seed, threads
-        self._on_gpu = device.type == "cuda"
         self._how = {
             "batch_size": settings.batch_size,
-            # PECOS multiplies matrices with as many threads, and takes none for a divisor.
-            "batch_gen_workers": min(threads, _MOST_WORKERS) if self._on_gpu else 1,
-            "use_gpu": self._on_gpu,
+            "batch_gen_workers": threads,  # with which PECOS multiplies matrices, too
+            "use_gpu": device.type == "cuda",
         }
         self._reader = _reader(encoder, settings)
 
@@ -182,7 +192,7 @@ class XrTransformer:
         """The settings, in PECOS's words."""
         s, sizes = self.settings, self.settings.learnt(n_labels)
         steps = s.steps * (len(sizes) // len(s.steps))
-        matchers = [
+        levels = [
             TransformerMatcher.TrainParams(
                 model_shortcut=str(self.encoder),
                 negative_sampling="tfn+man",
@@ -212,14 +222,14 @@ class XrTransformer:
         return XTransformer.TrainParams(
             preliminary_indexer_params=self._kmeans(s.first_tree),
             refined_indexer_params=self._kmeans(s.tree),
-            matcher_params_chain=matchers,
+            matcher_params_chain=levels,
             ranker_params=XLinearModel.TrainParams(hlm_args=of_ranker, **weighted),
             max_match_clusters=s.max_clusters,
         )
 
     def _predicting(self, n_labels: int) -> XTransformer.PredParams:
         s = self.settings
-        matcher = TransformerMatcher.PredParams(
+        level = TransformerMatcher.PredParams(
             only_topk=s.top_k,
             post_processor="l3-hinge",
             ensemble_method="concat-only",
@@ -231,7 +241,7 @@ class XrTransformer:
         chain.append(MLModel.PredParams(only_topk=labels, post_processor="noop"))
         ranker = XLinearModel.PredParams(hlm_args=HierarchicalMLModel.PredParams(model_chain=chain))
         return XTransformer.PredParams(
-            matcher_params_chain=[matcher] * len(s.learnt(n_labels)), ranker_params=ranker
+            matcher_params_chain=[level] * len(s.learnt(n_labels)), ranker_params=ranker
         )
 
     def _kmeans(self, tree: Tree) -> HierarchicalKMeans.TrainParams:
