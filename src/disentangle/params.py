@@ -19,6 +19,8 @@ FEATURES = "tfidf-attnxml"
 
 # Where PECOS's own examples fetch the benchmark sets from.
 ARCHIVE = "https://archive.org/download/pecos-dataset/xmc-base"
+# Where the paper's authors put the features that X-Transformer had learnt, said PECOS's pull request 98.
+X_TRANSFORMER = "https://archive.org/download/overlap-xmc/XTransformer_data"
 
 # Figures are reported for k = 1..MAX_K, as in the paper.
 MAX_K = 10
