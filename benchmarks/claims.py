@@ -1,7 +1,8 @@
 """What this project claims: for each result the command that makes it, and the figures that are expected.
 
 `reproduce.py` runs the commands and checks the figures. In a command {data} is the folder of the datasets,
-{models} one for models that are used again, and {out} the file that the command leaves.
+{models} one for models that are used again, {embeddings} that of embeddings made elsewhere, beside the
+folder of the datasets, and {out} the file that the command leaves.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "disentangle"
 # Rooms, or modules, of the package that make the figures; not how they are asked for, nor said.
 MODELS = (
     "data.datasets",
+    "data.features",
     "storage.matrices",
     "storage.npz",
     "model",
@@ -130,6 +132,15 @@ _KINDS: tuple[tuple[str, str, tuple[str, ...], str, tuple[str, ...], tuple[str, 
     ("compare", "against other tools", SETS, " --repeats 3", MODELS, _PEERS, 0.5),
     ("linear-tree", "against LibMultiLabel's linear tree", SETS[:2], _TREES, MODELS, _PEERS, 0.5),
     ("ambiguity", "ambiguous labels come first", SETS[:1], " --models {models}", AMBIGUITY, _AMBIGUITY, 0.5),
+    (
+        "learned-features",
+        "an embedding beside tf-idf",
+        SETS[:2],
+        " --models {models} --embeddings {embeddings}/DATASET-minilm.npz",
+        JOB,
+        ("learned_features.py", "presets.py"),
+        0.02,
+    ),
     ("scale", "how seconds grow", SETS[:1], "", JOB, ("scale.py", "presets.py"), 0.02),
 )
 
@@ -144,7 +155,8 @@ def claims() -> tuple[Claim, ...]:
             job = "base" if kind in ("ensembles", "seeds") else kind
             if not files:
                 report = f"{{models}}/{dataset}/{job}/report.json"
-            command = template.format(kind=job, dataset=dataset, file=files[0] if files else "") + options
+            command = template.format(kind=job, dataset=dataset, file=files[0] if files else "")
+            command += options.replace("DATASET", dataset)
             expected = EXPECTED.get(name, {})
             found.append(Claim(name, words, dataset, command, code, files, report, expected, tolerance))
     return tuple(found)

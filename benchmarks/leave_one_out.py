@@ -26,8 +26,8 @@ from disentangle.storage.atomic import write_json
 WITHOUT = {
     "leaf_size": 1_000_000,
     "overlap_splits": TreeParams.nr_splits,
-    "first_features": 1_000_000,
-    "features": 1_000_000,
+    "first_terms": 1_000_000,
+    "terms": 1_000_000,
     "matcher_eps": EPS,
     "predict_beam": PredictParams.beam_size,
 }

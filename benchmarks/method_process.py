@@ -27,9 +27,8 @@ N_SINGLE = 200
 
 def load_test_instances(folder: Path) -> sp.csr_matrix:
     """X of the test part, without the instances that have no labels, as `datasets.load_dataset` has it."""
-    paths = datasets.paths_of(folder)
-    scored = np.diff(datasets.load_part("Y_tst", paths["Y_tst"]).indptr) > 0
-    return datasets.load_part("X_tst", paths["X_tst"])[scored]
+    scored = np.diff(datasets.load_part("Y_tst", folder).indptr) > 0
+    return datasets.load_part("X_tst", folder)[scored]
 
 
 def train(args: argparse.Namespace) -> dict[str, Any]:

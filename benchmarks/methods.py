@@ -57,8 +57,7 @@ class Training:
 
     def matrices(self) -> tuple[sp.csr_matrix, sp.csr_matrix]:
         """X and Y of the training part."""
-        paths = datasets.paths_of(self.data)
-        return datasets.load_part("X_trn", paths["X_trn"]), datasets.load_part("Y_trn", paths["Y_trn"])
+        return datasets.load_part("X_trn", self.data), datasets.load_part("Y_trn", self.data)
 
 
 class Method(Protocol):

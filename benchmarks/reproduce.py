@@ -105,6 +105,7 @@ def run(claim: Claim, data_dir: Path, models: Path) -> str | None:
         return f"skipped {claim.name}: no dataset {claim.dataset} in {data_dir}"
     with tempfile.TemporaryDirectory(prefix="reproduce-") as temporary:
         places = {"data": folder, "models": models, "out": Path(temporary) / "out.json"}
+        places["embeddings"] = data_dir.parent / "embeddings"
         command = [part.format(**places) for part in shlex.split(claim.command)]
         start = time.perf_counter()
         status = subprocess.run([sys.executable, *command], cwd=ROOT, stdout=2, check=False).returncode
@@ -143,7 +144,10 @@ def asked(found: dict[str, Any], command: str) -> dict[str, Any]:
 def spoken(claim: Claim) -> str:
     """A command as a reader may copy it."""
     return claim.command.format(
-        data="DATA_DIR", models="MODEL_DIR", out=f"benchmarks/results/{claim.name}.json"
+        data="DATA_DIR",
+        models="MODEL_DIR",
+        embeddings="EMBEDDINGS",
+        out=f"benchmarks/results/{claim.name}.json",
     )
 
 

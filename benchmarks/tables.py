@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import ambiguity
+import learned_features
 import leave_one_out
 import presets
 import scale
@@ -155,6 +156,11 @@ def print_presets(found: dict[str, Result]) -> None:
         presets.print_table(dataset, result["rows"])
 
 
+def print_learned(found: dict[str, Result]) -> None:
+    for dataset, result in found.items():
+        learned_features.print_table(dataset, result["rows"])
+
+
 def print_ambiguity(found: dict[str, Result]) -> None:
     for dataset, result in found.items():
         ambiguity.print_table(dataset, result)
@@ -190,6 +196,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Result]], None]]] = {
     "compare-summary": ("compare", lambda found: print_summary(found.values())),
     "linear-tree": ("linear-tree", partial(print_each, write=print_comparison)),
     "ambiguity": ("ambiguity", print_ambiguity),
+    "learned-features": ("learned-features", print_learned),
     "scale": ("scale", partial(print_each, write=scale.print_scale)),
 }
 

@@ -10,7 +10,20 @@ from conftest import ROOT
 
 PACKAGE = ROOT / "src" / "disentangle"
 # From the top floor down; what lies in none of these folders is the ground, which all may use.
-FLOORS = ("cli", "jobs", "html", "model", "evaluate", "overlap", "kernels", "data", "storage", "runtime")
+FLOORS = (
+    "cli",
+    "jobs",
+    "html",
+    "xr_transformer",
+    "encoder",
+    "model",
+    "evaluate",
+    "overlap",
+    "kernels",
+    "data",
+    "storage",
+    "runtime",
+)
 MOST_LINES = {"module": 450, "class": 200, "function": 60}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

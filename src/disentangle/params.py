@@ -14,8 +14,13 @@ from .token_pattern import check_pattern
 
 DEFAULT_DATASET = "wordnet-hypernyms"
 
+# The feature folder that PECOS's scripts use for tf-idf features; only a name here.
+FEATURES = "tfidf-attnxml"
+
 # Where PECOS's own examples fetch the benchmark sets from.
 ARCHIVE = "https://archive.org/download/pecos-dataset/xmc-base"
+# Where the paper's authors put the features that X-Transformer had learnt, said PECOS's pull request 98.
+X_TRANSFORMER = "https://archive.org/download/overlap-xmc/XTransformer_data"
 
 # Figures are reported for k = 1..MAX_K, as in the paper.
 MAX_K = 10
@@ -200,15 +205,16 @@ class Effort:
 
     Attributes
     ----------
-    first_features, features : int or None
-        Most features of an instance that the matcher which the choices are made by, and the retrained model,
-        learn from: the largest. None for all. Predicting takes all of them in any case.
+    first_terms, terms : int or None
+        Most terms of an instance that the matcher which the choices are made by, and the retrained model,
+        learn from: the largest. None for all. Predicting takes all of them in any case. Columns of an
+        embedding are no terms: all are learnt from, by a solver that takes a third of PECOS's seconds there.
     max_df : float
-        The retrained model learns from no features that a larger share of the training instances has, if
-        these have more than `LONG` features on average.
+        The retrained model learns from no terms that a larger share of the training instances has, if these
+        have more than `LONG` terms on average.
     matcher_eps : float or None
         Tolerance at which PECOS's solver stops in training matchers, the one that choices are made by and the
-        retrained one; None for `eps`. With `EPS` and all features the first is XR-Linear's; otherwise one of
+        retrained one; None for `eps`. With `EPS` and all terms the first is XR-Linear's; otherwise one of
         its own beside that, on the same tree.
     eps : float
         The solver's tolerance in retraining the ranker; 0.1 is PECOS's default.
@@ -216,14 +222,14 @@ class Effort:
         Weights of a smaller absolute value are dropped from the retrained ranker; 0.1 is PECOS's default.
     """
 
-    first_features: int | None = limited(
-        None, 1, words="features of an instance, the largest, that the choices' matcher learns from"
+    first_terms: int | None = limited(
+        None, 1, words="terms of an instance, the largest, that the choices' matcher learns from"
     )
-    features: int | None = limited(
-        None, 1, words="features of an instance, the largest, that retraining learns from"
+    terms: int | None = limited(
+        None, 1, words="terms of an instance, the largest, that retraining learns from"
     )
     max_df: float = limited(
-        1.0, 0.0, 1.0, is_open=True, words="share of the instances that a feature of long texts may be in"
+        1.0, 0.0, 1.0, is_open=True, words="share of the instances that a term of long texts may be in"
     )
     matcher_eps: float | None = limited(
         None, 0.0, MAX_NUMBER, is_open=True, words="tolerance of the solver for matchers, if not --eps"
@@ -339,6 +345,44 @@ class Propensity:
     # In these ranges the rarest label's weight still fits float32.
     A: float = limited(0.55, 0.0, 10.0, is_open=True, words="a constant of the propensities in PSP@k")
     B: float = limited(1.5, 1e-3, 1e3, words="the other constant of the propensities")
+
+    def validate(self) -> None:
+        check_limits(self)
+
+
+@dataclass(frozen=True)
+class EncoderParams:
+    """How an encoder reads texts.
+
+    Attributes
+    ----------
+    max_length : int
+        Most tokens of a text; what is longer is cut.
+    batch_size : int
+        Texts at a time, in fine-tuning for each step.
+    """
+
+    max_length: int = limited(256, 8, 8192, words="most tokens of a text, the rest is cut")
+    batch_size: int = limited(64, 1, 65536, words="texts at a time, in fine-tuning for each step")
+
+    def validate(self) -> None:
+        check_limits(self)
+
+
+@dataclass(frozen=True)
+class TuningParams:
+    """How an encoder is fine-tuned.
+
+    Attributes
+    ----------
+    epochs : int
+        At most; it ends sooner where the validation loss rises.
+    seed : int
+        Of the validation part, the order of the texts, dropout and the head.
+    """
+
+    epochs: int = limited(6, 1, 1000, words="most times that all training texts are seen")
+    seed: int = limited(0, 0, 2**32 - 1, words="seed of all that is random")
 
     def validate(self) -> None:
         check_limits(self)

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from conftest import EMBEDDED, SHARED, Command, save_dataset
 
 from disentangle.data import checks, datasets, statistics
+from disentangle.data.features import DENSE, Block, FeatureSet
 from disentangle.jobs import cost_estimate
 
 X = sp.csr_matrix(np.array([[0.5, 0, 1], [0, 2, 0], [1, 1, 0]], dtype=np.float32))
@@ -270,3 +271,27 @@ def test_the_embedded_set_passes():
         "test instances that have the features of a training instance",
         "label names that differ from another one in blanks, case or invisible characters alone",
     ]
+
+
+def test_other_features_of_a_dataset(folder: Path, disentangle: Command):
+    (folder / "mini").mkdir()
+    for part, n in (("trn", 3), ("tst", 2)):
+        np.save(folder / "mini" / f"a.{part}.npy", np.full((n, 2), 0.5, np.float16))
+    FeatureSet(folder / "mini", (Block("a", DENSE, 2, False, {}),)).save()
+    given = ("tiny", "--features", "mini")
+    assert "mini" in disentangle("data", "list").stdout
+    described = disentangle("data", "info", *given).stdout.splitlines()
+    assert ["dense", "features", "2"] in [line.split() for line in described]
+    exported = disentangle("data", "export", *given, "--format", "svmlight", "--out", "out")
+    assert exported.returncode == 0, exported.stderr
+    assert (folder.parents[2] / "out" / "trn.txt").read_text().splitlines()[1].endswith(" 0:0.5 1:0.5")
+    assert "have the features of a training instance: 2" in disentangle("data", "check", *given).stdout
+    values = np.full((3, 2), np.nan, np.float16)
+    np.save(folder / "mini" / "a.trn.npy", values)
+    ended = disentangle("data", "check", *given)
+    assert ended.returncode == 2
+    assert "a.trn.npy must hold finite values, got nan in row 0, column 0" in ended.stdout
+    assert disentangle("data", "check", "tiny").returncode == 0
+    ended = disentangle("data", "check", "tiny", "--features", "none")
+    assert ended.returncode == 2
+    assert ended.stderr.count("\n") == 1

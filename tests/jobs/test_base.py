@@ -168,16 +168,16 @@ def test_a_second_run_prints_the_table_and_does_nothing_else(base: Command, fini
             + [stage.replace("paper", "paper-matcher-eps-3.0") for stage in OF_PAPER],
         ),
         (
-            ("--first-features", "5"),
-            ["matcher-features-5", "matching-features-5"]
-            + [stage.replace("paper", "paper-first-features-5") for stage in OF_PAPER],
+            ("--first-terms", "5"),
+            ["matcher-terms-5", "matching-terms-5"]
+            + [stage.replace("paper", "paper-first-terms-5") for stage in OF_PAPER],
         ),
         (
             ("--overlap-splits", "2"),
             ["label-tree-splits-2", "matcher-splits-2", "matching-splits-2"]
             + [stage.replace("paper", "paper-overlap-splits-2") for stage in OF_PAPER],
         ),
-        (("--features", "5"), [stage.replace("paper", "paper-features-5") for stage in OF_PAPER]),
+        (("--terms", "5"), [stage.replace("paper", "paper-terms-5") for stage in OF_PAPER]),
         (("--max-df", "0.5"), [stage.replace("paper", "paper-max-df-0.5") for stage in OF_PAPER]),
         (("--n-copies", "3"), [stage.replace("paper", "paper-n-copies-3") for stage in OF_PAPER]),
         (("--merge", "noisy-or"), ["paper/evaluation-merge-noisy-or"]),
@@ -227,8 +227,8 @@ def test_without_xr_linear_its_ranker_is_not_trained(base: Command, finished: Pa
 
 
 def test_overlaps_may_start_from_another_matcher_on_the_same_tree(base: Command, tmp_path: Path):
-    start = ("--matcher-eps", "3", "--first-features", "9", "--overlap-splits", "2", "--preset", "paper,lean")
-    suffix = "splits-2-eps-3.0-features-9"
+    start = ("--matcher-eps", "3", "--first-terms", "9", "--overlap-splits", "2", "--preset", "paper,lean")
+    suffix = "splits-2-eps-3.0-terms-9"
     stages = ["label-tree", "label-tree-splits-2", f"matcher-{suffix}", f"matching-{suffix}"]
     result = base("--without-xr-linear", *start)
     # One for both, even if it is forced.
@@ -323,7 +323,7 @@ def learnt(folder: Path) -> set[int]:
 
 
 def test_what_is_not_among_an_instances_largest_features_is_not_learnt(verbs: Path, tmp_path: Path):
-    X, matcher, model = retrained(verbs, tmp_path, {"first_features": 2, "features": 4})
+    X, matcher, model = retrained(verbs, tmp_path, {"first_terms": 2, "terms": 4})
     for folder, n in ((matcher, 2), (model, 4)):
         # Of each instance, by sorting; the row after the last feature's is the bias.
         known = {X.shape[1]}
@@ -420,7 +420,7 @@ def test_all_presets_stand_in_one_table(base: Command, finished: Path, tmp_path:
     runs = json.loads((model_dir / "verbs" / "base" / "report.json").read_text())["runs"]
     assert [run["overlap"] for run in runs[1:]] == [preset.parts() for preset in PRESETS.values()]
     # XR-Linear and its tree are shared by all; the two others have matchers of their own.
-    matchers = ["eps-1.0-features-32", "splits-8-eps-1.0-features-32"]
+    matchers = ["eps-1.0-terms-32", "splits-8-eps-1.0-terms-32"]
     made = [[f"{stage}-{name}" for stage in ("matcher", "matching")] for name in matchers]
     stages = [[f"{name}/{s}" for s in ("assignment", "overlap", "evaluation")] for name in ("tuned", "lean")]
     assert stages_run(result) == [*made[0], *stages[0], "label-tree-splits-8", *made[1], *stages[1]]
@@ -647,8 +647,8 @@ MISTAKES = [
     (("base", "verbs", "--eps", "0"), "--eps must be above 0, got 0.0"),
     (("base", "verbs", "--hinge", "7"), "--hinge must be at most 6, got 7"),
     (("base", "verbs", "--overlap-splits", "1"), "--overlap-splits must be at least 2, got 1"),
-    (("base", "verbs", "--first-features", "0"), "--first-features must be at least 1, got 0"),
-    (("base", "verbs", "--features", "-1"), "--features must be at least 1, got -1"),
+    (("base", "verbs", "--first-terms", "0"), "--first-terms must be at least 1, got 0"),
+    (("base", "verbs", "--terms", "-1"), "--terms must be at least 1, got -1"),
     (("base", "verbs", "--max-df", "nan"), "--max-df must be a number, got nan"),
     (
         ("base", "verbs", *LONG_PARTS),

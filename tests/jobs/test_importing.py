@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from disentangle.cli import data
-from disentangle.data import datasets
+from disentangle.data import checks, datasets
 from disentangle.data.formats import FORMATS
 from disentangle.errors import DisentangleError
 from disentangle.jobs import exporting
@@ -159,6 +159,24 @@ def test_matrices_are_cast_dense_or_sparse(tmp_path: Path, dtype: type):
     assert dataset.X_trn.dtype == np.float32
     assert dataset.X_trn.toarray().tolist() == dataset.X_tst.toarray().tolist() == X.tolist()
     assert dataset.Y_trn.toarray().tolist() == dataset.Y_tst.toarray().tolist() == Y.tolist()
+
+
+def test_dense_matrices_become_a_dense_block(tmp_path: Path):
+    values = np.random.default_rng(0).normal(size=(12, 5)).astype(np.float16)
+    Y = np.eye(12, 3)
+    Y[3:, 0] = 1
+    files = save(values.astype(np.float64)), save(Y)
+    dataset = make(tmp_path, "npz", files, files)
+    folder = tmp_path / "data" / "made" / "tfidf-attnxml"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "embedding.trn.npy",
+        "embedding.tst.npy",
+        "features.json",
+    ]
+    assert np.load(folder / "embedding.trn.npy").dtype == np.float16
+    assert dataset.is_dense.all()
+    assert (dataset.X_trn.toarray() == values).all()
+    assert {finding.level for finding in checks.check(tmp_path / "data", "made")} == {"warning"}
 
 
 def test_terms_are_learnt_from_training_text_alone(tmp_path: Path):

@@ -85,7 +85,7 @@ def test_published_figures_are_beside_it_and_unknown_cells_stay_empty(capsys: py
     assert "published" not in capsys.readouterr().out
 
 
-NAME = "tuned-features-100-leaf-size-20, 3 trees"
+NAME = "tuned-terms-100-leaf-size-20, 3 trees"
 
 
 @pytest.mark.parametrize("figure", [1.0, 123456.7])

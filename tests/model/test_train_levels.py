@@ -17,6 +17,7 @@ from pecos.xmc.xlinear import XLinearModel
 from disentangle.data.datasets import Dataset, load_dataset
 from disentangle.errors import DisentangleError
 from disentangle.model import beam_search, saved_model, subproblems, train_levels, tree
+from disentangle.model.mixed import Mixed
 from disentangle.params import PredictParams, SolverParams, TreeParams
 from disentangle.storage.saved import Saved
 
@@ -124,6 +125,61 @@ def test_levels_trained_in_parts_are_what_pecos_trains_whole(
     assert (n_groups >= 16) == (pairs < 10**9)
     assert (n_crowded == 0) == (pairs < 10**9 and share == 1)
     assert n_crowded <= Y.shape[1]
+
+
+def embedded(dataset: Dataset) -> tuple[sp.csr_matrix, np.ndarray]:
+    """The same with an embedding of 37 columns between its terms, and which columns that has."""
+    rng = np.random.default_rng(0)
+    projected = dataset.X_trn @ rng.normal(0, 37**-0.5, (dataset.X_trn.shape[1], 37))
+    X = sp.hstack([dataset.X_trn[:, :50], projected, dataset.X_trn[:, 50:]], "csr").astype(np.float32)
+    return X, (np.arange(X.shape[1]) >= 50) & (np.arange(X.shape[1]) < 87)
+
+
+@pytest.mark.parametrize("batch", [subproblems._BATCH, 1])
+def test_svms_on_an_embedding_are_pecos_s(
+    dataset: Dataset, model: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+):
+    monkeypatch.setattr(subproblems, "_BATCH", batch)
+    X, is_dense = embedded(dataset)
+    Y, chain, predict = dataset.Y_trn.tocsc(), tree.load_chain(Saved(model)), PredictParams()
+    exact = SolverParams(eps=1e-3, threshold=0.0)
+    for features, threads in ((X, 2), (Mixed.of(X, is_dense), 1)):
+        matcher = train_levels.train_matcher(features, Y, chain, predict, threads, exact)
+        found = train_levels.train_ranker(features, Y, chain, matcher, predict, threads, solver=exact)
+        if features is X:
+            pecos = found.model.model_chain
+    for one, other in zip(found.model.model_chain, pecos, strict=True):
+        assert one.W.shape == other.W.shape
+        assert one.W.has_sorted_indices
+        difference = abs(one.W - other.W).max(axis=0).toarray()
+        assert difference.max() < 5e-3
+        assert difference.mean() < 1e-3
+
+
+def test_weights_below_the_threshold_are_left_out_on_an_embedding(dataset: Dataset, model: Path):
+    X, is_dense = embedded(dataset)
+    Y, chain = dataset.Y_trn.tocsc(), tree.load_chain(Saved(model))
+    all_weights, kept = (
+        train_levels.train_matcher(
+            Mixed.of(X, is_dense), Y, chain, PredictParams(), threads, SolverParams(threshold=threshold)
+        )
+        .model.model_chain[0]
+        .W
+        for threads, threshold in ((1, 0.0), (2, 0.2))
+    )
+    all_weights.data[abs(all_weights.data) < 0.2] = 0
+    all_weights.eliminate_zeros()
+    assert kept.nnz > 0
+    assert (kept != all_weights).nnz == 0
+
+
+def test_a_mixed_matrix_is_taken_apart_whole(dataset: Dataset):
+    X, is_dense = embedded(dataset)
+    mixed = Mixed.of(X, is_dense)
+    assert mixed.columns.tolist() == list(range(50, 87))
+    assert np.array_equal(mixed.dense, X[:, 50:87].toarray())
+    assert (mixed.terms[:, is_dense]).nnz == 0
+    assert (mixed.terms[:, ~is_dense] != X[:, ~is_dense]).nnz == 0
 
 
 def test_a_matcher_saved_alone_matches_as_the_whole_model(dataset: Dataset, model: Path, tmp_path: Path):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import printable
-from ..params import ARCHIVE
+from ..params import ARCHIVE, FEATURES
 
 _SHOWN = 1000  # characters of a refusal
 
@@ -78,6 +78,17 @@ def add_place(
     """Add a folder that an environment variable can name."""
     folder = os.environ.get(variable) or default
     parser.add_argument(option, type=place, default=folder, help=f"{words} (environment: {variable})")
+
+
+def add_features(parser: argparse._ActionsContainer) -> None:
+    """Add which of a dataset's feature sets is meant."""
+    parser.add_argument(
+        "--features",
+        metavar="NAME",
+        type=dataset_name,
+        default=FEATURES,
+        help="which of the dataset's feature sets: a folder in the dataset's",
+    )
 
 
 def add_mirror(parser: argparse._ActionsContainer) -> None:

@@ -6,13 +6,14 @@ import argparse
 from dataclasses import fields
 
 from ..errors import DisentangleError
-from ..params import TfidfParams
+from ..params import FEATURES, X_TRANSFORMER, TfidfParams
 from ..runtime.threads import limit_threads
-from .arguments import add_mirror, add_place, add_threads, dataset_name, integer, number, place
+from .arguments import add_features, add_mirror, add_place, add_threads, dataset_name, integer, number, place
 
 # The formats' names, so that help need not import what reads them.
 FORMATS = ("svmlight", "attentionxml", "pecos", "jsonl", "npz")
 EXPORT_FORMATS = FORMATS[:-1]
+PUBLISHED = "x-transformer"
 
 
 def add_data(commands: argparse._SubParsersAction) -> None:
@@ -25,8 +26,9 @@ def add_data(commands: argparse._SubParsersAction) -> None:
     get.add_argument(
         "--any-size", action="store_true", help="take other numbers of instances and labels than published"
     )
+    _add_features(get)
     check = "exit status 0 for nothing, 1 for warnings, 2 for errors"
-    _add(
+    checked = _add(
         actions,
         "check",
         _check,
@@ -42,6 +44,23 @@ def add_data(commands: argparse._SubParsersAction) -> None:
     export = _add(actions, "export", _export, "write a dataset in another format", name="name of the dataset")
     export.add_argument("--format", choices=EXPORT_FORMATS, required=True)
     export.add_argument("--out", type=place, required=True, help="folder to make")
+    for command in (checked, info, export):
+        add_features(command)
+
+
+def _add_features(get: argparse.ArgumentParser) -> None:
+    group = get.add_argument_group(
+        "features", "matrices that the paper's authors have published for a set, as one of its feature sets"
+    )
+    group.add_argument("--features", choices=(PUBLISHED,), help="fetch these, and the set if it is not there")
+    group.add_argument(
+        "--from",
+        dest="place",
+        metavar="PLACE",
+        help=f"URL or folder that holds the files (default: {X_TRANSFORMER}/NAME)",
+    )
+    words = "their names: sparse (.npz) or dense (.npy) (default: X.trn.npz X.tst.npz)"
+    group.add_argument("--files", nargs=2, metavar=("TRN", "TST"), help=words)
 
 
 def _add_import(actions: argparse._SubParsersAction) -> None:
@@ -108,8 +127,11 @@ def _list(args: argparse.Namespace) -> int:
 
     rows = {name: (entry.published[0], "to fetch") for name, entry in known_datasets.entries().items()}
     for name in datasets.datasets_in(args.data_dir):
+        folder = args.data_dir / name
+        others = [features for features in datasets.feature_sets(folder) if features != FEATURES]
+        features = others[0] if others and not (folder / FEATURES).exists() else FEATURES
         try:
-            rows[name] = datasets.sizes_in(args.data_dir / name), "here"
+            rows[name] = datasets.sizes_in(folder, features), ", ".join(["here", *others])
         except DisentangleError:
             rows[name] = {}, "damaged"
     printing.print_tables([tables.datasets_table(args.data_dir, rows)])
@@ -121,14 +143,24 @@ def _get(args: argparse.Namespace) -> int:
     from ..runtime import progress
 
     progress.set_up_logging()
-    print(known_datasets.get(args.data_dir, args.name, args.mirror, args.any_size))
+    if args.features is None:
+        if args.place is not None or args.files is not None:
+            raise DisentangleError(f"--from and --files must come with --features {PUBLISHED}, got none")
+        print(known_datasets.get(args.data_dir, args.name, args.mirror, args.any_size))
+        return 0
+    from ..jobs import published_features
+
+    if known_datasets.is_missing(args.data_dir, args.name):
+        known_datasets.get(args.data_dir, args.name, args.mirror, args.any_size)
+    names = tuple(args.files or published_features.FILES)
+    print(published_features.get(args.data_dir, args.name, args.place, names))
     return 0
 
 
 def _check(args: argparse.Namespace) -> int:
     from ..data import checks
 
-    found = checks.check(args.data_dir, args.name)
+    found = checks.check(args.data_dir, args.name, args.features)
     for finding in found:
         print(f"{finding.level}: {finding.text}")
     levels = {finding.level for finding in found}
@@ -140,15 +172,16 @@ def _check(args: argparse.Namespace) -> int:
 def _info(args: argparse.Namespace) -> int:
     limit_threads(args.threads)
     from ..data import datasets, statistics
+    from ..data.features import titled
     from ..jobs import cost_estimate, printing, tables
     from ..runtime import provenance
 
-    loaded = datasets.load_dataset(args.data_dir, args.name)
+    loaded = datasets.load_dataset(args.data_dir, args.name, args.features)
     size = cost_estimate.size_of(loaded.X_trn, loaded.Y_trn)
     machine = provenance.machine()
     costs = cost_estimate.estimate(size, args.threads, machine, args.model_dir)
-    described = statistics.describe(loaded)
-    printing.print_tables([tables.info_table(loaded.name, described, costs, args.threads, machine)])
+    described, title = statistics.describe(loaded), titled(args.name, args.features)
+    printing.print_tables([tables.info_table(title, described, costs, args.threads, machine)])
     return 0
 
 
@@ -172,6 +205,6 @@ def _import(args: argparse.Namespace) -> int:
 def _export(args: argparse.Namespace) -> int:
     from ..jobs import exporting
 
-    for path in exporting.export_dataset(args.data_dir, args.name, args.format, args.out):
+    for path in exporting.export_dataset(args.data_dir, args.name, args.format, args.out, args.features):
         print(path)
     return 0

@@ -17,6 +17,7 @@ from ..errors import DisentangleError
 from ..limits import Limits, option
 from ..params import (
     DEFAULT_DATASET,
+    FEATURES,
     MAX_REPEATS,
     BinParams,
     PredictParams,
@@ -28,6 +29,7 @@ from ..presets import DEFAULT_PRESET, PRESETS
 from ..runtime.threads import limit_threads
 from .arguments import (
     READERS,
+    add_features,
     add_max_memory,
     add_mirror,
     add_place,
@@ -178,6 +180,7 @@ def add_job(
         help=f"how labels are duplicated: {', '.join(PRESETS)}; base and sweep take several, separated by "
         "commas",
     )
+    add_features(parser)
     seeds = parser.add_mutually_exclusive_group()
     _add_declared(seeds, TreeParams, "seed")
     seeds.add_argument(
@@ -308,7 +311,8 @@ def job_of(args: argparse.Namespace, combinations: tuple[dict[str, Any], ...] = 
 
         # Before anything is trained.
         args.log = mlflow_log.Log(args.mlflow)
-    return Job(args.dataset, args.data_dir, args.model_dir, args.binned_dir, settings, args.mirror, seeds)
+    places = args.data_dir, args.model_dir, args.binned_dir
+    return Job(args.dataset, *places, settings, args.features, args.mirror, seeds)
 
 
 P = TypeVar("P")
@@ -337,6 +341,8 @@ def next_command(command: str, args: argparse.Namespace, *options: str) -> str:
     for name, folder, usual in folders:
         if folder.resolve() != Path(usual).resolve():
             called += [name, str(folder)]
+    if args.features != FEATURES:
+        called += ["--features", args.features]
     given = [] if command == "predict" else _given_options(args)
     return f"{where}{shlex.join([*called, *options, *given])}"
 

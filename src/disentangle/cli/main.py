@@ -17,10 +17,12 @@ from ..errors import DisentangleError, printable
 from ..runtime import interrupt
 from .arguments import Parser
 from .data import add_data
+from .encode import add_encode
 from .jobs import add_jobs
 from .meanings import add_meanings
 from .predict import add_predict
 from .report import add_report
+from .xr_transformer import add_xr_transformer
 
 _CANNOT_LOAD = "error: cannot load what is installed (too little memory, or a damaged installation?)"
 
@@ -99,4 +101,6 @@ def _parser() -> argparse.ArgumentParser:
     add_predict(commands)
     add_report(commands)
     add_data(commands)
+    add_encode(commands)
+    add_xr_transformer(commands)
     return parser

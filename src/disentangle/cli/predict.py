@@ -8,7 +8,7 @@ from ..limits import at_least
 from ..params import DEFAULT_DATASET, MAX_K
 from ..presets import DEFAULT_PRESET
 from ..runtime.threads import limit_threads
-from .arguments import add_max_memory, add_place, add_threads, dataset_name, integer, place
+from .arguments import add_features, add_max_memory, add_place, add_threads, dataset_name, integer, place
 
 
 def add_predict(commands: argparse._SubParsersAction) -> None:
@@ -38,7 +38,7 @@ def add_predict(commands: argparse._SubParsersAction) -> None:
         "--input",
         type=place,
         metavar="FILE",
-        help='features (.npz), texts, one a line (.txt), or objects with a "text" (.jsonl)',
+        help='features (.npz, .npy), texts, one a line (.txt), or objects with a "text" (.jsonl)',
     )
     source.add_argument("--text", action="append", help="a text itself; may be given several times")
     add(
@@ -51,6 +51,7 @@ def add_predict(commands: argparse._SubParsersAction) -> None:
     add("--k", type=integer, default=MAX_K, help="labels per instance")
     add_place(parser, "--data-dir", "XMC_DATA", "dataset/xmc-base", "folder of the datasets")
     add_place(parser, "--model-dir", "XMC_MODEL", "model", "folder of the results")
+    add_features(parser)
     add_threads(parser)
     add_max_memory(parser)
 
@@ -59,6 +60,7 @@ def _predict(args: argparse.Namespace) -> None:
     limit_threads(args.threads)
     at_least("--k", args.k, 1)
     from ..data import datasets
+    from ..data.features import beside
     from ..jobs import predict
     from ..runtime import progress
     from ..runtime.memory import Budget
@@ -66,7 +68,7 @@ def _predict(args: argparse.Namespace) -> None:
     progress.set_up_logging()
     datasets.check_name(args.data_dir, args.dataset)
     predict.run_predict(
-        args.model_dir / args.dataset / "base",
+        args.model_dir / args.dataset / beside("base", args.features),
         getattr(args, "variant", None),
         args.text or args.input,
         args.data_dir / args.dataset,
@@ -74,4 +76,5 @@ def _predict(args: argparse.Namespace) -> None:
         args.k,
         args.threads,
         Budget.of(args.max_memory),
+        args.features,
     )

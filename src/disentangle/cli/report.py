@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .arguments import add_place, dataset_name, place
+from .arguments import add_features, add_place, dataset_name, place
 
 # Their names, so that help need not import what writes them.
 FORMATS = ("latex", "markdown", "csv")
@@ -26,10 +26,11 @@ def add_report(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument(
         "--job",
-        choices=("base", "binned", "meanings", "metric", "sweep"),
+        choices=("base", "binned", "meanings", "metric", "sweep", "xr-transformer"),
         default="base",
         help="whose report of the dataset",
     )
+    add_features(parser)
     parser.add_argument(
         "--table", choices=FORMATS, help="what to write; without it the table that the job printed"
     )
@@ -45,7 +46,7 @@ def _report(args: argparse.Namespace) -> None:
 
     if args.out is not None and args.table is None:
         raise DisentangleError("--out must come with --table, got none")
-    path = reports.find(args.report, args.model_dir, args.job)
+    path = reports.find(args.report, args.model_dir, args.job, args.features)
     out = None if args.out is None else places.check_file("--out", args.out, [path])
     report, tables = reports.read(path)
     if args.table is None:

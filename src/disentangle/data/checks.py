@@ -12,6 +12,7 @@ from typing import Literal
 import scipy.sparse as sp
 
 from ..errors import DisentangleError
+from ..params import FEATURES
 from ..storage import files, matrices
 from . import components, datasets, known_datasets
 
@@ -32,37 +33,42 @@ class Finding:
     text: str
 
 
-def check(data_dir: Path, name: str) -> list[Finding]:
-    """Everything there is to say against a dataset, errors first.
+def check(data_dir: Path, name: str, features: str = FEATURES) -> list[Finding]:
+    """Everything there is to say against a dataset with one of its feature sets, errors first.
 
     A matrix that cannot be read does not keep the others from being checked.
 
     Raises
     ------
     DisentangleError
-        If there is no such dataset.
+        If there is no such dataset, or it has no such features.
     """
     folder = datasets.dataset_folder(data_dir, name)
     errors: list[str] = []
     read: dict[str, sp.csr_matrix] = {}
-    paths = datasets.paths_of(folder)
-    for key, path in paths.items():
+    paths = datasets.paths_of(folder, features)
+    for key in paths:
         try:
-            read[key] = datasets.load_part(key, path)
+            read[key] = datasets.load_part(key, folder, features)
         except DisentangleError as error:
             errors.append(str(error))
     errors += datasets.problems(read, paths)
     if errors:
         return [Finding("error", text) for text in errors]
-    warnings = [Finding("warning", text) for text in _warnings(folder, read)]
-    return warnings + [Finding("note", text) for path in paths.values() for text in matrices.repairs(path)]
+    warnings = [Finding("warning", text) for text in _warnings(folder, read, features)]
+    return warnings + [
+        Finding("note", text)
+        for path in datasets.files_of(folder, features)
+        if path.suffix == ".npz"
+        for text in matrices.repairs(path)
+    ]
 
 
-def _warnings(folder: Path, read: dict[str, sp.csr_matrix]) -> Iterator[str]:
+def _warnings(folder: Path, read: dict[str, sp.csr_matrix], features: str) -> Iterator[str]:
     yield from datasets.oddities(read)
     yield from _leakage(read)
     yield from _names(folder, read["Y_trn"])
-    yield from _origin(folder)
+    yield from _origin(folder, features)
 
 
 def _leakage(read: dict[str, sp.csr_matrix]) -> Iterator[str]:
@@ -124,13 +130,13 @@ def _alike(names: list[str]) -> Iterator[str]:
         )
 
 
-def _origin(folder: Path) -> Iterator[str]:
+def _origin(folder: Path, features: str) -> Iterator[str]:
     """Differences from what was published and from what was downloaded."""
     known = known_datasets.entries().get(folder.name)
-    if known and (difference := known_datasets.differs(datasets.sizes_in(folder), known)):
+    if known and (difference := known_datasets.differs(datasets.sizes_in(folder, features), known)):
         yield f"other sizes than published: {difference}"
     path = folder / known_datasets.SOURCE_FILE
-    if not path.exists():
+    if not path.exists() or features != FEATURES:  # others are made here
         return
     try:
         downloaded = json.loads(files.read(path, known_datasets.MOST_BYTES))["files"]

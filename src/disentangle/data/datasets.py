@@ -13,25 +13,20 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..errors import DisentangleError
+from ..params import FEATURES
 from ..storage.files import sha256
-from ..storage.matrices import largest_norm, load_labels, load_sparse, read_shape, unpacked_size
+from ..storage.matrices import largest_norm, load_labels, read_shape, unpacked_size
+from .features import FEATURES_FILE, VECTORIZER_FILE, FeatureSet
 
-# The feature folder that PECOS's scripts use for tf-idf features; only a name here.
-FEATURES = "tfidf-attnxml"
 # Ids of which so few are in use, and that are so many, are hashes or keys of another system.
 _SPARSE_IDS, _MANY_IDS = 10, 100_000
 # What a dataset is recognised by.
 SIZES = ("n_train_instances", "n_test_instances", "n_labels")
 # Python, PECOS, numba, scipy and scikit-learn once imported, in bytes.
 _LIBRARIES = 190 << 20
-# Files beside the matrices that say what features and labels are.
-CARRIED = ("vectorizer.json", "output-items.txt")
-_FILES = {
-    "X_trn": f"{FEATURES}/X.trn.npz",
-    "Y_trn": "Y.trn.npz",
-    "X_tst": f"{FEATURES}/X.tst.npz",
-    "Y_tst": "Y.tst.npz",
-}
+_ITEMS = "output-items.txt"
+PARTS = ("trn", "tst")
+KEYS = ("X_trn", "Y_trn", "X_tst", "Y_tst")
 
 
 @dataclass(frozen=True)
@@ -47,6 +42,8 @@ class Dataset:
         Only ones are stored; every row of `Y_tst` has at least one label.
     notes : tuple of str
         What is odd about the data, one sentence each.
+    is_dense : ndarray of shape (n_features,), bool, or None
+        Which columns are no terms' but an embedding's; None if none is.
     """
 
     name: str
@@ -55,6 +52,7 @@ class Dataset:
     X_tst: sp.csr_matrix
     Y_tst: sp.csr_matrix
     notes: tuple[str, ...] = ()
+    is_dense: np.ndarray | None = None
 
     def sizes(self) -> dict[str, int]:
         """Counts of instances, features and labels."""
@@ -90,10 +88,10 @@ def dataset_folder(data_dir: Path, name: str) -> Path:
     return folder
 
 
-def check_name(data_dir: Path, name: str) -> None:
-    """Raise DisentangleError unless `name` can be that of a dataset in `data_dir`."""
+def check_name(data_dir: Path, name: str, what: str = "the dataset") -> None:
+    """Raise DisentangleError unless `name` can be that of a folder in `data_dir`."""
     if name.startswith(".") or "/" in name or not name.isprintable() or not name:
-        raise DisentangleError(f"the dataset must be the name of a folder in {data_dir}, got {name!r}")
+        raise DisentangleError(f"{what} must be the name of a folder in {data_dir}, got {name!r}")
 
 
 def datasets_in(data_dir: Path) -> list[str]:
@@ -141,8 +139,8 @@ class Source:
                 raise DisentangleError(f"{path} has changed meanwhile: run the same command again")
 
 
-def source(data_dir: Path, name: str) -> Source:
-    """A dataset in PECOS's layout, identified by what its files hold.
+def source(data_dir: Path, name: str, features: str = FEATURES) -> Source:
+    """A dataset in PECOS's layout, with one of its feature sets, identified by what its files hold.
 
     Raises
     ------
@@ -150,21 +148,61 @@ def source(data_dir: Path, name: str) -> Source:
         If there is no such dataset, or a file is missing or cannot be read.
     """
     folder = dataset_folder(data_dir, name)
-    found, paths = digest(folder), paths_of(folder)
+    found, paths = digest(folder, features), paths_of(folder, features)
 
     def load() -> Dataset:
-        loaded = load_dataset(data_dir, name)
-        if changed := [str(paths[key]) for key, sha in digest(folder).items() if sha != found[key]]:
+        loaded = load_dataset(data_dir, name, features)
+        if changed := [str(paths[key]) for key, sha in digest(folder, features).items() if sha != found[key]]:
             raise DisentangleError(f"{', '.join(changed)} changed meanwhile: run the same command again")
         return loaded
 
-    files = {file: folder / file for file in CARRIED if (folder / file).exists()}
-    return Source(name, found, load, files)
+    return Source(name, found, load, carried(folder, features))
 
 
-def digest(folder: Path) -> dict[str, str]:
+def carried(folder: Path, features: str = FEATURES) -> dict[str, Path]:
+    """What a model needs besides a dataset's matrices, to predict from texts and to name labels, by name."""
+    paths = vocabulary(folder, features), folder / features / FEATURES_FILE, folder / _ITEMS
+    return {path.name: path for path in paths if path.exists()}
+
+
+def vocabulary(folder: Path, features: str = FEATURES) -> Path:
+    """Where the terms of a feature set are, if they have words; those of the usual one lie in the dataset."""
+    return (folder if features == FEATURES else folder / features) / VECTORIZER_FILE
+
+
+def digest(folder: Path, features: str = FEATURES) -> dict[str, str]:
     """Sha256 of each of a dataset's four matrices, by name of the matrix."""
-    return {name: sha256(path) for name, path in paths_of(folder).items()}
+    of_features = feature_set(folder, features)
+    return {
+        "X_trn": of_features.digest("trn"),
+        "Y_trn": sha256(folder / "Y.trn.npz"),
+        "X_tst": of_features.digest("tst"),
+        "Y_tst": sha256(folder / "Y.tst.npz"),
+    }
+
+
+def feature_sets(folder: Path) -> list[str]:
+    """Names of a dataset's feature sets; hidden folders are unfinished ones."""
+    kinds = ("X.trn.npz", FEATURES_FILE)
+    found = {path.parent.name for kind in kinds for path in folder.glob(f"*/{kind}")}
+    return sorted(name for name in found if not name.startswith("."))
+
+
+def feature_set(folder: Path, features: str) -> FeatureSet:
+    """One of a dataset's feature sets; that of the usual name is not looked for.
+
+    Raises
+    ------
+    DisentangleError
+        If there is none of that name, or `features.json` in it is damaged.
+    """
+    if features != FEATURES:
+        check_name(folder, features, "--features")
+        if features not in (there := feature_sets(folder)):
+            raise DisentangleError(
+                f"no features {features!r} in {folder}: it has {', '.join(there) or 'none'}"
+            )
+    return FeatureSet.at(folder / features)
 
 
 def in_words(sizes: dict[str, int]) -> str:
@@ -172,7 +210,7 @@ def in_words(sizes: dict[str, int]) -> str:
     return ", ".join(f"{n:,} {name.removeprefix('n_').replace('_', ' ')}" for name, n in sizes.items())
 
 
-def load_parts(folder: Path) -> dict[str, sp.csr_matrix]:
+def load_parts(folder: Path, features: str = FEATURES) -> dict[str, sp.csr_matrix]:
     """All four matrices of a dataset, by name.
 
     Raises
@@ -180,14 +218,13 @@ def load_parts(folder: Path) -> dict[str, sp.csr_matrix]:
     DisentangleError
         As `load_dataset`.
     """
-    paths = paths_of(folder)
-    read = {key: load_part(key, path) for key, path in paths.items()}
-    for problem in problems(read, paths):
+    read = {key: load_part(key, folder, features) for key in KEYS}
+    for problem in problems(read, paths_of(folder, features)):
         raise DisentangleError(problem)
     return read
 
 
-def sizes_in(folder: Path) -> dict[str, int]:
+def sizes_in(folder: Path, features: str = FEATURES) -> dict[str, int]:
     """Numbers of instances and labels of a dataset, without reading it; its matrices must be there.
 
     Raises
@@ -195,16 +232,17 @@ def sizes_in(folder: Path) -> dict[str, int]:
     DisentangleError
         If a matrix is missing or does not say its shape.
     """
-    shapes = {}
-    for key, path in paths_of(folder).items():
+    for path in files_of(folder, features):
         if not path.is_file():
             found = "a folder" if path.is_dir() else "no such file"
             raise DisentangleError(f"{folder} must hold {path.relative_to(folder)}, found {found}")
-        shapes[key] = read_shape(path)
-    return dict(zip(SIZES, (shapes["Y_trn"][0], shapes["Y_tst"][0], shapes["Y_trn"][1]), strict=True))
+    for part in PARTS:
+        feature_set(folder, features).shape(part)
+    trn, tst = (read_shape(folder / f"Y.{part}.npz") for part in PARTS)
+    return dict(zip(SIZES, (trn[0], tst[0], trn[1]), strict=True))
 
 
-def memory_needed(folder: Path) -> int:
+def memory_needed(folder: Path, features: str = FEATURES) -> int:
     """Bytes without which no job on a dataset can end: its matrices, a copy of them, Python and libraries.
 
     Jobs transpose labels and PECOS takes its own features, which is the copy. Models and batches come on top.
@@ -214,17 +252,18 @@ def memory_needed(folder: Path) -> int:
     DisentangleError
         If a matrix is damaged.
     """
-    return _LIBRARIES + 2 * sum(unpacked_size(path) for path in paths_of(folder).values())
+    of_features = feature_set(folder, features)
+    labels = sum(unpacked_size(folder / f"Y.{part}.npz") for part in PARTS)
+    return _LIBRARIES + 2 * (labels + sum(map(of_features.unpacked_size, PARTS)))
 
 
-def load_dataset(data_dir: Path, name: str) -> Dataset:
-    """Load a dataset in PECOS's layout and check it.
+def load_dataset(data_dir: Path, name: str, features: str = FEATURES) -> Dataset:
+    """Load a dataset in PECOS's layout, with one of its feature sets, and check it.
 
     Parameters
     ----------
     data_dir : Path
-        The folder that holds the folder `name` with `Y.trn.npz`, `Y.tst.npz` and
-        `tfidf-attnxml/X.{trn,tst}.npz`.
+        The folder that holds the folder `name` with `Y.trn.npz`, `Y.tst.npz` and the feature set's folder.
 
     Raises
     ------
@@ -232,22 +271,34 @@ def load_dataset(data_dir: Path, name: str) -> Dataset:
         If a file is missing or damaged, shapes disagree, a matrix is without entries, or labels are
         not 0/1.
     """
-    read = load_parts(dataset_folder(data_dir, name))
+    folder = dataset_folder(data_dir, name)
+    read = load_parts(folder, features)
     notes = tuple(oddities(read))
+    is_dense = feature_set(folder, features).dense_columns(read["X_trn"])
     # Test instances without labels cannot be scored.
     if not (scored := np.diff(read["Y_tst"].indptr) > 0).all():
         read["X_tst"], read["Y_tst"] = read["X_tst"][scored], read["Y_tst"][scored]
-    return Dataset(name, **read, notes=notes)
+    return Dataset(name, **read, notes=notes, is_dense=is_dense if is_dense.any() else None)
 
 
-def paths_of(folder: Path) -> dict[str, Path]:
-    """Where the four matrices of a dataset lie, by name of the matrix."""
-    return {key: folder / file for key, file in _FILES.items()}
+def paths_of(folder: Path, features: str = FEATURES) -> dict[str, Path]:
+    """Where the four matrices of a dataset lie, by name of the matrix; of several blocks the first."""
+    of_features = feature_set(folder, features)
+    of_part = {"X": lambda part: of_features.paths(part)[0], "Y": lambda part: folder / f"Y.{part}.npz"}
+    return {key: of_part[key[0]](key[2:]) for key in KEYS}
 
 
-def load_part(key: str, path: Path) -> sp.csr_matrix:
-    """One matrix of a dataset, by its name: as `load_labels` returns it, or as `load_sparse`."""
-    return (load_labels if key[0] == "Y" else load_sparse)(path)
+def files_of(folder: Path, features: str = FEATURES) -> list[Path]:
+    """All files of a dataset's matrices."""
+    of_features = feature_set(folder, features)
+    return [path for part in PARTS for path in (*of_features.paths(part), folder / f"Y.{part}.npz")]
+
+
+def load_part(key: str, folder: Path, features: str = FEATURES) -> sp.csr_matrix:
+    """One matrix of a dataset, by its name: as `load_labels` returns it, or as `FeatureSet.load`."""
+    if key[0] == "Y":
+        return load_labels(folder / f"Y.{key[2:]}.npz")
+    return feature_set(folder, features).load(key[2:])
 
 
 def problems(read: dict[str, sp.csr_matrix], paths: dict[str, Path]) -> Iterator[str]:
@@ -332,7 +383,7 @@ def validation(of: Source, seed: int) -> Source:
                     f"too few training instances to set a fifth of them apart with --seed {seed}: {part} of "
                     f"{n} must have features and labels, found none"
                 )
-        return Dataset(whole.name, X[trn], Y[trn], X[tst], Y[tst])
+        return Dataset(whole.name, X[trn], Y[trn], X[tst], Y[tst], is_dense=whole.is_dense)
 
     inputs = {key: value for key, value in of.inputs.items() if key.endswith("trn")}
     return Source(of.name, inputs | {"validation": str(seed)}, load)

@@ -36,7 +36,10 @@ def describe(dataset: Dataset) -> dict[str, Any]:
     groups["0"] = n_labels - len(per_label)
     middle = (n_labels - 1) // 2, n_labels // 2
     median = np.mean([per_label[i] if i < len(per_label) else 0 for i in middle])
-    return dataset.sizes() | {
+    dense = {} if dataset.is_dense is None else {"n_dense_features": int(dataset.is_dense.sum())}
+    return {
+        **dataset.sizes(),
+        **dense,
         "density_of_X": X.nnz / (X.shape[0] * X.shape[1]),
         "density_of_Y": Y.nnz / (Y.shape[0] * Y.shape[1]),
         "features_per_instance": X.nnz / X.shape[0],

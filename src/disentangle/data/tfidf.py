@@ -19,8 +19,8 @@ from ..errors import DisentangleError
 from ..params import TfidfParams
 from ..storage import files
 from ..storage.npz import MAX_SIZE
+from .features import VECTORIZER_FILE as VECTORIZER_FILE
 
-VECTORIZER_FILE = "vectorizer.json"
 # Some hundred bytes a term, of which the largest vocabularies have millions.
 _MOST_BYTES = 1 << 31
 

@@ -29,7 +29,7 @@ class Meaning:
     n_instances : int
         Training instances that prefer it.
     terms : list of int
-        Features that these have more than the label's others, most typical first.
+        Those that these have more than the label's others, most typical first; the first term is 0.
     companions : list of int
         Labels that these have besides, more than the label's others.
     neighbours : list of int
@@ -76,9 +76,11 @@ class Meanings:
     M : csr_matrix of shape (n_instances, n_clusters)
         The matcher's scores of the clusters that an instance reaches.
     weights : csc_matrix of shape (n_features or more, n_labels + n_pseudo_labels), optional
-        The ranker's; rows after the features are no terms.
+        The ranker's.
     seed : int
         Of what is drawn where a label has more instances than are looked at.
+    terms : slice
+        Which features are words; an embedding's columns say nothing to a reader.
     """
 
     def __init__(
@@ -89,8 +91,9 @@ class Meanings:
         M: sp.csr_matrix,
         weights: sp.csc_matrix | None,
         seed: int,
+        terms: slice = slice(None),
     ) -> None:
-        self._X, self._Y, self._M, self._weights = X, Y, M, weights
+        self._X, self._Y, self._M, self._weights, self._words = X, Y, M, weights, terms
         self._overlap = overlap
         self._seed = seed
         self._by_label = Y.tocsc()
@@ -144,8 +147,9 @@ class Meanings:
 
     def _terms(self, rows: np.ndarray, own: np.ndarray, copies: np.ndarray) -> list[list[int]]:
         """Terms by how much more the instances of a copy have them, up to doubled by the ranker's weight."""
-        ids, contrast = _contrasts(self._X[rows], own, len(copies))
-        weights = np.maximum(self._weights[:, copies].tocsr()[ids].toarray().T, 0)  # type: ignore[index]
+        ids, contrast = _contrasts(self._X[rows][:, self._words], own, len(copies))
+        weights = self._weights[:, copies].tocsr()[self._words][ids].toarray().T  # type: ignore[index]
+        weights = np.maximum(weights, 0)
         most = weights.max(axis=1, initial=0, keepdims=True)
         return _typical(ids, contrast * (1 + weights / np.where(most > 0, most, 1)), N_TERMS)
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..data.features import titled
+from ..params import FEATURES
 from . import page
 
 MOST_BYTES = 5_000_000
@@ -163,7 +165,7 @@ def _first(labels: list[dict[str, Any]], detail: _Detail, room: int) -> list[str
 
 
 def _assemble(meanings: dict[str, Any], shown: list[str], n_left_out: int) -> str:
-    about = f"{meanings['dataset']}, {meanings['variant']}"
+    about = f"{titled(meanings['dataset'], meanings.get('features', FEATURES))}, {meanings['variant']}"
     rate = f"{meanings['false_discovery_rate']:.0%}"
     lead = (
         f"Of {meanings['n_labels']:,} labels of {meanings['dataset']}, {meanings['n_with_copies']:,} have "

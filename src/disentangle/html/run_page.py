@@ -10,7 +10,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ..data.features import titled
 from ..errors import DisentangleError
+from ..params import FEATURES
 from ..storage import files
 from . import page
 
@@ -69,7 +71,7 @@ def build(report: dict[str, Any], tables: list[dict[str, Any]], figures: list[Pa
         f"{body}</section>"
         for name, anchor, body in kept
     )
-    title = f"{report['job']} on {report['dataset']}"
+    title = f"{report['job']} on {titled(report['dataset'], report.get('features', FEATURES))}"
     body = (
         f"{page.top('Report of a run', title)}\n"
         f'<main id="main" tabindex="-1">\n<h1>{page.text(title)}</h1>\n'

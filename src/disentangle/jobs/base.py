@@ -43,7 +43,7 @@ def report_base(job: Job, bases: list[Plan], made: list[list[dict[str, Any]]]) -
     more = {"sizes": sizes, "runs": runs} | over_seeds(runs, comparison)
     written = job.report(folder, "base", runs[-1], data=first.source.inputs, **more)
     for base in bases:
-        draw_frontier(base.folder, job.dataset, written, base.settings.said())
+        draw_frontier(base.folder, job.title, written, base.settings.said())
     files = [folder / "report.json", *(base.folder / "frontier.png" for base in bases)]
     return written | {"runs": runs, "files": files}
 

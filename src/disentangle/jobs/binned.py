@@ -12,6 +12,7 @@ from typing import Any
 import scipy.sparse as sp
 
 from ..data import components, datasets, lines
+from ..data.features import beside
 from ..errors import DisentangleError
 from ..params import MAX_K, BinParams
 from ..presets import DEFAULT_PRESET
@@ -64,9 +65,9 @@ def run_binned(job: Job, levels: list[int] | None, bin_sizes: list[int]) -> dict
         written = job.report(folder, "binned", made[-1], params=bins, data=data, runs=made, **more)
         shown = more.get("summary", made)
         ending = job.place_beside("" if variant.name == DEFAULT_PRESET else variant.name)
-        drawn = figures.draw_figure_2(folder, job.dataset, shown, ending)
+        drawn = figures.draw_figure_2(folder, job.title, shown, ending)
         if len(grid) > 1:
-            drawn.append(figures.draw_sweep(folder, job.dataset, shown, ending))
+            drawn.append(figures.draw_sweep(folder, job.title, shown, ending))
         files = [folder / "report.json", *drawn, *(way.bins.folder for way in ways)]
         return written | {"runs": made, "files": files}
 
@@ -94,7 +95,7 @@ def ways_to_bin(job: Job, levels: list[int] | None, bin_sizes: list[int], plural
     ways = [BinParams(level, size) for level in levels or [default] for size in bin_sizes]
     for params in ways:
         params.validate(plural)
-    n_labels = datasets.sizes_in(job.data_dir / job.dataset)["n_labels"]
+    n_labels = datasets.sizes_in(job.data_dir / job.dataset, job.features)["n_labels"]
     highest = job.settings.tree.n_levels(n_labels) - 1
     if levels is None and highest < default:
         logger.info("labels are binned at level %d, the highest of this tree, not at %d", highest, default)
@@ -131,7 +132,7 @@ class Binned:
         named = inputs | {"names": components.digest_names(self.data_folder)}
         self.bins = Stage(
             "bin",
-            job.binned_dir / job.dataset / self.name,
+            job.binned_dir / job.dataset / beside(self.name, job.features),
             named,
             (*modules, "data.components"),
             self._bin,

@@ -9,8 +9,9 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ..params import FEATURES
 from .columns import COST_COLUMNS, METRICS, costs, setting_name
-from .tables import Table
+from .tables import Table, subject
 
 # Which of a column's numbers is the best; that of other columns none is.
 _BEST: dict[str, Callable[[list[float]], float]] = {
@@ -48,7 +49,7 @@ def text_of(kind: str, report: dict[str, Any], tables: list[Table]) -> str:
     """
     if kind == "csv":
         return csv_text(report)
-    return latex(report["dataset"], tables) if kind == "latex" else markdown(tables)
+    return latex(subject(report), tables) if kind == "latex" else markdown(tables)
 
 
 def _value(cell: str) -> float | None:
@@ -76,7 +77,7 @@ def _plain(text: str) -> str:
     return "".join(" " if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") else c for c in text)
 
 
-def latex(dataset: str, tables: list[Table]) -> str:
+def latex(about: str, tables: list[Table]) -> str:
     """Floats for a document with the package booktabs; the best of each column is bold.
 
     Returns
@@ -85,7 +86,7 @@ def latex(dataset: str, tables: list[Table]) -> str:
         Names in it are text, whatever they hold.
     """
     return "% \\usepackage{booktabs}\n" + "\n".join(
-        "\n".join(_latex_table(table, f"tab:{_slug(dataset)}-{i}")) + "\n"
+        "\n".join(_latex_table(table, f"tab:{_slug(about)}-{i}")) + "\n"
         for i, table in enumerate(tables, start=1)
     )
 
@@ -201,7 +202,8 @@ def csv_text(report: dict[str, Any]) -> str:
 
 def _of_all(report: dict[str, Any]) -> dict[str, Any]:
     seeds = report.get("seeds", [report["seed"]])
-    return {"dataset": report["dataset"], "job": report["job"], "seed": " ".join(map(str, seeds))}
+    said = {"dataset": report["dataset"], "features": report.get("features", FEATURES), "job": report["job"]}
+    return said | {"seed": " ".join(map(str, seeds))}
 
 
 def _row(run: dict[str, Any]) -> dict[str, Any]:

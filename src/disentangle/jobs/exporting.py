@@ -9,11 +9,12 @@ from ..data.formats import FORMATS
 from ..data.formats.part import Part
 from ..data.lines import write_lines
 from ..errors import DisentangleError
+from ..params import FEATURES
 from ..storage import atomic
 from ..storage.places import check_apart
 
 
-def export_dataset(data_dir: Path, name: str, format: str, out: Path) -> list[Path]:
+def export_dataset(data_dir: Path, name: str, format: str, out: Path, features: str = FEATURES) -> list[Path]:
     """Write a dataset's two parts and its label names in another format.
 
     Parameters
@@ -25,6 +26,8 @@ def export_dataset(data_dir: Path, name: str, format: str, out: Path) -> list[Pa
         folder.
     out : Path
         A folder that does not exist yet; it is made whole or not at all.
+    features : str
+        Which of the dataset's feature sets.
 
     Returns
     -------
@@ -43,7 +46,7 @@ def export_dataset(data_dir: Path, name: str, format: str, out: Path) -> list[Pa
     check_apart("--out", out, [folder])
     if (write := FORMATS[format].write) is None:
         raise DisentangleError(f"{format} can be imported only")
-    read = datasets.load_parts(folder)
+    read = datasets.load_parts(folder, features)
     names = components.label_names(folder, read["Y_trn"].shape[1])
     written = [FORMATS[format].as_written(label) for label in names]
     if FORMATS[format].has_names and (repeated := components.first_repeated(written)):

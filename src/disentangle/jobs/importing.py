@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -15,11 +16,12 @@ import scipy.sparse as sp
 
 from ..data import datasets, tfidf
 from ..data.components import LABEL_NAMES, count_names, first_repeated, read_names
+from ..data.features import compact
 from ..data.formats import FORMATS
 from ..data.formats.blocks import Block, binary_rows
 from ..data.lines import write_lines
 from ..errors import DisentangleError
-from ..params import TfidfParams
+from ..params import FEATURES, TfidfParams
 from ..runtime import progress
 from ..storage import atomic, npz
 from ..storage.files import require as require_file
@@ -113,7 +115,9 @@ def import_dataset(job: Import, data_dir: Path) -> dict[str, Any]:
     if FORMATS[job.format].has_text:
         inputs["tfidf"] = asdict(job.tfidf)
     form = FORMATS[job.format].read.__module__.removeprefix("disentangle.")
-    of_data = ("data.components", "data.lines", "data.formats.blocks", "data.tfidf", "data.datasets")
+    of_data = tuple(
+        f"data.{name}" for name in ("components", "lines", "formats.blocks", "tfidf", "datasets", "features")
+    )
     modules = ("jobs.importing", form, *of_data, "storage.npz", "storage.matrices")
     stage = Stage("import", folder, inputs, modules, partial(_build, job=job))
     if (record := stage.record()) is None:
@@ -146,10 +150,15 @@ def _build(out: Path, job: Import) -> dict[str, Any]:
     if names is not None:
         write_lines(out / LABEL_NAMES, names)
     columns = _columns(names or [], job) if form.has_names else {}
-    (out / datasets.FEATURES).mkdir()
+    (out / FEATURES).mkdir()
     with ExitStack() as stack:
         paths = datasets.paths_of(out)
         writers = {key: stack.enter_context(npz.Writer(path)) for key, path in paths.items()}
+        texts = {
+            part: stack.enter_context((out / f"X.{part}.txt").open("w", encoding="utf-8", newline=""))
+            for part in PARTS
+            if form.has_text
+        }
         sizes = _Sizes()
         if vectorizer is not None:
             sizes.tell("n_features", len(vectorizer.terms), job.trn[0])
@@ -164,9 +173,13 @@ def _build(out: Path, job: Import) -> dict[str, Any]:
                 sizes.tell("n_features", block.n_features, source[0])
                 sizes.tell("n_labels", block.n_labels, source[-1])
                 X = block.content if vectorizer is None else vectorizer.transform(block.content)
+                if part in texts:
+                    texts[part].writelines(_as_lines(block.content))
                 writers[f"X_{part}"].append(X)
                 writers[f"Y_{part}"].append(_label_rows(block.labels, columns, job.output_items, source[-1]))
         results = _finish(writers, sizes, job)
+    if job.format == "npz":
+        compact(out / FEATURES)
     if job.output_items is not None and not form.has_names:
         write_lines(out / LABEL_NAMES, read_names(job.output_items, results["n_labels"]))
     return results
@@ -178,6 +191,13 @@ def _texts(blocks: Iterator[Block], found: set[str]) -> Iterator[str]:
         if isinstance(block.labels, list):
             found.update(*block.labels)
         yield from block.content
+
+
+def _as_lines(texts: list[str]) -> Iterator[str]:
+    """A line each: line ends in a text become blanks, halves of surrogate pairs question marks."""
+    for text in texts:
+        plain = re.sub("[\n\r]", " ", text).encode("utf-8", "replace").decode()
+        yield f"{plain}\n"
 
 
 def _columns(names: list[str], job: Import) -> dict[str, int]:

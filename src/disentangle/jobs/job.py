@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ..data import datasets, known_datasets
+from ..data.features import beside, titled
 from ..errors import DisentangleError
-from ..params import ARCHIVE, TreeParams
+from ..params import ARCHIVE, FEATURES, TreeParams
 from ..runtime import provenance
 from ..storage import atomic, files, journal, places
 from ..storage.saved import read_record
@@ -43,6 +44,8 @@ class Job:
     data_dir, model_dir, binned_dir : Path
         Datasets; results; binned label sets.
     settings : Settings
+    features : str
+        Name of the dataset's feature set, a folder in the dataset's.
     mirror : str
         URL or folder that a known dataset is fetched from when it is not there.
     seeds : tuple of int
@@ -58,14 +61,20 @@ class Job:
     model_dir: Path
     binned_dir: Path
     settings: Settings
+    features: str = FEATURES
     mirror: str = ARCHIVE
     seeds: tuple[int, ...] = ()
     given: datasets.Source | None = None
     started: float = field(default_factory=time.monotonic)
 
+    @property
+    def title(self) -> str:
+        """What titles of figures call it."""
+        return titled(self.dataset, self.features)
+
     def folder(self, name: str) -> Path:
-        """Where the job of this name leaves its results."""
-        return self.model_dir / self.dataset / name
+        """Where the job of this name leaves its results with these features."""
+        return self.model_dir / self.dataset / beside(name, self.features)
 
     def place(self, settings: Settings | None = None) -> str:
         """The folder in there for the results of another seed than the dataset's own, else ""."""
@@ -114,9 +123,9 @@ class Job:
             places.check_apart(option, results / self.dataset, [folder])
         if known_datasets.is_missing(self.data_dir, self.dataset):
             known_datasets.get(self.data_dir, self.dataset, self.mirror)
-        source = datasets.source(self.data_dir, self.dataset)
+        source = datasets.source(self.data_dir, self.dataset, self.features)
         if self.settings.max_memory is not None:
-            needed = datasets.memory_needed(self.data_dir / self.dataset)
+            needed = datasets.memory_needed(self.data_dir / self.dataset, self.features)
             self.settings.budget.require(needed, f"jobs on {self.dataset}")
         return source
 
@@ -138,6 +147,7 @@ class Job:
         report = {
             "job": name,
             "dataset": self.dataset,
+            "features": self.features,
             "params": params,
             "dataset_settings": known_datasets.settings_of(self.dataset),
             "seed": settings.tree.seed,
@@ -155,17 +165,17 @@ class Job:
 
     def _note(self, path: Path, report: dict[str, Any], asked: list[dict[str, Any]]) -> None:
         """Add a line on this call to the dataset's journal; without one the results are as good."""
-        said = ("job", "dataset", "seed", "versions", "machine")
+        said = ("job", "dataset", "features", "seed", "versions", "machine")
         entry = {
             "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             **{name: report[name] for name in said},
             "threads": report["params"]["threads"],
             "seconds": round(time.monotonic() - self.started, 3),
-            "report": str(path.relative_to(self.folder(""))),
+            "report": str(path.relative_to(self.model_dir / self.dataset)),
             "runs": [{name: run[name] for name in run if name not in _LEFT_OUT} for run in asked],
         }
         try:
-            journal.append(self.folder(JOURNAL), entry)
+            journal.append(self.model_dir / self.dataset / JOURNAL, entry)
         except DisentangleError as error:
             logger.warning("note: %s; the report is whole", error)
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data import components, lines
+from ..data import components, datasets, lines
 from ..data.datasets import Dataset
-from ..data.tfidf import VECTORIZER_FILE, Vectorizer
+from ..data.tfidf import Vectorizer
 from ..errors import DisentangleError
 from ..html import meanings_page
 from ..storage import atomic
@@ -46,7 +46,8 @@ class Words:
     ----------
     labels : list of str
     terms : list of str or None
-        Of features.
+    columns : slice
+        Which features these are.
     texts : Path or None
         A line an instance.
     texts_sha : str
@@ -57,6 +58,7 @@ class Words:
 
     labels: list[str]
     terms: list[str] | None
+    columns: slice
     texts: Path | None
     texts_sha: str
     parts: components.Components | None
@@ -93,7 +95,7 @@ def run_meanings(job: Job, wanted: Sequence[str], limit: int) -> dict[str, Any]:
     base = job.base()
     folder, where = job.folder("meanings"), job.data_dir / job.dataset
     with workspaces(folder, base.root):
-        words = _words(where, base.load.ensure()["results"])
+        words = _words(where, base.load.ensure()["results"], job.features)
         chosen = _named(wanted, words.labels)
         report_base(job, [base], [runs(base)])
         (overlapped,) = base.overlaps
@@ -124,16 +126,14 @@ def run_meanings(job: Job, wanted: Sequence[str], limit: int) -> dict[str, Any]:
     return written | {"files": [folder / f"{name}.{ending}" for ending in ("html", "csv", "json")]}
 
 
-def _words(where: Path, sizes: dict[str, int]) -> Words:
+def _words(where: Path, sizes: dict[str, int], features: str) -> Words:
     """Names and texts of a dataset, checked before anything is trained."""
-    terms = None
-    if os.path.lexists(where / VECTORIZER_FILE):  # be it by a link to nothing
-        terms = Vectorizer.load(where / VECTORIZER_FILE).terms
-        if len(terms) != sizes["n_features"]:
-            raise DisentangleError(
-                f"{where / VECTORIZER_FILE} must have {sizes['n_features']} terms, as there are features, "
-                f"got {len(terms)}"
-            )
+    terms, path = None, datasets.vocabulary(where, features)
+    columns = datasets.feature_set(where, features).terms(sizes["n_features"])
+    if os.path.lexists(path):  # be it by a link to nothing
+        terms, n = Vectorizer.load(path).terms, columns.stop - columns.start
+        if len(terms) != n:
+            raise DisentangleError(f"{path} must have {n} terms, as there are features, got {len(terms)}")
     texts = where / TEXTS if os.path.lexists(where / TEXTS) else None
     texts_sha = "" if texts is None else sha256(texts)
     if texts is not None and (n := sum(1 for _ in lines.read_lines(texts))) != sizes["n_train_instances"]:
@@ -144,7 +144,7 @@ def _words(where: Path, sizes: dict[str, int]) -> Words:
     if components.has_components(where):
         parts = components.load_components(where, sizes["n_train_instances"], sizes["n_labels"])
     names = components.label_names(where, sizes["n_labels"])
-    return Words(names, terms, texts, texts_sha, parts)
+    return Words(names, terms, columns, texts, texts_sha, parts)
 
 
 def _named(wanted: Sequence[str], names: list[str]) -> set[int]:
@@ -286,6 +286,7 @@ def _details(
         steps.load_matching(overlapped.matching.saved(), dataset),
         weights,
         plan.settings.tree.seed,
+        words.columns,
     )
     found = [_in_words(row, meanings, words) for row in shown]
     _add_texts(found, words.texts, words.texts_sha)

@@ -139,7 +139,7 @@ def _score(job: Job, plan: Plan, where: Path, name: str, params: dict[str, Any])
     summary, rows = record["results"]["summary"], record["results"]["labels"]
     components.add_names(where, sizes["n_labels"], rows)
     tables.write_csv(folder / f"labels-{name}.csv", rows)
-    figures.draw_differences(folder, job.dataset, name, rows, summary)
+    figures.draw_differences(folder, job.title, name, rows, summary)
     of_variant = {"variant": variant.name, "preset": variant.preset, "overlap": variant.params.parts()}
     more = {"components": name} | of_variant | summary
     written = job.report(folder, "metric", record, params=params, **more)

@@ -77,7 +77,7 @@ class Log:
     def _add(self, experiment: str, run: dict[str, Any], report: dict[str, Any]) -> None:
         entities = import_module("mlflow.entities")
         settings = run.get("settings", report["params"])
-        tags = {name: str(report[name]) for name in ("dataset", "job")}
+        tags = {name: str(report[name]) for name in ("dataset", "features", "job")}
         seed = run["settings"]["seed"] if "settings" in run else run["seed"]
         tags |= {"seed": str(seed), "version": report["versions"]["disentangle"]}
         made = self._client.create_run(experiment, tags=tags, run_name=_name(run)).info

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data import datasets
-from ..params import EPS, LONG, MAX_K, SCORING, OverlapParams
+from ..params import EPS, LONG, MAX_K, SCORING, Effort, OverlapParams
 from ..rules import GAINS, MERGES, POSITIVES
 from . import cost_estimate, steps
 from .settings import Settings, Variant, describe
@@ -29,7 +29,8 @@ from .stages import Stage
 
 logger = logging.getLogger(__name__)
 
-_TRAINING = ("model.tree", "model.subproblems", "model.train_levels", "model.saved_model")
+_TRAINING = ("model.tree", "model.mixed", "model.subproblems", "model.train_levels", "model.saved_model")
+_OF_TERMS = ("model.feature_selection", "kernels.largest_features", "kernels.dual_descent")
 _PREDICTING = ("model.saved_model", "model.beam_search")
 
 
@@ -42,23 +43,23 @@ class First:
     splits : int or None
         Children per inner node of its tree, if not XR-Linear's.
     eps : float
-    features : int or None
-        Tolerance of its solver; features of an instance that it learns from.
+    terms : int or None
+        Tolerance of its solver; terms of an instance that it learns from.
     """
 
     splits: int | None = None
     eps: float = EPS
-    features: int | None = None
+    terms: int | None = None
 
     @classmethod
     def of(cls, params: OverlapParams) -> First:
-        return cls(params.leaves.overlap_splits, params.effort.of_matchers, params.effort.first_features)
+        return cls(params.leaves.overlap_splits, params.effort.of_matchers, params.effort.first_terms)
 
     def folder(self, name: str) -> str:
         """Folder of the matcher ("matcher") or its matching; those of XR-Linear have no suffix."""
         splits = "" if self.splits is None else f"-splits-{self.splits}"
-        features = "" if self.features is None else f"-features-{self.features}"
-        return name + splits + ("" if self.eps == EPS else f"-eps-{self.eps}") + features
+        terms = "" if self.terms is None else f"-terms-{self.terms}"
+        return name + splits + ("" if self.eps == EPS else f"-eps-{self.eps}") + terms
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,11 @@ class Plan:
         self._means = steps.Means(settings.threads, settings.budget)
         self._made: dict[str, Stage] = {}
         self.load = self._stage(
-            "load", "load", steps.load, source.inputs, ("data.datasets", "storage.matrices", "storage.npz")
+            "load",
+            "load",
+            steps.load,
+            source.inputs,
+            ("data.datasets", "data.features", "storage.matrices", "storage.npz"),
         )
         build = partial(steps.build_tree, params=settings.tree, means=self._means)
         self.tree = self._stage("train", "label-tree", build, asdict(settings.tree), ("model.tree",))
@@ -162,17 +167,15 @@ class Plan:
     def _first(self, first: First) -> tuple[Stage, Stage]:
         """A first matcher and where it sends training instances."""
         predict = self.settings.predict
-        given: dict[str, Any] = {"predict": predict, "eps": first.eps, "n_features": first.features}
+        given: dict[str, Any] = {"predict": predict, "eps": first.eps, "n_terms": first.terms}
         train = partial(steps.train_matcher, **given, means=self._means)
-        of_features = (
-            () if first.features is None else ("model.feature_selection", "kernels.largest_features")
-        )
+        of_terms = () if first.terms is None else _OF_TERMS
         matcher = self._stage(
             "train",
             first.folder("matcher"),
             train,
             {"beam_size": predict.beam_size} | asdict(first),
-            (*_TRAINING, *of_features),
+            (*_TRAINING, *of_terms),
             (self._overlapped_tree(first.splits),),
             (steps._learnt,),
         )
@@ -207,12 +210,13 @@ class Plan:
 
     def _retraining(self, variant: Variant, needs: tuple[Stage, ...]) -> Stage:
         params, seed, predict = variant.params, self.settings.tree.seed, self.settings.prediction(variant)
-        elsewhere = (*asdict(params.assignment), *SCORING)
+        effort, elsewhere = params.effort, (*asdict(params.assignment), *SCORING)
         parts = {name: value for name, value in params.parts().items() if name not in elsewhere}
         # A kernel is in the stage only where it runs, so that no other change has the model made again.
         kernels = {
             "kernels.matched_positives": params.copies.positives != "all",
-            "kernels.largest_features": params.effort.features is not None,
+            "kernels.largest_features": effort.terms is not None,
+            "kernels.dual_descent": (effort.terms, effort.max_df) != (None, Effort.max_df),
             "kernels.merge_and_rank": params.negatives.negatives > 0,
         }
         modules = (

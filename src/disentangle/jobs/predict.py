@@ -16,24 +16,26 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..data import components
-from ..data.datasets import CARRIED
+from ..data.datasets import carried
 from ..data.formats.json_lines import read_texts
-from ..data.tfidf import VECTORIZER_FILE, Vectorizer
+from ..data.tfidf import VECTORIZER_FILE
 from ..errors import DisentangleError
 from ..model.predictor import PREDICTOR_FILE, Predictor
 from ..model.saved_model import FEW
+from ..params import FEATURES
 from ..presets import DEFAULT_PRESET
 from ..runtime import progress, provenance
 from ..runtime.memory import Budget
 from ..runtime.terminal import shown, standard_output
 from ..storage import atomic, npz, places
 from ..storage.files import sha256
-from ..storage.matrices import load_sparse
+from ..storage.matrices import load_any
 from ..storage.saved import Saved
+from . import text_features
 
 logger = logging.getLogger(__name__)
 
-INPUTS, OUTPUTS = (".npz", ".txt", ".jsonl"), (".npz", ".tsv", ".jsonl")
+INPUTS, OUTPUTS = (".npz", ".npy", ".txt", ".jsonl"), (".npz", ".tsv", ".jsonl")
 XR_LINEAR = "xr-linear"
 # Takes the number of the first instance, and labels and scores of some, best first, -1 for none.
 Write = Callable[[int, np.ndarray, np.ndarray], None]
@@ -79,17 +81,22 @@ def choose(base: Path, variant: str | None) -> Path:
     return known[variant]
 
 
-def features(source: Path | list[str], saved: Saved, n_features: int) -> Iterator[sp.csr_matrix]:
+def features(
+    source: Path | list[str], saved: Saved, n_features: int, folder: Path
+) -> Iterator[sp.csr_matrix]:
     """Features of instances, in blocks.
 
     Parameters
     ----------
     source : Path or list of str
-        A matrix (.npz), texts, one a line (.txt), objects with a "text" (.jsonl); or texts themselves.
+        A matrix, sparse (.npz) or dense (.npy), texts, one a line (.txt), objects with a "text" (.jsonl); or
+        texts themselves.
     saved : Saved
         The evaluation, whose vectorizer texts need.
     n_features : int
         As many as the model takes.
+    folder : Path
+        Of the feature set, whose encoder texts need if it has one.
 
     Raises
     ------
@@ -98,26 +105,20 @@ def features(source: Path | list[str], saved: Saved, n_features: int) -> Iterato
     """
     blocks: Iterable[list[str]] = [source] if isinstance(source, list) else []
     if isinstance(source, Path):
-        if source.suffix == ".npz":
-            X = load_sparse(source)
+        if source.suffix in (".npz", ".npy"):
+            X = load_any(source)
             if X.shape[0] == 0:
                 raise DisentangleError(f"{source} is empty: its shape is {X.shape}")
             _check_width(source, X.shape[1], n_features)
-            yield X
+            yield text_features.blocks_of(saved, folder).fit(X)
             return
         blocks = read_texts(source, is_json=source.suffix == ".jsonl")
-    if VECTORIZER_FILE not in saved:
-        raise DisentangleError(
-            f"texts need a model of a dataset that was imported from texts, found no {VECTORIZER_FILE} "
-            f"in {saved.folder}"
-        )
-    with saved.pinned(VECTORIZER_FILE) as path:
-        vectorizer = Vectorizer.load(path)
-    _check_width(saved.folder / VECTORIZER_FILE, len(vectorizer.terms), n_features)
+    make, width = text_features.maker(saved, folder)
+    _check_width(saved.folder / VECTORIZER_FILE, width, n_features)
     is_empty = True
     for block in blocks:
         is_empty = False
-        yield vectorizer.transform(block)
+        yield make(block)
     if is_empty:
         raise DisentangleError(f"{source} is empty: expected a text a line")
 
@@ -240,6 +241,7 @@ def run_predict(
     k: int,
     threads: int,
     budget: Budget,
+    features_name: str = FEATURES,
 ) -> int:
     """Predict labels of instances with a base job's model; beside a file goes a record, FILE.json.
 
@@ -264,10 +266,10 @@ def run_predict(
     predictor = Predictor.read(evaluation)
     if k > (most := min(voice.predict.top_k for voice in predictor.voices)):
         raise DisentangleError(f"--k must be at most the models' --top-k ({most}), got {k}")
-    _say_what_changed(predictor.saved, data_folder)
+    _say_what_changed(predictor.saved, data_folder, features_name)
     names = _names(predictor.saved, predictor.n_labels)
     with progress.stage("predict"), writer(out, predictor.n_labels, names) as write:
-        blocks = features(source, predictor.saved, predictor.n_features)
+        blocks = features(source, predictor.saved, predictor.n_features, data_folder / features_name)
         first = list(itertools.islice(blocks, 2))
         predictor.load_models(for_few=len(first) == 1 and first[0].shape[0] <= FEW)
         X = itertools.chain(first, blocks)
@@ -317,13 +319,13 @@ def _names(saved: Saved, n_labels: int) -> list[str]:
         return components.read_names(path, n_labels)
 
 
-def _say_what_changed(saved: Saved, data_folder: Path) -> None:
+def _say_what_changed(saved: Saved, data_folder: Path, features_name: str) -> None:
     """Tell of a vocabulary or names that the dataset has by now, and the model has not."""
-    for name in CARRIED:
-        now = sha256(data_folder / name) if (data_folder / name).is_file() else None
+    for name, path in carried(data_folder, features_name).items():
+        now = sha256(path) if path.is_file() else None
         if now is not None and saved.digests is not None and now != saved.digests.get(name):
             logger.warning(
                 "note: %s is not what the model was trained with, which it keeps to: "
                 "the base job makes one that follows it",
-                data_folder / name,
+                path,
             )

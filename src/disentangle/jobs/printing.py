@@ -12,7 +12,7 @@ from typing import Any
 from rich.cells import cell_len
 
 from ..runtime.terminal import shown
-from .tables import Table
+from .tables import Table, subject
 
 # Wide enough for every table where the output is no terminal.
 _PLAIN_WIDTH = 300
@@ -71,7 +71,7 @@ def print_meanings(report: dict[str, Any]) -> None:
     if not report["n_tested"]:
         tested = "Too few have instances enough for a test of their copies."
     copied = f"{report['n_with_copies']:,} of {report['n_labels']:,} labels have copies."
-    lead = f"{shown(report['dataset'])}, {report['variant']}: {copied} {tested}"
+    lead = f"{shown(subject(report))}, {report['variant']}: {copied} {tested}"
     print(*_wrapped(lead), sep="\n", end="\n\n")
     for row in report["labels"][:_N_MEANINGS]:
         mark = "*" if row["is_significant"] else ""

@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..data.features import beside
 from ..errors import DisentangleError, excerpt
+from ..params import FEATURES
 from ..runtime.terminal import shown
 from ..storage import files, journal
 from .columns import setting_name
@@ -32,8 +34,8 @@ _NONSENSE = (
 )
 
 
-def find(name: str, model_dir: Path, job: str) -> Path:
-    """The file that is meant: by its path, by its folder's, or by a dataset's name and a job's.
+def find(name: str, model_dir: Path, job: str, features: str = FEATURES) -> Path:
+    """The file that is meant: by its path, its folder's, or the names of a dataset, a job and features.
 
     Raises
     ------
@@ -45,7 +47,7 @@ def find(name: str, model_dir: Path, job: str) -> Path:
         return path / "report.json"
     if "/" in name or path.suffix in (".json", ".jsonl") or path.is_file():
         return path
-    found = model_dir / name / job / "report.json"
+    found = model_dir / name / beside(job, features) / "report.json"
     if not found.exists():
         raise DisentangleError(
             f"expected a report.json, its folder, or a dataset with results in {model_dir}, got {name!r}"
@@ -129,6 +131,7 @@ def _journal(path: Path) -> tuple[dict[str, Any], list[Table]]:
     for entry in journal.read(path):
         try:
             said = {name: entry[name] for name in ("time", "dataset", "job", "seed", "seconds")}
+            said["features"] = entry.get("features", FEATURES)
             rows = [(run, _journal_cells(entry, run)) for run in entry["runs"]]
         except _NONSENSE:
             table.notes = ["Lines that no job has written are left out."]
@@ -143,5 +146,6 @@ def _journal_cells(entry: dict[str, Any], run: dict[str, Any]) -> list[str]:
     figures = [("precision", 1), ("precision", 5), ("recall", 10)]
     cells = [f"{run[name][k - 1]:.2f}" if name in run else "" for name, k in figures]
     cells.append(f"{run['mean_vi']:.4f}" if "mean_vi" in run else "")
-    told = [str(entry["time"]), str(entry["job"]), setting_name({"n_trees": 1} | run), str(entry["seed"])]
+    job = beside(str(entry["job"]), str(entry.get("features", FEATURES)))
+    told = [str(entry["time"]), job, setting_name({"n_trees": 1} | run), str(entry["seed"])]
     return [*map(shown, told), *cells, f"{entry['seconds']:,.1f}"]

@@ -24,6 +24,7 @@ from ..storage.saved import Saved
 from . import cost_estimate
 
 if TYPE_CHECKING:
+    from ..model.mixed import Mixed
     from ..model.pecos import ClusterChain
 
 MATCHING_FILE = "matching.npz"
@@ -73,13 +74,13 @@ def train_matcher(
     dataset: Dataset,
     predict: PredictParams,
     eps: float,
-    n_features: int | None,
+    n_terms: int | None,
     means: Means,
 ) -> Results:
-    """The levels above the leaves, from so many features of an instance (None for all)."""
+    """The levels above the leaves, from so many terms of an instance (None for all)."""
     from ..model import saved_model, train_levels
 
-    X, chain = _learnt(dataset.X_trn, n_features), _chain(saved_tree, dataset)
+    X, chain = _learnt(dataset, n_terms), _chain(saved_tree, dataset)
     solver = SolverParams(eps=eps)
     Y = dataset.Y_trn.tocsc()
     saved_model.save(train_levels.train_matcher(X, Y, chain, predict, means.threads, solver), out)
@@ -158,7 +159,7 @@ def retrain(
         chain = tree.split_leaves(chain, dataset.X_trn, Y, params.leaves.leaf_size, seed, means.threads)
         overlap = replace(overlap, clusters=tree.leaf_clusters(chain), n_clusters=chain[-1].shape[1])
     clock.append(time.perf_counter())
-    saved_model.save(_retrained(dataset.X_trn, Y, chain, params, predict, seed, means.threads), out)
+    saved_model.save(_retrained(dataset, Y, chain, params, predict, seed, means.threads), out)
     # Beside the model, because its scores can be merged to labels only with it.
     overlap.save(out / OVERLAP_FILE)
     clock.append(time.perf_counter())
@@ -166,7 +167,7 @@ def retrain(
 
 
 def _retrained(
-    X: sp.csr_matrix,
+    dataset: Dataset,
     Y: sp.csc_matrix,
     chain: ClusterChain,
     params: OverlapParams,
@@ -179,7 +180,7 @@ def _retrained(
     from ..model.train_levels import train_matcher, train_ranker
 
     effort, negatives = params.effort, params.negatives
-    learnt = _learnt(X, effort.features, effort.max_df)
+    X, learnt = dataset.X_trn, _learnt(dataset, effort.terms, effort.max_df)
     of_matcher = SolverParams(effort.of_matchers)
     of_ranker = SolverParams(effort.eps, effort.threshold)
     matcher = train_matcher(learnt, Y, chain, predict, threads, of_matcher)
@@ -260,11 +261,18 @@ def _chain(saved_tree: Saved, dataset: Dataset) -> ClusterChain:
     return chain
 
 
-def _learnt(X: sp.csr_matrix, n_features: int | None, max_df: float = Effort.max_df) -> sp.csr_matrix:
-    """Training instances as they are learnt from: with so many features each, or all (None)."""
-    if n_features is None and max_df == Effort.max_df:
+def _learnt(dataset: Dataset, n_terms: int | None, max_df: float = Effort.max_df) -> sp.csr_matrix | Mixed:
+    """Training instances as they are learnt from: with so many terms each, or all (None).
+
+    Where terms are left out, those of an embedding are no terms, and stay.
+    """
+    X = dataset.X_trn
+    if n_terms is None and max_df == Effort.max_df:
         return X
     from ..model.feature_selection import largest, without_common
+    from ..model.mixed import Mixed
 
-    X = without_common(X, max_df)
-    return X if n_features is None else largest(X, n_features)
+    mixed = None if dataset.is_dense is None else Mixed.of(X, dataset.is_dense)
+    terms = without_common(X if mixed is None else mixed.terms, max_df)
+    terms = terms if n_terms is None else largest(terms, n_terms)
+    return terms if mixed is None else replace(mixed, terms=terms)

@@ -44,7 +44,7 @@ def run_sweep(job: Job) -> dict[str, Any]:
             plan = _plan(folder, one)
             made.append(comparison.added(runs(plan)))
             written = _report(one, plan.source.inputs, plan.place, made[-1:], comparison)
-            draw_frontier(plan.folder, f"{job.dataset}, validation", written, plan.settings.said())
+            draw_frontier(plan.folder, f"{job.title}, validation", written, plan.settings.said())
             files += [plan.folder / name for name in ("report.json", "frontier.png")]
         if job.seeds:
             data = plan.source.inputs | {"validation": ",".join(map(str, job.seeds))}

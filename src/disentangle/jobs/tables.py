@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ..data.datasets import SIZES
+from ..data.features import titled
 from ..evaluate.significance import COLUMNS, MEAN
+from ..params import FEATURES
 from ..runtime.terminal import shown
 from ..storage.atomic import replacing
 from .columns import COST_COLUMNS, SHOWN, costs, figure, figures, setting_of
@@ -71,6 +73,11 @@ class Table:
         self.rows.append(cells)
 
 
+def subject(report: dict[str, Any]) -> str:
+    """What a report is about, for titles."""
+    return titled(report["dataset"], report.get("features", FEATURES))
+
+
 def tables_of(report: dict[str, Any]) -> list[Table]:
     """All tables of the report of a job, as the job returns it or as `report.json` has it."""
     return _TABLES[report["job"]](report)
@@ -78,7 +85,7 @@ def tables_of(report: dict[str, Any]) -> list[Table]:
 
 def _base_tables(report: dict[str, Any]) -> list[Table]:
     """The runs, or their means over seeds, how they differ from others, and what others published."""
-    tables = _comparison_tables(report["dataset"], _rows(report), report.get("seeds"))
+    tables = _comparison_tables(subject(report), _rows(report), report.get("seeds"))
     if rows := published(report["dataset"]):
         tables.append(_published_table(report["dataset"], rows))
     return tables
@@ -96,7 +103,7 @@ def _binned_tables(report: dict[str, Any]) -> list[Table]:
         first = pair[0]
         n_bins = first.get("mean", first)["n_bins"]
         bins = f"{n_bins:,.0f} bins of {first['bin_size']}, level {first['level_from_leaf']}"
-        tables += _comparison_tables(f"{report['dataset']}, {bins}", list(pair), report.get("seeds"))
+        tables += _comparison_tables(f"{subject(report)}, {bins}", list(pair), report.get("seeds"))
     return tables
 
 
@@ -196,15 +203,15 @@ def _sweep_tables(report: dict[str, Any]) -> list[Table]:
 
     names = [named(row) for row in rows]
     same = ", ".join(f"{name} {overlaps[0]['overlap'][name]}" for name in values if name not in varied)
-    subject = f"{report['dataset']}, a fifth of the training data"
+    about = f"{subject(report)}, a fifth of the training data"
     # Five columns fit a terminal with their deviations.
     columns = (*COLUMNS, MEAN) if seeds else (*SHOWN, MEAN)
-    tables = _measured_tables(subject, names, rows, columns, seeds)
+    tables = _measured_tables(about, names, rows, columns, seeds)
     tables[0].notes = [f"mean: that of {', '.join(COLUMNS)}", f"The same for all: {same}"]
     if "winner" in report:
         by_variant = {row["variant"]: name for row, name in zip(rows, names, strict=True)}
         tables[0].notes.append(_winner(report["winner"], by_variant))
-    return [*tables, *_difference_tables(subject, names, rows, (*COLUMNS, MEAN), seeds)]
+    return [*tables, *_difference_tables(about, names, rows, (*COLUMNS, MEAN), seeds)]
 
 
 def _winner(winner: dict[str, Any], names: dict[str, str]) -> str:
@@ -227,11 +234,18 @@ def _published_table(dataset: str, rows: list[dict[str, Any]]) -> Table:
     return table
 
 
+def _xr_transformer_tables(report: dict[str, Any]) -> list[Table]:
+    """XR-Transformer's own prediction, and the base job's on its features."""
+    names = [setting_name(row) for row in report["runs"]]
+    subject = f"{report['dataset']}, features {report['features']}"
+    return _measured_tables(subject, names, report["runs"], SHOWN, None)
+
+
 def _seeds_tables(report: dict[str, Any]) -> list[Table]:
     """The means of a metric report's figures over seeds."""
     mean, sd, seeds = report["summary"]["mean"], report["summary"]["sd"], report["seeds"]
     title = (
-        f"{report['dataset']}, {report['components']} components, {mean['n_labels_scored']:,.0f} labels: "
+        f"{subject(report)}, {report['components']} components, {mean['n_labels_scored']:,.0f} labels: "
         f"variation of information, nats, means ± {_over(seeds)}"
     )
     table = Table(title, ("random split", "VI", "random", "difference", "better"))
@@ -254,7 +268,7 @@ def _metric_tables(report: dict[str, Any]) -> list[Table]:
     if "summary" in report:
         return _seeds_tables(report)
     title = (
-        f"{report['dataset']}, {report['components']} components, {report['n_labels_scored']:,} labels: "
+        f"{subject(report)}, {report['components']} components, {report['n_labels_scored']:,} labels: "
         "variation of information, nats"
     )
     summary = Table(title, ("random split", "VI", "random", "difference", "95 % interval", "better"))
@@ -290,7 +304,7 @@ def _metric_tables(report: dict[str, Any]) -> list[Table]:
 
 def _meanings_tables(report: dict[str, Any]) -> list[Table]:
     """A row for each label whose copies were looked at."""
-    title = f"{report['dataset']}, {report['variant']}: how ambiguous labels are"
+    title = f"{subject(report)}, {report['variant']}: how ambiguous labels are"
     table = Table(title, ("label", "ambiguity", "separation", "p", "instances", "copies"))
     for row in report["labels"]:
         values = (row["ambiguity"], row["separation"], row["p_value"])
@@ -314,6 +328,7 @@ _TABLES: dict[str, Callable[[dict[str, Any]], list[Table]]] = {
     "meanings": _meanings_tables,
     "metric": _metric_tables,
     "sweep": _sweep_tables,
+    "xr-transformer": _xr_transformer_tables,
 }
 
 
@@ -325,6 +340,7 @@ def datasets_table(data_dir: Path, rows: dict[str, tuple[dict[str, int], str]]) 
         table.add(shown(name), *cells, shown(where))
     table.notes = [
         "Those to fetch are fetched on first use; their sizes are the published ones. "
+        'After "here" are names for --features. '
         "What is wrong with a damaged one `data check` says."
     ]
     return table

@@ -1,4 +1,4 @@
-"""Which features of an instance are learnt from: of a long text, the largest alone, and no common ones."""
+"""Which terms of an instance are learnt from: of a long text, the largest alone, and no common ones."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ import scipy.sparse as sp
 from ..kernels.largest_features import largest_rows
 from ..params import LONG
 from ..storage.matrices import flat
+from .mixed import only
 
 
 def largest(X: sp.csr_matrix, n: int) -> sp.csr_matrix:
-    """The features of largest value of each instance, ties to the lower id.
+    """The terms of largest value of each instance, ties to the lower id.
 
     Parameters
     ----------
     X : csr_matrix of shape (n_instances, n_features), float32
         Indices sorted.
     n : int
-        Most features that an instance keeps, by their absolute values.
+        Most terms that an instance keeps, by their absolute values.
 
     Returns
     -------
@@ -28,32 +29,25 @@ def largest(X: sp.csr_matrix, n: int) -> sp.csr_matrix:
     if np.diff(X.indptr).max(initial=0) <= n:
         return X
     indptr, _, values = flat(X)
-    return _only(X, largest_rows(indptr, values, n))
+    return only(X, largest_rows(indptr, values, n))
 
 
 def without_common(X: sp.csr_matrix, max_df: float) -> sp.csr_matrix:
-    """Long texts without the features that most of them have.
+    """Long texts without the terms that most of them have.
 
     Parameters
     ----------
     X : csr_matrix of shape (n_instances, n_features), float32
     max_df : float
-        Largest share of the instances that a feature may be in.
+        Largest share of the instances that a term may be in.
 
     Returns
     -------
     csr_matrix of the same shape, float32
-        `X` itself where all features are rarer, or instances have no more than `LONG` features on average.
+        `X` itself where all terms are rarer, or instances have no more than `LONG` terms on average.
     """
     n_instances, n_features = X.shape
     if X.nnz <= LONG * n_instances:
         return X
     is_rare = np.bincount(X.indices, minlength=n_features) <= max_df * n_instances
-    return X if is_rare.all() else _only(X, is_rare[X.indices])
-
-
-def _only(X: sp.csr_matrix, kept: np.ndarray) -> sp.csr_matrix:
-    """Those of a matrix's entries that a boolean for each says."""
-    indptr, indices, values = flat(X)
-    kept_indptr = np.concatenate([[0], np.cumsum(kept)])[indptr]
-    return sp.csr_matrix((values[kept], indices[kept], kept_indptr), shape=X.shape)
+    return X if is_rare.all() else only(X, is_rare[X.indices])

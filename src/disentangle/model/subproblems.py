@@ -22,6 +22,8 @@ from ..storage.matrices import one_per_row
 _PAIRS = 4096
 # Labels of one cluster that share the cost of picking its instances; more only make groups unequal.
 _LABELS = 64
+# The same where nothing is picked, and the labels that are trained at once: at least, and at most.
+_BATCH, _WIDTHS = 1 << 20, (8, 64)
 # Where a cluster has more of the instances, threads had better read them together than a copy each.
 _CROWDED = 0.25
 
@@ -106,6 +108,23 @@ def groups(
     number = (share[clusters[order]].cumsum() - 1e-3) // _PAIRS
     found = np.split(order, np.flatnonzero(np.diff(number)) + 1)
     return (crowded, found) if len(found) >= fewest else (np.arange(len(clusters)), [])
+
+
+def batches(clusters: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
+    """Labels of one cluster in groups that are worth a call each, where nothing is picked.
+
+    Parameters
+    ----------
+    clusters : ndarray of shape (n_labels,), int
+    sizes : ndarray of shape (n_clusters,), int
+        Instances of each cluster.
+    """
+    order = np.argsort(clusters, kind="stable")
+    found = []
+    for labels in np.split(order, np.flatnonzero(np.diff(clusters[order])) + 1):
+        most = np.clip(_BATCH // max(sizes[clusters[labels[0]]], 1), *_WIDTHS)
+        found += np.array_split(labels, -(-len(labels) // most))
+    return found
 
 
 def restrict(

@@ -364,6 +364,22 @@ def read_shape(path: Path) -> tuple[int, int]:
         return _shape(archive, npz.headers(archive))
 
 
+def read_dense_shape(path: Path) -> tuple[int, int]:
+    """Shape of a dense matrix in an npy file, without reading the rest.
+
+    Raises
+    ------
+    DisentangleError
+        If the file does not say, or holds no matrix.
+    """
+    what = "matrix saved by numpy.save"
+    with _opened(path, what) as file, _sentences(path, what):
+        shape = npz.read_header(file, os.fstat(file.fileno()).st_size).shape
+        if len(shape) != 2:
+            raise ValueError(f"an array of shape {shape}")
+        return shape
+
+
 def load_any(path: Path) -> sp.csr_matrix:
     """A matrix as `load_sparse` returns it, from a file of scipy's or, dense, of numpy's (npy or npz).
 

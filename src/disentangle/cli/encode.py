@@ -1,0 +1,107 @@
+"""The command line of `encode`."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from dataclasses import fields
+
+from ..limits import option
+from ..params import EncoderParams, TreeParams, TuningParams
+from ..runtime.threads import limit_threads
+from .arguments import READERS, add_mirror, add_place, add_threads, dataset_name
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def add_encode(commands: argparse._SubParsersAction) -> None:
+    """Add `encode` to the commands."""
+    parser = commands.add_parser(
+        "encode",
+        help="a feature set of a dataset's texts by a pretrained encoder, beside its tf-idf",
+        description="Make a feature set of two blocks: the dataset's tf-idf, and the mean of the tokens' "
+        "vectors that an encoder gives each text. Jobs and predict take it with --features. It is reused "
+        "while data, encoder, parameters, code and versions match.",
+    )
+    parser.set_defaults(handler=_encode)
+    add = parser.add_argument
+    add("dataset", type=dataset_name, help="name of a folder in the data folder that has texts")
+    add(
+        "--encoder",
+        required=True,
+        metavar="FOLDER|NAME",
+        help="a Hugging Face encoder: its folder, or its name on the hub, from which it is then fetched",
+    )
+    add(
+        "--finetune",
+        action="store_true",
+        help="teach it the leaf clusters of the label tree first",
+    )
+    add("--name", type=dataset_name, metavar="FEATURES", help="of the feature set (default: the encoder's)")
+    for params, names in ((EncoderParams, ("max_length", "batch_size")), (TuningParams, ("epochs", "seed"))):
+        _add_declared(parser, params, *names)
+    _add_declared(parser, TreeParams, "max_leaf_size", default=argparse.SUPPRESS)
+    add(
+        "--device",
+        choices=DEVICES,
+        default="auto",
+        help="where it runs; auto is a GPU if there is one",
+    )
+    add("--force", action="store_true", help="make it anew")
+    add_threads(parser)
+    add_place(parser, "--data-dir", "XMC_DATA", "dataset/xmc-base", "folder of the datasets")
+    add_place(parser, "--model-dir", "XMC_MODEL", "model", "folder of the results")
+    add_mirror(parser)
+
+
+def _add_declared(parser: argparse.ArgumentParser, params: type, *names: str, default: str = "") -> None:
+    declared = {one.name: one for one in fields(params)}
+    for name in names:
+        one = declared[name]
+        parser.add_argument(
+            option(name),
+            dest=name,
+            type=READERS[int],
+            default=default or one.default,
+            metavar=name.upper(),
+            help=one.metadata["words"]
+            + (f" (default: {one.default}, or the dataset's own)" if default else ""),
+        )
+
+
+def _encode(args: argparse.Namespace) -> None:
+    limit_threads(args.threads)
+    from ..encoder import packages
+
+    # Before anything else: they may be missing.
+    packages.require(args.threads)
+    from ..data import known_datasets
+    from ..jobs import encode, printing
+    from ..runtime import progress
+
+    progress.set_up_logging()
+    given = known_datasets.settings_of(args.dataset) | {"seed": args.seed} | vars(args)
+    tree = {name: given[name] for name in ("nr_splits", "max_leaf_size", "seed") if name in given}
+    tuning = TuningParams(args.epochs, args.seed)
+    tuning.validate()  # without --finetune, too
+    made = encode.run_encode(
+        encode.Encode(
+            args.dataset,
+            args.data_dir,
+            args.model_dir,
+            args.encoder,
+            args.name,
+            EncoderParams(args.max_length, args.batch_size),
+            tuning if args.finetune else None,
+            TreeParams(**tree),
+            args.device,
+            args.threads,
+            args.force,
+            args.mirror,
+        )
+    )
+    columns = ", ".join(f"{n:,} of {block}" for block, n in made["sizes"].items())
+    print(f"{made['folder']}: {columns}")
+    places = ["--data-dir", str(args.data_dir), "--model-dir", str(args.model_dir)]
+    following = ["base", args.dataset, "--features", made["name"], *places]
+    printing.print_end([], f"python -m disentangle {shlex.join(following)}")

@@ -1,0 +1,110 @@
+"""New texts to the features that a model was trained with, by what its evaluation carries or vouches for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from ..data.features import DENSE, FEATURES_FILE, Block, FeatureSet
+from ..data.tfidf import VECTORIZER_FILE, Vectorizer
+from ..encoder import packages
+from ..encoder.pretrained import Pretrained
+from ..errors import DisentangleError
+from ..params import EncoderParams
+from ..runtime import threads
+from ..storage.saved import Saved
+from .encode_steps import ENCODER
+
+# From texts to a matrix, and how many columns that has.
+Maker = tuple[Callable[[list[str]], sp.csr_matrix], int]
+
+
+def maker(saved: Saved, folder: Path) -> Maker:
+    """What makes features of new texts.
+
+    Parameters
+    ----------
+    saved : Saved
+        The evaluation, which carries the vocabulary, and says which encoder there was.
+    folder : Path
+        Of the feature set, where an encoder lies.
+
+    Raises
+    ------
+    DisentangleError
+        If there is no vocabulary, or the encoder is not there or another one.
+    """
+    of_model = blocks_of(saved, folder)
+    if not of_model.blocks:
+        return _by_terms(saved)
+    makers = [_of_block(block, of_model, saved) for block in of_model.blocks]
+    for block, (_, width) in zip(of_model.blocks, makers, strict=True):
+        if width != block.n_columns:
+            raise DisentangleError(
+                f"the block {block.name} of {folder} must have {block.n_columns} columns, as the model has, "
+                f"got {width}"
+            )
+
+    def make(texts: list[str]) -> sp.csr_matrix:
+        return of_model.side_by_side([of_block(texts) for of_block, _ in makers])
+
+    return make, sum(width for _, width in makers)
+
+
+def blocks_of(saved: Saved, folder: Path) -> FeatureSet:
+    """The feature set that a model was trained with, as its evaluation tells; it lies in `folder`."""
+    if FEATURES_FILE not in saved:
+        return FeatureSet(folder)
+    with saved.pinned(FEATURES_FILE) as path:
+        return FeatureSet.read(path, folder)
+
+
+def _of_block(block: Block, of_model: FeatureSet, saved: Saved) -> Maker:
+    if block.kind == DENSE and "encoder" in block.made_from:
+        return _by_encoder(block.made_from, of_model.folder)
+    if block == of_model.of_terms:
+        return _by_terms(saved)
+    raise DisentangleError(
+        f"texts need a feature set that `encode` has made: {of_model.folder / FEATURES_FILE} does not say "
+        f"how the block {block.name} is made of a text"
+    )
+
+
+def _by_terms(saved: Saved) -> Maker:
+    if VECTORIZER_FILE not in saved:
+        raise DisentangleError(
+            f"texts need a model of a dataset that was imported from texts, found no {VECTORIZER_FILE} "
+            f"in {saved.folder}"
+        )
+    with saved.pinned(VECTORIZER_FILE) as path:
+        vectorizer = Vectorizer.load(path)
+    return vectorizer.transform, len(vectorizer.terms)
+
+
+def _by_encoder(said: dict[str, Any], folder: Path) -> Maker:
+    packages.require(threads.allowed())
+    from ..encoder import device
+    from ..encoder.text_encoder import TextEncoder
+
+    device.limit_threads(threads.allowed())
+    try:
+        source = Pretrained(folder / ENCODER, dict(said["files"]), str(said["encoder"]))
+        params = EncoderParams(max_length=said["max_length"])
+        params.validate()
+    except (KeyError, TypeError, ValueError) as error:
+        raise DisentangleError(
+            f"{folder / FEATURES_FILE} must say what encoder there was, found something else: {error}"
+        ) from error
+    source.check(source.folder)
+    with device.has_room():
+        encoder = TextEncoder(source, params, device.choose("auto"))
+
+    def make(texts: list[str]) -> sp.csr_matrix:
+        with device.has_room():
+            return sp.csr_matrix(encoder.encode(texts).astype(np.float32))
+
+    return make, encoder.width

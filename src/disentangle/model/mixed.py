@@ -1,0 +1,45 @@
+"""Instances by their terms and, beside these, by an embedding: a sparse matrix and a dense one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from ..storage.matrices import flat
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """Features of instances, apart.
+
+    Attributes
+    ----------
+    terms : csr_matrix of shape (n_instances, n_features), float32
+        Nothing is stored in the embedding's columns.
+    dense : ndarray of shape (n_instances, n_columns), float32
+        The embedding.
+    columns : ndarray of shape (n_columns,), int32
+        Which features the embedding's are, ascending.
+    """
+
+    terms: sp.csr_matrix
+    dense: np.ndarray
+    columns: np.ndarray
+
+    @classmethod
+    def of(cls, X: sp.csr_matrix, is_dense: np.ndarray) -> Mixed:
+        """A matrix taken apart, given which of its columns are dense: bool of shape (n_features,)."""
+        columns, in_dense = np.flatnonzero(is_dense).astype(np.int32), is_dense[X.indices]
+        dense = only(X, in_dense)
+        place = is_dense.cumsum() - 1
+        dense = sp.csr_matrix((dense.data, place[dense.indices], dense.indptr), (X.shape[0], len(columns)))
+        return cls(only(X, ~in_dense), dense.toarray(), columns)
+
+
+def only(X: sp.csr_matrix, kept: np.ndarray) -> sp.csr_matrix:
+    """Those of a matrix's entries that a boolean for each says."""
+    indptr, indices, values = flat(X)
+    kept_indptr = np.concatenate([[0], np.cumsum(kept)])[indptr]
+    return sp.csr_matrix((values[kept], indices[kept], kept_indptr), shape=X.shape)
