@@ -9,9 +9,11 @@ import pytest
 from conftest import ROOT
 
 PACKAGE = ROOT / "src" / "disentangle"
-# From the top floor down; what lies in none of these folders is the ground, which all may use.
+# From the top floor down; what lies in none of these folders is the ground, which all may use. `api` is what Python
+# is given: it uses the jobs' plan and steps, and a command may use it.
 FLOORS = (
     "cli",
+    "api",
     "jobs",
     "html",
     "encoder",
