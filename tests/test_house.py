@@ -9,8 +9,8 @@ import pytest
 from conftest import ROOT
 
 PACKAGE = ROOT / "src" / "disentangle"
-# From the top floor down; what lies in none of these folders is the ground, which all may use. `api` is what Python
-# is given: it uses the jobs' plan and steps, and a command may use it.
+# From the top floor down; what lies in none of these folders is the ground, which all may use. What
+# is used from Python, `api`, goes by the jobs' plan and steps; a command may go by it.
 FLOORS = (
     "cli",
     "api",

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import check_random_state
+from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..data import tfidf
@@ -19,16 +18,18 @@ from ..data.lines import write_lines
 from ..errors import DisentangleError
 from ..evaluate.metrics import precision, rank, recall
 from ..jobs import bundles
-from ..jobs.settings import Settings, variant_of
 from ..limits import Limits
-from ..params import MAX_K, PredictParams, TfidfParams, TreeParams, overlap_fields
-from ..presets import PRESETS
+from ..params import MAX_K, TfidfParams
 from . import labels, training
 from .bundle import Bundle, Suggestion
-from .inputs import canonical, check_texts, is_text, n_threads, python_names
+from .inputs import canonical, check_texts, is_text, python_names
+from .parameters import Parameters
+
+# Labels of which a tree can be made.
+_LEAST = 3
 
 
-class LabelTreeClassifier(ClassifierMixin, BaseEstimator):
+class LabelTreeClassifier(ClassifierMixin, Parameters):
     """Labels by a tree in which a label may be in several clusters.
 
     Parameters
@@ -66,56 +67,8 @@ matcher_eps, eps, threshold, hinge, predict_beam, merge : optional
 
     Notes
     -----
-    Two instances and three labels are the fewest. Fitting takes room in the system's temporary folder.
+    Fitting takes room in the system's temporary folder (`TMPDIR`), and leaves nothing there.
     """
-
-    def __init__(
-        self,
-        preset: str = "tuned",
-        n_trees: int = 1,
-        *,
-        beam_size: int = PredictParams.beam_size,
-        top_k: int = PredictParams.top_k,
-        nr_splits: int = TreeParams.nr_splits,
-        max_leaf_size: int | None = None,
-        random_state: Any = 0,
-        n_jobs: int | None = None,
-        max_memory: float | None = None,
-        min_probability: float = 0.5,
-        sparse_output: bool = True,
-        tfidf: TfidfParams | None = None,
-        n_copies: int | None = None,
-        gain: str | None = None,
-        positives: str | None = None,
-        leaf_size: int | None = None,
-        overlap_splits: int | None = None,
-        negatives: float | None = None,
-        spared: int | None = None,
-        first_terms: int | None = None,
-        terms: int | None = None,
-        max_df: float | None = None,
-        matcher_eps: float | None = None,
-        eps: float | None = None,
-        threshold: float | None = None,
-        hinge: int | None = None,
-        predict_beam: int | None = None,
-        merge: str | None = None,
-    ) -> None:
-        self.preset = preset
-        self.n_trees = n_trees
-        self.beam_size = beam_size
-        self.top_k = top_k
-        self.nr_splits = nr_splits
-        self.max_leaf_size = max_leaf_size
-        self.random_state = random_state
-        self.n_jobs = n_jobs
-        self.max_memory = max_memory
-        self.min_probability = min_probability
-        self.sparse_output = sparse_output
-        self.tfidf = tfidf
-        given = dict(locals())
-        for name in overlap_fields():
-            setattr(self, name, given[name])
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -140,7 +93,7 @@ matcher_eps, eps, threshold, hinge, predict_beam, merge : optional
         ValueError
             In one sentence, if a parameter is out of its range or the data cannot be learnt from.
         """
-        form, vectorizer = labels.form_of(Y), None
+        (form, Y), vectorizer = labels.given(Y), None
         if is_text(X):
             texts, params = check_texts(X), self.tfidf or TfidfParams()
             with python_names():
@@ -150,9 +103,12 @@ matcher_eps, eps, threshold, hinge, predict_beam, merge : optional
         else:
             X = validate_data(self, X, accept_sparse="csr", dtype=np.float32)
         matrix, classes = labels.encode(Y, form)
-        names = None if form == labels.MATRIX else labels.lines(classes.tolist(), len(classes))
+        n_added = max(0, _LEAST - len(classes))
+        names = None if form == labels.MATRIX else labels.lines([*classes.tolist(), *[None] * n_added])
         with python_names():
-            settings = self._settings(len(classes))
+            # Fewer make no tree: what is added to them has no instance, and is never predicted.
+            matrix = labels.widened(matrix, n_added)
+            settings = self.settings(matrix.shape[1])
             model = training.train(canonical(X), matrix, settings, names, vectorizer)
         self.classes_, self._form, self._model = classes, form, model
         return self
@@ -163,7 +119,7 @@ matcher_eps, eps, threshold, hinge, predict_beam, merge : optional
         Lists of labels have the best first.
         """
         probabilities = self._probabilities(X)
-        if self._form == labels.SINGLE:
+        if self._is_single():
             return self.classes_[np.asarray(probabilities.argmax(axis=1)).ravel()]
         Limits(0.0, 1.0).check("min_probability", self.min_probability)
         if self._form == labels.LISTS:
@@ -183,19 +139,25 @@ matcher_eps, eps, threshold, hinge, predict_beam, merge : optional
         return self._out(self._probabilities(X))
 
     def decision_function(self, X: Any) -> Any:
-        """Scores of labels, in the form of `predict_proba`: the higher, the likelier."""
-        return self._out(self._bundle().scores(self._features(X)))
+        """Scores of labels, in the form of `predict_proba`: the higher, the likelier.
+
+        Where instances have one of just two labels, it is that of the second, from -1 to 1, as scikit-learn has it.
+        """
+        if self._is_single() and len(self.classes_) == 2:
+            return 2 * self._probabilities(X)[:, 1].toarray().ravel() - 1
+        return self._out(self._scores(X))
 
     def score(self, X: Any, Y: Any) -> float:
         """The mean of P@1, P@3, P@5 and R@10, from 0 to 1; of one label each, the accuracy.
 
         Instances without labels are left out. Presets are chosen by this mean.
         """
-        check_is_fitted(self)
-        if self._form == labels.SINGLE:
+        if self._is_single():
             return super().score(X, Y)
-        true, _ = labels.encode(Y, self._form, self.classes_)
-        scores = self._bundle().scores(self._features(X))
+        scores, (form, Y) = self._scores(X), labels.given(Y)
+        if form != self._form:
+            raise DisentangleError(f"Y must have the form of fit's ({self._form}), got {form}")
+        true, _ = labels.encode(Y, form, self.classes_)
         if scores.shape[0] != true.shape[0]:
             raise DisentangleError(
                 f"Y must have as many instances as X ({scores.shape[0]}), got {true.shape[0]}"
@@ -211,6 +173,7 @@ matcher_eps, eps, threshold, hinge, predict_beam, merge : optional
         self, texts: Sequence[str], limit: int = MAX_K, threshold: float = 0.0
     ) -> list[list[Suggestion]]:
         """The best labels of each text, with names, as `Bundle.suggest` gives them."""
+        self._require_tree("suggest")
         return self._bundle().suggest(texts, limit, threshold)
 
     def save(
@@ -236,37 +199,22 @@ matcher_eps, eps, threshold, hinge, predict_beam, merge : optional
         DisentangleError
             If the folder is there and may not be replaced, or cannot be written, or names are no lines.
         """
-        check_is_fitted(self)
+        self._require_tree("save")
         with python_names(), bundles.making(Path(folder), replace) as made:
             self._model.unpack(made)
             for file, given in ((LABEL_NAMES, names), (bundles.URIS, uris)):
                 if given is not None:
-                    write_lines(made / file, labels.lines(given, len(self.classes_)))
+                    write_lines(made / file, labels.lines(given, self.classes_))
             bundles.seal(made, bundles.said_of(made))
 
-    def _settings(self, n_labels: int) -> Settings:
-        """What the base job would be told."""
-        if self.preset not in PRESETS:
-            raise DisentangleError(f"preset must be one of {', '.join(PRESETS)}, got {self.preset!r}")
-        given = {name: _plain(value) for name, value in self.get_params(deep=False).items()}
-        leaf = given["max_leaf_size"]
-        if leaf is None:
-            leaf = TreeParams.max_leaf_size
-            leaf = leaf if n_labels > leaf else max(2, n_labels // 2)
-        seed = given["random_state"]
-        if not isinstance(seed, int):
-            seed = int(check_random_state(seed).randint(2**31 - 1))
-        parts = {name: given[name] for name in overlap_fields() if given[name] is not None}
-        settings = Settings(
-            threads=n_threads(self.n_jobs),
-            variants=(variant_of(self.preset, parts),),
-            tree=TreeParams(given["nr_splits"], leaf, seed),
-            n_trees=given["n_trees"],
-            predict=PredictParams(given["beam_size"], given["top_k"]),
-            max_memory=given["max_memory"],
-        )
-        settings.validate()
-        return settings
+    def _is_single(self) -> bool:
+        check_is_fitted(self)
+        return self._form == labels.SINGLE
+
+    def _require_tree(self, what: str) -> None:
+        check_is_fitted(self)
+        if len(self.classes_) < _LEAST:
+            raise DisentangleError(f"{what} needs at least {_LEAST} labels, got {len(self.classes_)}")
 
     def _features(self, X: Any) -> sp.csr_matrix:
         check_is_fitted(self)
@@ -278,15 +226,12 @@ matcher_eps, eps, threshold, hinge, predict_beam, merge : optional
         check_is_fitted(self)
         return self._model.bundle(self.n_jobs, self.max_memory)
 
+    def _scores(self, X: Any) -> sp.csr_matrix:
+        return self._bundle().scores(self._features(X))[:, : len(self.classes_)]
+
     def _probabilities(self, X: Any) -> sp.csr_matrix:
-        bundle = self._bundle()
-        found = bundle.probabilities(bundle.scores(self._features(X)))
-        return labels.shares(found) if self._form == labels.SINGLE else found
+        found = self._bundle().probabilities(self._scores(X))
+        return labels.shares(found) if self._is_single() else found
 
     def _out(self, matrix: sp.csr_matrix) -> Any:
         return matrix if self.sparse_output else matrix.toarray()
-
-
-def _plain(value: Any) -> Any:
-    """A number of numpy's as Python's: grids are often made by numpy, records are JSON."""
-    return value.item() if isinstance(value, np.generic) else value

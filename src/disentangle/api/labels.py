@@ -14,27 +14,30 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from ..errors import DisentangleError, excerpt
 
-# Forms of Y: a matrix of 0 and 1, a list of labels for each instance, one label for each.
+# Of Y: a matrix of 0 and 1, a list of labels for each instance, one label for each.
 MATRIX, LISTS, SINGLE = "matrix", "lists", "single"
 
 
-def form_of(Y: Any) -> str:
-    """In which form labels are given.
+def given(Y: Any) -> tuple[str, Any]:
+    """Labels and the form in which they are given.
 
     Raises
     ------
     DisentangleError
-        If it is none of them.
+        If it is none of those that there are.
     """
     if sp.issparse(Y):
-        return MATRIX
+        return MATRIX, Y
     if isinstance(Y, (str, bytes)) or not (hasattr(Y, "__array__") or isinstance(Y, Collection)):
+        none = "; a classifier requires y to be passed, but the target y is None" if Y is None else ""
         raise DisentangleError(
-            f"Y must be a matrix of 0 and 1, or a list with the labels of each instance, got {_shown(Y)}"
+            f"Y must be a matrix of 0 and 1, or a list of each instance's labels, got {_shown(Y)}{none}"
         )
-    if hasattr(Y, "__array__") and (shape := np.asarray(Y).shape)[1:]:
-        return MATRIX if shape[1] != 1 else SINGLE
-    return LISTS if any(map(_is_several, Y)) else SINGLE
+    if hasattr(Y, "__array__"):
+        Y = np.asarray(Y)
+        if Y.ndim > 1:
+            return (MATRIX, Y) if Y.shape[1] != 1 else (SINGLE, Y)
+    return (LISTS if any(map(_is_several, Y)) else SINGLE), Y
 
 
 def encode(Y: Any, form: str, known: Iterable[Any] = ()) -> tuple[sp.csr_matrix, np.ndarray]:
@@ -43,8 +46,8 @@ def encode(Y: Any, form: str, known: Iterable[Any] = ()) -> tuple[sp.csr_matrix,
     Parameters
     ----------
     Y
-        In the form that is said.
     form : str
+        As `given` returns both.
     known : iterable
         Labels whose columns come first, in this order.
 
@@ -122,6 +125,12 @@ def _singles(Y: Any) -> list[list[Any]]:
     return [[label] for label in flat.tolist()]
 
 
+def widened(matrix: sp.csr_matrix, n: int) -> sp.csr_matrix:
+    """A matrix with so many empty columns more."""
+    (n_rows, n_columns), arrays = matrix.shape, (matrix.data, matrix.indices, matrix.indptr)
+    return sp.csr_matrix(arrays, shape=(n_rows, n_columns + n))
+
+
 def indicator(probabilities: sp.csr_matrix, least: float) -> sp.csr_matrix:
     """A matrix of 1 for labels of at least a probability."""
     found = sp.csr_matrix(probabilities, dtype=np.int64, copy=True)
@@ -148,17 +157,17 @@ def shares(scores: sp.csr_matrix) -> sp.csr_matrix:
     return shares
 
 
-def lines(names: Iterable[Any], n_labels: int) -> list[str]:
+def lines(names: Iterable[Any], classes: np.ndarray | None = None) -> list[str]:
     """Names or URIs of labels as a file holds them, a line each; nothing for None.
 
     Raises
     ------
     DisentangleError
-        If there is another number of them, or one is not a line of a file in UTF-8.
+        If there are not as many as classes, or one is not a line of a file in UTF-8.
     """
     found = ["" if name is None else str(name) for name in names]
-    if len(found) != n_labels:
-        raise DisentangleError(f"there must be {n_labels} names or URIs, one a label, got {len(found)}")
+    if classes is not None and len(found) != len(classes):
+        raise DisentangleError(f"there must be {len(classes)} names or URIs, one a label, got {len(found)}")
     for name in found:
         if re.search("[\n\r\ud800-\udfff]", name):
             raise DisentangleError(f"a label must make a line of text, got {_shown(name)}")

@@ -245,14 +245,14 @@ def run_predict(
     budget: Budget,
     features_name: str = FEATURES,
 ) -> int:
-    """Predict labels of instances with a base job's model; beside a file goes a record, FILE.json.
+    """Predict labels of instances with a base job's model, or a bundle; beside a file goes a record.
 
     Features and names of labels are those that the model was trained with, whatever the dataset has by now.
 
     Parameters
     ----------
     base : Path
-        Where a base job has its results; or a bundle, if there is no `data_folder`.
+        Of the job's results; a bundle if there is no `data_folder`.
 
     Returns
     -------
@@ -270,11 +270,8 @@ def run_predict(
     if out is not None:
         read = [data_folder, base, source]
         check_out(out, [path for path in read if isinstance(path, Path)])
-    evaluation, of_features = base, base
-    if data_folder is None:
-        open_bundle(base)
-    else:
-        evaluation, of_features = choose(base, variant), data_folder / features_name
+    evaluation = open_bundle(base)[0].folder if data_folder is None else choose(base, variant)
+    of_features = base if data_folder is None else data_folder / features_name
     predictor = Predictor.read(evaluation)
     if k > (most := min(voice.predict.top_k for voice in predictor.voices)):
         raise DisentangleError(f"--k must be at most the models' --top-k ({most}), got {k}")
