@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -20,6 +21,7 @@ from ..model.predictor import Predictor
 from ..params import MAX_K
 from ..runtime.memory import Budget
 from ..storage.atomic import scratch
+from ..storage.saved import RECORD
 from .inputs import as_matrix, check_texts, n_threads, python_names
 
 
@@ -239,11 +241,15 @@ class Packed:
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
         return cls({str(path.relative_to(folder)): path.read_bytes() for path in paths})
 
+    def said(self) -> dict[str, Any]:
+        """What the record says of the model."""
+        return dict(json.loads(self.files[RECORD])["inputs"])
+
     def unpack(self, folder: Path) -> None:
-        """Write the files into a folder that is there."""
-        for name, content in self.files.items():
+        """Write all but the record into a folder that is there."""
+        for name in self.files.keys() - {RECORD}:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(content)
+            (folder / name).write_bytes(self.files[name])
 
     def bundle(self, n_jobs: int | None, max_memory: float | None) -> Bundle:
         """What predicts, loaded once for each way to."""
@@ -251,5 +257,6 @@ class Packed:
         if given not in self._loaded:
             with scratch() as folder:
                 self.unpack(folder)
+                (folder / RECORD).write_bytes(self.files[RECORD])
                 self._loaded = {given: Bundle(folder, *given)}
         return self._loaded[given]

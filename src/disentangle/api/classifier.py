@@ -60,7 +60,7 @@ matcher_eps, eps, threshold, hinge, predict_beam, merge : optional
     Attributes
     ----------
     classes_ : ndarray of shape (n_labels,)
-        The label of each column: as in `Y`, rising, or the numbers of its columns.
+        The label of each column: as in `y`, rising, or the numbers of its columns.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Where `X` has names for all.
@@ -77,14 +77,14 @@ matcher_eps, eps, threshold, hinge, predict_beam, merge : optional
         tags.classifier_tags.multi_label = True
         return tags
 
-    def fit(self, X: Any, Y: Any) -> LabelTreeClassifier:
+    def fit(self, X: Any, y: Any) -> LabelTreeClassifier:
         """Train on instances and their labels.
 
         Parameters
         ----------
         X : sparse matrix or array-like of shape (n_instances, n_features), or list of str
             Features, or texts.
-        Y : sparse matrix or array of shape (n_instances, n_labels), or list
+        y : sparse matrix or array of shape (n_instances, n_labels), or list
             A matrix of 0 and 1; or a list, with a list of labels for each instance, or one label. Labels are
             all text, or all whole numbers.
 
@@ -93,7 +93,7 @@ matcher_eps, eps, threshold, hinge, predict_beam, merge : optional
         ValueError
             In one sentence, if a parameter is out of its range or the data cannot be learnt from.
         """
-        (form, Y), vectorizer = labels.given(Y), None
+        (form, Y), vectorizer = labels.given(y), None
         if is_text(X):
             texts, params = check_texts(X), self.tfidf or TfidfParams()
             with python_names():
@@ -114,7 +114,7 @@ matcher_eps, eps, threshold, hinge, predict_beam, merge : optional
         return self
 
     def predict(self, X: Any) -> Any:
-        """Labels of instances in the form of `Y`: all that are probable enough; of one label each, the best.
+        """Labels of instances in the form of `y`: all that are probable enough; of one label each, the best.
 
         Lists of labels have the best first.
         """
@@ -141,30 +141,30 @@ matcher_eps, eps, threshold, hinge, predict_beam, merge : optional
     def decision_function(self, X: Any) -> Any:
         """Scores of labels, in the form of `predict_proba`: the higher, the likelier.
 
-        Where instances have one of just two labels, it is that of the second, from -1 to 1, as scikit-learn has it.
+        Of one label each, and just two: how far the second is ahead, from -1 to 1, as scikit-learn has it.
         """
         if self._is_single() and len(self.classes_) == 2:
             return 2 * self._probabilities(X)[:, 1].toarray().ravel() - 1
         return self._out(self._scores(X))
 
-    def score(self, X: Any, Y: Any) -> float:
+    def score(self, X: Any, y: Any) -> float:
         """The mean of P@1, P@3, P@5 and R@10, from 0 to 1; of one label each, the accuracy.
 
         Instances without labels are left out. Presets are chosen by this mean.
         """
         if self._is_single():
-            return super().score(X, Y)
-        scores, (form, Y) = self._scores(X), labels.given(Y)
+            return super().score(X, y)
+        scores, (form, Y) = self._scores(X), labels.given(y)
         if form != self._form:
-            raise DisentangleError(f"Y must have the form of fit's ({self._form}), got {form}")
+            raise DisentangleError(f"y must have the form of fit's ({self._form}), got {form}")
         true, _ = labels.encode(Y, form, self.classes_)
         if scores.shape[0] != true.shape[0]:
             raise DisentangleError(
-                f"Y must have as many instances as X ({scores.shape[0]}), got {true.shape[0]}"
+                f"y must have as many instances as X ({scores.shape[0]}), got {true.shape[0]}"
             )
         is_scored = np.diff(true.indptr) > 0
         if not is_scored.any():
-            raise DisentangleError("Y must have labels for at least one instance, found none")
+            raise DisentangleError("y must have labels for at least one instance, found none")
         best = rank(scores[is_scored], MAX_K)
         figures = [*precision(true[is_scored], best)[[0, 2, 4]], recall(true[is_scored], best)[9]]
         return float(np.mean(figures)) / 100
@@ -200,12 +200,13 @@ matcher_eps, eps, threshold, hinge, predict_beam, merge : optional
             If the folder is there and may not be replaced, or cannot be written, or names are no lines.
         """
         self._require_tree("save")
+        given = {LABEL_NAMES: names, bundles.URIS: uris}
+        lines = {file: labels.lines(said, self.classes_) for file, said in given.items() if said is not None}
         with python_names(), bundles.making(Path(folder), replace) as made:
             self._model.unpack(made)
-            for file, given in ((LABEL_NAMES, names), (bundles.URIS, uris)):
-                if given is not None:
-                    write_lines(made / file, labels.lines(given, self.classes_))
-            bundles.seal(made, bundles.said_of(made))
+            for file, said in lines.items():
+                write_lines(made / file, said)
+            bundles.seal(made, self._model.said())
 
     def _is_single(self) -> bool:
         check_is_fitted(self)

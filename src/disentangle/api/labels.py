@@ -31,7 +31,7 @@ def given(Y: Any) -> tuple[str, Any]:
     if isinstance(Y, (str, bytes)) or not (hasattr(Y, "__array__") or isinstance(Y, Collection)):
         none = "; a classifier requires y to be passed, but the target y is None" if Y is None else ""
         raise DisentangleError(
-            f"Y must be a matrix of 0 and 1, or a list of each instance's labels, got {_shown(Y)}{none}"
+            f"y must be a matrix of 0 and 1, or a list of each instance's labels, got {_shown(Y)}{none}"
         )
     if hasattr(Y, "__array__"):
         Y = np.asarray(Y)
@@ -67,7 +67,7 @@ def encode(Y: Any, form: str, known: Iterable[Any] = ()) -> tuple[sp.csr_matrix,
     if form == MATRIX:
         matrix = _from_matrix(Y)
         if known and matrix.shape[1] != len(known):
-            raise DisentangleError(f"Y must have {len(known)} columns, got {matrix.shape[1]}")
+            raise DisentangleError(f"y must have {len(known)} columns, got {matrix.shape[1]}")
         return matrix, np.arange(matrix.shape[1])
     rows = _lists(Y) if form == LISTS else _singles(Y)
     columns = {label: i for i, label in enumerate(known)}
@@ -93,7 +93,7 @@ def _array(labels: Collection[Any]) -> np.ndarray:
 def _from_matrix(Y: Any) -> sp.csr_matrix:
     given = Y if sp.issparse(Y) else np.asarray(Y)
     if given.ndim != 2 or given.dtype.kind not in "biuf":
-        raise DisentangleError(f"Y must be a matrix of 0 and 1, got one of {given.ndim}-D {given.dtype}")
+        raise DisentangleError(f"y must be a matrix of 0 and 1, got one of {given.ndim}-D {given.dtype}")
     matrix = sp.csr_matrix(given, dtype=np.float32, copy=True)
     matrix.sum_duplicates()
     matrix.eliminate_zeros()
@@ -101,7 +101,7 @@ def _from_matrix(Y: Any) -> sp.csr_matrix:
         entry = int(np.argmax(wrong))
         row = int(np.searchsorted(matrix.indptr, entry, side="right")) - 1
         place = f"row {row}, column {matrix.indices[entry]}"
-        raise DisentangleError(f"Y must be a matrix of 0 and 1, got {matrix.data[entry]:g} in {place}")
+        raise DisentangleError(f"y must be a matrix of 0 and 1, got {matrix.data[entry]:g} in {place}")
     return matrix
 
 
@@ -109,7 +109,7 @@ def _lists(Y: Iterable[Any]) -> list[list[Any]]:
     rows, kinds = [], set()
     for i, row in enumerate(Y):
         if not _is_several(row):
-            raise DisentangleError(f"Y must be lists of labels, got {_shown(row)} for instance {i}")
+            raise DisentangleError(f"y must be lists of labels, got {_shown(row)} for instance {i}")
         rows.append([label.item() if isinstance(label, np.generic) else label for label in row])
         for label in rows[-1]:
             kinds.add(isinstance(label, str))

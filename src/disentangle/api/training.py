@@ -76,7 +76,7 @@ def _dataset(X: sp.csr_matrix, Y: sp.csr_matrix) -> Dataset:
     """Training data alone: no instance is left to test."""
     parts = {"X_trn": X, "Y_trn": Y, "X_tst": X[:0], "Y_tst": Y[:0]}
     given = {key: parts[key] for key in ("X_trn", "Y_trn")}
-    for problem in problems(given, {"X_trn": Path("X"), "Y_trn": Path("Y")}):
+    for problem in problems(given, {"X_trn": Path("X"), "Y_trn": Path("y")}):
         raise DisentangleError(problem)
     is_dense = looks_dense(X)
     notes = tuple(oddities(parts))

@@ -130,7 +130,6 @@ def copy(saved: Saved, names: tuple[str, ...], out: Path) -> None:
 
 def seal(out: Path, said: dict[str, Any]) -> None:
     """Write the card, and last the record that vouches for all that lies in the folder."""
-    (out / RECORD).unlink(missing_ok=True)
     (out / CARD).write_text(card(said), encoding="utf-8")
     found = digests(out)
     record = {
@@ -146,18 +145,6 @@ def seal(out: Path, said: dict[str, Any]) -> None:
         "files": found,
     }
     (out / RECORD).write_text(json.dumps(sealed(record), indent=1) + "\n", encoding="utf-8")
-
-
-def said_of(folder: Path) -> dict[str, Any]:
-    """What the record of a bundle says of its model.
-
-    Raises
-    ------
-    DisentangleError
-        If it is damaged.
-    """
-    _, record = Saved.at(folder)
-    return dict(record["inputs"])
 
 
 def read_uris(saved: Saved, n_labels: int) -> list[str | None]:
