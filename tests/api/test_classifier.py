@@ -6,6 +6,7 @@ import inspect
 import json
 import multiprocessing
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -200,18 +201,30 @@ def test_texts_get_suggestions_with_names(of_texts: LabelTreeClassifier, texts):
     assert min(one.score for one in few) >= 0.5
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/api.md"])
+def test_the_first_example_of_a_page_runs(
+    texts, page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    block = re.search(r"```python\n(import disentangle\n.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    assert block is not None
+    monkeypatch.chdir(tmp_path)
+    exec(block[1], {"texts": texts[0], "tags": texts[1]})
+    assert len(capsys.readouterr().out.splitlines()) >= 5
+    assert (tmp_path / "my-model" / "README.md").exists()
+
+
 def test_it_works_in_pipelines_and_searches(data: dict[str, sp.csr_matrix]):
     X, Y = data["X_trn"], data["Y_trn"]
     pipeline = make_pipeline(Normalizer(), Small())
     assert pipeline.fit(X, Y).predict(X[:5]).shape == (5, Y.shape[1])
     # Which takes no sparse matrix for labels, whatever the classifier.
     scores = cross_val_score(pipeline, X, Y.toarray(), cv=3, scoring="f1_micro")
-    assert scores.min() > 0.3
+    assert scores.min() > 0.2
     lists = [Y[i].indices.tolist() for i in range(N)]
-    assert cross_val_score(Small(), X, lists, cv=KFold(3)).min() > 0.3
+    assert cross_val_score(Small(), X, lists, cv=KFold(3)).min() > 0.2
     grid = GridSearchCV(Small("lean"), {"n_copies": np.array([1, 2]), "gain": ["counts"]}, cv=2).fit(X, Y)
     assert set(grid.best_params_) == {"n_copies", "gain"}
-    assert grid.best_score_ > 0.3
+    assert grid.best_score_ > 0.2
 
 
 def test_a_clone_has_the_parameters_and_no_model(fitted: LabelTreeClassifier):
