@@ -20,6 +20,7 @@ import pytest
 import scipy.sparse as sp
 from conftest import EMBEDDED, ROOT, run_disentangle, save_dataset
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
@@ -364,6 +365,19 @@ def test_mistakes_after_fitting_get_a_sentence(
     with pytest.raises(ValueError, match="ind"):
         fitted.predict(bad)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_fit_that_fails_leaves_no_half_of_a_model(data: dict[str, sp.csr_matrix]):
+    model = Small()
+    with pytest.raises(ValueError, match="y holds no values"):
+        model.fit(X4, [[]] * 4)
+    with pytest.raises(NotFittedError):
+        model.predict(X4)
+    model.fit(data["X_trn"], data["Y_trn"])
+    with pytest.raises(ValueError, match="y holds no values"):
+        model.fit(X4, [[]] * 4)
+    with pytest.raises(ValueError, match="X must have 1251 features, got 2"):
+        model.predict(X4)
 
 
 def test_importing_the_package_imports_no_library():

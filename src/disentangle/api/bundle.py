@@ -144,10 +144,7 @@ class Bundle:
         ValueError
             If it is no matrix of finite numbers with as many columns, or a number is out of its range.
         """
-        X = as_matrix(X)
-        if X.shape[1] != self.n_features:
-            raise DisentangleError(f"X must have {self.n_features} features, got {X.shape[1]}")
-        found = self._best(X, limit, threshold)
+        found = self._best(self._checked(as_matrix(X)), limit, threshold)
         found.sort_indices()
         return found
 
@@ -157,13 +154,18 @@ class Bundle:
 
     def scores(self, X: sp.csr_matrix) -> sp.csr_matrix:
         """Scores of all labels that the model finds, as an evaluation has them: without features, too."""
-        found = self._stacked(self._predictor.best(X, self.most, self._threads, self._budget))
+        found = self._stacked(self._predictor.best(self._checked(X), self.most, self._threads, self._budget))
         found.sort_indices()
         return found
 
     def probabilities(self, scores: sp.csr_matrix) -> sp.csr_matrix:
         """Scores as they are: a calibration that the bundle carries would come here."""
         return scores
+
+    def _checked(self, X: sp.csr_matrix) -> sp.csr_matrix:
+        if X.shape[1] != self.n_features:
+            raise DisentangleError(f"X must have {self.n_features} features, got {X.shape[1]}")
+        return X
 
     def _best(self, X: sp.csr_matrix, limit: int, threshold: float) -> sp.csr_matrix:
         """Those labels of each instance in a row, best first."""

@@ -67,8 +67,12 @@ matcher_eps, eps, threshold, hinge, predict_beam, merge : optional
 
     Notes
     -----
-    Fitting takes room in the system's temporary folder (`TMPDIR`), and leaves nothing there.
+    Fitting takes room in the system's temporary folder (`TMPDIR`), and leaves nothing there. An instance
+    without features has the scores that the model gives it, as in the job's figures; `suggest` gives it none.
     """
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_model")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -100,6 +104,7 @@ matcher_eps, eps, threshold, hinge, predict_beam, merge : optional
                 params.validate()
                 vectorizer = tfidf.fit(texts, params, "X")
             X, self.n_features_in_ = vectorizer.transform(texts), len(vectorizer.terms)
+            vars(self).pop("feature_names_in_", None)  # of an earlier fit
         else:
             X = validate_data(self, X, accept_sparse="csr", dtype=np.float32)
         matrix, classes = labels.encode(Y, form)
@@ -158,16 +163,7 @@ matcher_eps, eps, threshold, hinge, predict_beam, merge : optional
         if form != self._form:
             raise DisentangleError(f"y must have the form of fit's ({self._form}), got {form}")
         true, _ = labels.encode(Y, form, self.classes_)
-        if scores.shape[0] != true.shape[0]:
-            raise DisentangleError(
-                f"y must have as many instances as X ({scores.shape[0]}), got {true.shape[0]}"
-            )
-        is_scored = np.diff(true.indptr) > 0
-        if not is_scored.any():
-            raise DisentangleError("y must have labels for at least one instance, found none")
-        best = rank(scores[is_scored], MAX_K)
-        figures = [*precision(true[is_scored], best)[[0, 2, 4]], recall(true[is_scored], best)[9]]
-        return float(np.mean(figures)) / 100
+        return _mean_figure(true, scores)
 
     def suggest(
         self, texts: Sequence[str], limit: int = MAX_K, threshold: float = 0.0
@@ -236,3 +232,14 @@ matcher_eps, eps, threshold, hinge, predict_beam, merge : optional
 
     def _out(self, matrix: sp.csr_matrix) -> Any:
         return matrix if self.sparse_output else matrix.toarray()
+
+
+def _mean_figure(true: sp.csr_matrix, scores: sp.csr_matrix) -> float:
+    if scores.shape[0] != true.shape[0]:
+        raise DisentangleError(f"y must have as many instances as X ({scores.shape[0]}), got {true.shape[0]}")
+    is_scored = np.diff(true.indptr) > 0
+    if not is_scored.any():
+        raise DisentangleError("y must have labels for at least one instance, found none")
+    best = rank(scores[is_scored], MAX_K)
+    figures = [*precision(true[is_scored], best)[[0, 2, 4]], recall(true[is_scored], best)[9]]
+    return float(np.mean(figures)) / 100
