@@ -62,8 +62,6 @@ matcher_eps, eps, threshold, hinge, predict_beam, merge : optional
     classes_ : ndarray of shape (n_labels,)
         The label of each column: as in `y`, rising, or the numbers of its columns.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Where `X` has names for all.
 
     Notes
     -----
@@ -104,7 +102,7 @@ matcher_eps, eps, threshold, hinge, predict_beam, merge : optional
                 params.validate()
                 vectorizer = tfidf.fit(texts, params, "X")
             X, self.n_features_in_ = vectorizer.transform(texts), len(vectorizer.terms)
-            vars(self).pop("feature_names_in_", None)  # of an earlier fit
+            self.__dict__.pop("feature_names_in_", None)  # of an earlier fit
         else:
             X = validate_data(self, X, accept_sparse="csr", dtype=np.float32)
         matrix, classes = labels.encode(Y, form)
@@ -214,7 +212,6 @@ matcher_eps, eps, threshold, hinge, predict_beam, merge : optional
             raise DisentangleError(f"{what} needs at least {_LEAST} labels, got {len(self.classes_)}")
 
     def _features(self, X: Any) -> sp.csr_matrix:
-        check_is_fitted(self)
         if is_text(X):
             return self._bundle().features(X)
         return canonical(validate_data(self, X, accept_sparse="csr", dtype=np.float32, reset=False))
