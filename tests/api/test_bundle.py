@@ -170,11 +170,12 @@ def test_what_is_no_bundle_is_refused(place: Path, bundle: Path, run: Command, t
     ):
         with pytest.raises(DisentangleError, match="must be a bundle"):
             disentangle.load(folder)
-    ended = run("predict", "--bundle", bundle, "--variant", "tuned", "--text", "move")
-    assert (ended.returncode, ended.stderr) == (
-        2,
-        "error: --variant is none of --bundle's, which has one model\n",
-    )
+    for more in (("--variant", "tuned"), ("--features", "mini"), ("verbs",)):
+        ended = run("predict", "--bundle", bundle, "--text", "move", *more)
+        assert ended.returncode == 2
+        assert (
+            "--bundle has one model: expected no DATASET, --variant or --features beside it" in ended.stderr
+        )
     record = json.loads((bundle / RECORD).read_text())
     (bundle / RECORD).write_text(json.dumps(record | {"bundle": 2}))
     reseal(bundle)

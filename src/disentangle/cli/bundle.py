@@ -7,6 +7,7 @@ import argparse
 from ..params import DEFAULT_DATASET
 from ..presets import DEFAULT_PRESET
 from .arguments import add_features, add_place, dataset_name, place
+from .jobs import from_here
 
 
 def add_bundle(commands: argparse._SubParsersAction) -> None:
@@ -56,4 +57,5 @@ def _bundle(args: argparse.Namespace) -> None:
         args.out,
         args.force,
     )
-    printing.print_end([args.out], f"python -m disentangle predict --bundle {args.out} --input FILE")
+    following = from_here("predict", "--bundle", str(args.out), "--input", "FILE")
+    printing.print_end([args.out], following)

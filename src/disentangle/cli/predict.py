@@ -6,7 +6,7 @@ import argparse
 
 from ..errors import DisentangleError
 from ..limits import at_least
-from ..params import DEFAULT_DATASET, MAX_K
+from ..params import DEFAULT_DATASET, FEATURES, MAX_K
 from ..presets import DEFAULT_PRESET
 from ..runtime.threads import limit_threads
 from .arguments import add_features, add_max_memory, add_place, add_threads, dataset_name, integer, place
@@ -70,8 +70,12 @@ def _predict(args: argparse.Namespace) -> None:
     progress.set_up_logging()
     datasets.check_name(args.data_dir, args.dataset)
     base = args.model_dir / args.dataset / beside("base", args.features)
-    if args.bundle is not None and "variant" in args:
-        raise DisentangleError("--variant is none of --bundle's, which has one model")
+    if args.bundle is not None and (
+        "variant" in args or (args.dataset, args.features) != (DEFAULT_DATASET, FEATURES)
+    ):
+        raise DisentangleError(
+            "--bundle has one model: expected no DATASET, --variant or --features beside it"
+        )
     predict.run_predict(
         base if args.bundle is None else args.bundle,
         getattr(args, "variant", None),
