@@ -124,7 +124,8 @@ def test_short_texts(tmp_path: Path):
 
 
 def test_full_texts(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    assert read(folder(tmp_path / "f")) == [
+    annif.check_folder(place := folder(tmp_path / "f"))
+    assert read(place) == [
         ("Routers\nand switches", [NET, IP]),
         ("Science", ["computer science", "Internet Protocol"]),
         ("Both", [SCI]),

@@ -558,7 +558,7 @@ def test_another_import_replaces_when_it_is_told(tmp_path: Path, caplog: pytest.
 
 
 def test_a_table_with_several_columns_of_text_and_of_labels(tmp_path: Path):
-    table = b'id|title|note|tag|more\n1|red|"fig; ""ripe"", big\nand soft"|" a; b c ;"|z\n\n2|blue|||\n'
+    table = b'id|title|note|tag|more\n1|red|"fig; ""ripe"", big\nand soft"|" a;\tb c ;"|z\n\n2|blue|||\n'
     options = Columns(("title", "note"), ("tag", "more"), ";", "|")
     made = replace(job(tmp_path, "csv", table, table), columns=options)
     import_dataset(made, tmp_path / "data")
@@ -702,6 +702,8 @@ def test_a_vocabulary_gives_labels_uris_and_names(tmp_path: Path, caplog: pytest
     assert (tmp_path / "data/made/output-uris.txt").read_text() == "u:1\nu:2\nu:3\n"
     loaded = datasets.load_dataset(tmp_path / "data", "made")
     assert loaded.Y_trn.toarray().tolist() == [[1, 0, 1], [0, 1, 0]]
+    exporting.export_dataset(tmp_path / "data", "made", "pecos", tmp_path / "out")
+    assert (tmp_path / "out/output-uris.txt").read_text() == "u:1\nu:2\nu:3\n"
     assert "words.tsv does not have, and are left out: 1, such as u:9" in caplog.text
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..data.columns import USUAL, Columns
 from ..data.components import count_names
-from ..data.formats import FORMATS, annif
+from ..data.formats import FORMATS, Format, annif
 from ..data.formats.blocks import Block
 from ..data.vocabulary import Vocabulary
 from ..errors import DisentangleError
@@ -83,7 +83,7 @@ class Import:
     def said(self) -> dict[str, Any]:
         """What the dataset depends on, as JSON."""
         form = FORMATS[self.format]
-        files = {part: [_digest(path) for path in paths] for part, paths in self.parts().items()}
+        files = {part: [_digest(path, form) for path in paths] for part, paths in self.parts().items()}
         items = None if self.output_items is None else sha256(self.output_items)
         said: dict[str, Any] = {"format": self.format, "files": files, "output_items": items}
         if form.has_text:
@@ -91,7 +91,8 @@ class Import:
         if form.takes:
             said["columns"] = asdict(self.columns)
         if self.vocabulary is not None:
-            said["vocabulary"] = {"file": sha256(self.vocabulary), "language": self.language}
+            digest = f"{sha256(self.vocabulary)}{_endings(self.vocabulary)}"
+            said["vocabulary"] = {"file": digest, "language": self.language}
         if self.split is not None:
             said["split"] = {"share": self.split, "seed": self.seed}
         return said
@@ -128,18 +129,24 @@ class Import:
         for path in itertools.chain(*self.inputs().values()):
             # Each is read several times, which a pipe does not allow.
             if form.has_folders and path.is_dir():
-                annif.files_of(path)
+                annif.check_folder(path)
             else:
                 require_file(path)
         self.tfidf.validate()
 
 
-def _digest(path: Path) -> str:
-    """Sha256 of a file, or of what a folder of texts holds."""
-    if not path.is_dir():
+def _digest(path: Path, form: Format) -> str:
+    """Sha256 of a file, or of what a folder of texts holds; with its endings where they tell the format."""
+    if not form.has_folders:
         return sha256(path)
+    if not path.is_dir():
+        return f"{sha256(path)}{_endings(path)}"
     found = [[one.name, sha256(one)] for one in annif.files_of(path)]
     return hashlib.sha256(json.dumps(found).encode()).hexdigest()
+
+
+def _endings(path: Path) -> str:
+    return "".join(path.suffixes)
 
 
 def blocks_of(job: Import, words: Vocabulary | None, unknown: set[str]) -> dict[str, Blocks]:

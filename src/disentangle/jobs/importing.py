@@ -203,7 +203,8 @@ def _as_lines(texts: list[str]) -> Iterator[str]:
 
 def _columns(names: list[str], job: Import) -> dict[str, int]:
     """Column of each label name, as the format writes it."""
-    written = [FORMATS[job.format].as_written(name) for name in names]
+    is_written = job.vocabulary is None  # else these are URIs, as they have been found
+    written = [FORMATS[job.format].as_written(name) if is_written else name for name in names]
     if repeated := first_repeated(written):
         first, again = repeated
         raise DisentangleError(

@@ -66,6 +66,19 @@ def files_of(folder: Path) -> list[Path]:
     return [path for path in found if path.suffix in (*_TEXTS, *_SUBJECTS)]
 
 
+def check_folder(folder: Path) -> None:
+    """Say how many texts of a folder are left out, as they have no file of subjects.
+
+    Raises
+    ------
+    DisentangleError
+        As `files_of`.
+    """
+    left_out = sum(not own for path, own in _texts_of(folder) if path.suffix == ".txt")
+    if left_out:
+        logger.warning("note: %s: %d texts without a file of subjects are left out", folder, left_out)
+
+
 def plain_uri(uri: str) -> str:
     """A URI without the angle brackets around it."""
     return uri[1:-1] if uri.startswith("<") and uri.endswith(">") else uri
@@ -100,21 +113,20 @@ def _subject(said: Any) -> Any:
     return said.get("uri", said.get("label")) if isinstance(said, dict) else None
 
 
-def _of_folder(folder: Path, text: tuple[str, ...]) -> Iterator[Document]:
+def _texts_of(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
+    """Each text of a folder, with its files of subjects, that which counts first."""
     files = files_of(folder)
     subjects = {path for path in files if path.suffix in _SUBJECTS}
-    n_left_out = 0
     for path in (path for ending in _TEXTS for path in files if path.suffix == ending):
+        yield path, [one for ending in _SUBJECTS if (one := path.with_suffix(ending)) in subjects]
+
+
+def _of_folder(folder: Path, text: tuple[str, ...]) -> Iterator[Document]:
+    for path, subjects in _texts_of(folder):
         if path.suffix == ".json":
             yield _of_json(Line(path, 1, read_whole(path)), text)
-            continue
-        own = [one for ending in _SUBJECTS if (one := path.with_suffix(ending)) in subjects]
-        if own:
-            yield [name for line in read_lines(own[0]) for name in _of_line(line)], read_whole(path)
-        else:
-            n_left_out += 1
-    if n_left_out:
-        logger.warning("note: %s: %d texts without a file of subjects are left out", folder, n_left_out)
+        elif subjects:
+            yield [name for line in read_lines(subjects[0]) for name in _of_line(line)], read_whole(path)
 
 
 def _of_line(line: Line) -> list[str]:

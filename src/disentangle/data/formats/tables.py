@@ -14,6 +14,8 @@ from ..lines import Line, read_lines
 from .blocks import Block, checked_names, of_documents
 
 TEXT, LABELS = ("text",), ("labels",)
+# A no-break space is part of a name.
+_BLANKS = " \t\r\n"
 
 
 class Row(NamedTuple):
@@ -46,7 +48,7 @@ def documents(
 ) -> Iterator[tuple[list[str], str]]:
     """The labels and the text of each row; what is between labels says `split`, and blanks around them go."""
     for row in rows:
-        names = [name.strip() for column in labels for name in split(row.cells[column])]
+        names = [name.strip(_BLANKS) for column in labels for name in split(row.cells[column])]
         checked_names(row.line, names := [name for name in names if name])
         yield names, "\n".join(row.cells[column] for column in text)
 
