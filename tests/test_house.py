@@ -14,6 +14,7 @@ FLOORS = (
     "cli",
     "jobs",
     "html",
+    "xr_transformer",
     "encoder",
     "model",
     "evaluate",

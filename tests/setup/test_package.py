@@ -45,6 +45,7 @@ def test_no_declared_dependency_is_libpecos_or_brings_torch(wheel):
         'extra == "mlflow"': {"mlflow-skinny"},
         'extra == "skos"': {"rdflib"},
         'extra == "encoder"': {"torch", "transformers", "tokenizers", "safetensors"},
+        'extra == "xr-transformer"': {"torch", "transformers", "tokenizers", "safetensors"},
     }
     names = {one.name for one in asked if not one.marker}
     assert names == {"numpy", "scipy", "numba", "scikit-learn", "rich", "requests", "matplotlib"}

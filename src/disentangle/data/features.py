@@ -20,7 +20,7 @@ import scipy.sparse as sp
 
 from ..errors import DisentangleError
 from ..params import FEATURES
-from ..storage import files, matrices
+from ..storage import files, matrices, npz
 from ..storage.files import sha256
 
 FEATURES_FILE = "features.json"
@@ -242,18 +242,19 @@ def compact(folder: Path) -> None:
     """
     single = FeatureSet(folder)
     X = single.load("trn")
-    if looks_dense(X).mean() < _ALMOST_ALL:
+    n_instances, n_columns = X.shape
+    if X.nnz < _SHARE * n_instances * n_columns or looks_dense(X).mean() < _ALMOST_ALL:
         return
     parts = {"trn": X, "tst": single.load("tst")}
     with np.errstate(over="ignore"):
         is_half = all((X.data.astype(np.float16) == X.data).all() for X in parts.values())
     dtype = np.dtype(np.float16 if is_half else np.float32)
-    block = Block(EMBEDDING, DENSE, X.shape[1], False, {})
+    block = Block(EMBEDDING, DENSE, n_columns, False, {})
     made = FeatureSet(folder, (block,))
     for part, X in parts.items():
-        rows = max(1, _CHUNK // X.shape[1])
+        rows = max(1, _CHUNK // n_columns)
         chunks = (X[start : start + rows].toarray() for start in range(0, X.shape[0], rows))
-        matrices.save_dense(made.paths(part)[0], chunks, X.shape, dtype)
+        npz.save_dense(made.paths(part)[0], chunks, X.shape, dtype)
         single.paths(part)[0].unlink()
     made.save()
 
