@@ -24,7 +24,7 @@ from ..data.tfidf import Vectorizer
 from ..errors import DisentangleError, printable
 from ..params import FEATURES
 from ..runtime import progress
-from ..storage import atomic, matrices, npz
+from ..storage import atomic, npz
 from ..storage.places import check_apart
 from ..storage.saved import read_record
 from .import_parts import Blocks, blocks_of
@@ -175,15 +175,16 @@ def _write(
 
 
 def _compact(folder: Path, others: list[str]) -> None:
-    """Have matrices that are an embedding kept as dense blocks; `others` are parts that `compact` leaves."""
+    """As `compact`, which leaves the parts `others`."""
     compact(folder)
-    made = FeatureSet.at(folder)
+    made, single = FeatureSet.at(folder), FeatureSet(folder)
     for part in others if made.blocks else ():
-        X = FeatureSet(folder).load(part)
-        values = X.toarray()
-        dtype = np.load(made.paths("trn")[0], mmap_mode="r").dtype
-        matrices.save_dense(made.paths(part)[0], [values], values.shape, dtype)
-        FeatureSet(folder).paths(part)[0].unlink()
+        values = single.load(part).toarray()
+        with np.errstate(over="ignore"):
+            is_half = (values.astype(np.float16) == values).all()
+        dtype = np.dtype(np.float16 if is_half else np.float32)
+        npz.save_dense(made.paths(part)[0], [values], values.shape, dtype)
+        single.paths(part)[0].unlink()
 
 
 def _texts(blocks: Iterator[Block], found: set[str]) -> Iterator[str]:

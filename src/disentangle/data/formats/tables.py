@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,8 +48,8 @@ def documents(
 ) -> Iterator[tuple[list[str], str]]:
     """The labels and the text of each row; what is between labels says `split`, and blanks around them go."""
     for row in rows:
-        names = [name.strip(_BLANKS) for column in labels for name in split(row.cells[column])]
-        checked_names(row.line, names := [name for name in names if name])
+        said = (name.strip(_BLANKS) for column in labels for name in split(row.cells[column]))
+        names = checked_names(row.line, [name for name in said if name])
         yield names, "\n".join(row.cells[column] for column in text)
 
 
@@ -81,6 +81,7 @@ def read_rows(
         rows = csv.reader(taken, delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=True)
     names: list[str] = []
     while (row := _next(rows, taken)) is not None:
+        taken.n_characters = 0
         if not row:
             continue
         if not names:
@@ -90,7 +91,6 @@ def read_rows(
             yield Row(taken.line, dict(zip(names, row, strict=True)))
         else:
             raise taken.line.wrong(f"{len(names)} cells, as the first row has", f"{len(row)}")
-        taken.n_characters = 0
     if not names:
         raise DisentangleError(f"{path} is empty: expected a row of names, with {_listed(columns)}")
 
@@ -107,10 +107,10 @@ class _Taken:
     def __iter__(self) -> Iterator[str]:
         for line in self._lines:
             self.line = line
-            self.n_characters += len(self.line.text)
+            self.n_characters += len(line.text) + 1
             if self.n_characters > lines.MAX_LINE:
-                raise self.line.wrong(f"the end of a row of less than {lines.MAX_LINE:,} characters")
-            yield f"{self.line.text}\n"
+                raise line.wrong(f"the end of a row of less than {lines.MAX_LINE:,} characters")
+            yield f"{line.text}\n"
 
     def wrong(self, reason: str) -> DisentangleError:
         """The error to raise for the line that was taken last."""
@@ -128,9 +128,9 @@ def _next(rows: Iterator[list[str]], taken: _Taken) -> list[str] | None:
 def _check(line: Line, names: list[str], columns: tuple[str, ...]) -> None:
     for column in columns:
         if (n := names.count(column)) != 1:
-            found = f"{n} of that name" if n else f"{_listed(tuple(names))}"
+            found = f"{n} of that name" if n else _listed(names)
             raise line.wrong(f"a column {column!r}", found)
 
 
-def _listed(columns: tuple[str, ...]) -> str:
+def _listed(columns: Iterable[str]) -> str:
     return ", ".join(columns)
