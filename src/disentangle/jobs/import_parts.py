@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -128,7 +129,7 @@ class Import:
         self.columns.validate()
         for path in itertools.chain(*self.inputs().values()):
             # Each is read several times, which a pipe does not allow.
-            if form.has_folders and path.is_dir():
+            if form.has_folders and os.path.isdir(path):
                 annif.check_folder(path)
             else:
                 require_file(path)
@@ -139,7 +140,7 @@ def _digest(path: Path, form: Format) -> str:
     """Sha256 of a file, or of what a folder of texts holds; with its endings where they tell the format."""
     if not form.has_folders:
         return sha256(path)
-    if not path.is_dir():
+    if not os.path.isdir(path):
         return f"{sha256(path)}{_endings(path)}"
     found = [[one.name, sha256(one)] for one in annif.files_of(path)]
     return hashlib.sha256(json.dumps(found).encode()).hexdigest()

@@ -6,6 +6,7 @@ Labels are the URIs or the names that a corpus has, URIs without angle brackets.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def read_corpus(path: Path, columns: Columns = USUAL) -> Iterator[Block]:
         As `read_lines`, and if a file is not of its format.
     """
     text = columns.text or TEXT
-    if path.is_dir():
+    if os.path.isdir(path):  # False also for a name too long for a file system
         return of_documents(_of_folder(path, text))
     name = path.name.lower().removesuffix(".gz").removesuffix(".bz2").removesuffix(".xz")
     if name.endswith(".csv"):
