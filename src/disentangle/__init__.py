@@ -1,3 +1,3 @@
 """Label disentanglement in partition-based extreme multi-label classification, on PECOS's XR-Linear."""
 
-__version__ = "0.14.0"
+__version__ = "0.15.0"
