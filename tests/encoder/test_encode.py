@@ -24,6 +24,7 @@ REASON = "encoding is tested where torch and transformers are installed (require
 torch = pytest.importorskip("torch", reason=REASON)
 pytest.importorskip("transformers", reason=REASON)
 
+import disentangle  # noqa: E402
 from disentangle.data import datasets  # noqa: E402
 from disentangle.data.features import FeatureSet  # noqa: E402
 from disentangle.encoder import checkpoint, device, fine_tune  # noqa: E402
@@ -84,7 +85,7 @@ def texts_of(place: Path, part: str) -> list[str]:
     return (dataset(place) / f"X.{part}.txt").read_text(encoding="utf-8").splitlines()
 
 
-def test_from_texts_to_predictions(place: Path, encoder: Path, run: Command):
+def test_from_texts_to_predictions(place: Path, encoder: Path, run: Command, tmp_path: Path):
     given = ("--encoder", encoder, "--name", "mini", "--max-length", "32", "--threads", "1")
     ended = run("encode", "verbs", *given)
     assert ended.returncode == 0, ended.stderr
@@ -121,6 +122,13 @@ def test_from_texts_to_predictions(place: Path, encoder: Path, run: Command):
     said = run("predict", "verbs", "--features", "mini", "--text", texts_of(place, "tst")[0], "--k", "2")
     rows = list(csv.DictReader(said.stdout.splitlines(), delimiter="\t"))
     assert int(rows[0]["label"]) == int(found["X.npz"][0].argmax())
+    ended = run("bundle", "verbs", "--features", "mini", "--out", tmp_path / "made")
+    assert ended.returncode == 0, ended.stderr
+    shutil.move(tmp_path / "made", tmp_path / "moved")
+    first = ("--text", texts_of(place, "tst")[0], "--k", "2")
+    assert run_disentangle(tmp_path, "predict", "--bundle", "moved", *first).stdout == said.stdout
+    ((best, _),) = disentangle.load(tmp_path / "moved").suggest(texts_of(place, "tst")[:1], limit=2)
+    assert [str(best.label), best.name, f"{best.score:.6g}"] == [*rows[0].values()][1:]
     own = dataset(place) / "mini" / "encoder" / "config.json"
     content = own.read_bytes()
     own.write_bytes(content + b"\n")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import json
+import lzma
 import os
 import resource
 import zipfile
@@ -22,6 +24,7 @@ from hypothesis import strategies as st
 
 from disentangle.cli import data
 from disentangle.data import checks, datasets
+from disentangle.data.columns import Columns
 from disentangle.data.formats import FORMATS
 from disentangle.errors import DisentangleError
 from disentangle.jobs import exporting
@@ -195,6 +198,7 @@ def test_blocks_do_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 J = b'{"text": "red", "labels": ["a"]}\n'
+CSV = b"text,labels\nred,a;b\n"
 P, PI = b"0\tred\n", b"a\nb\n"
 TEXT = (b"red\n", b"a\n")
 MATRICES = (save(np.eye(2)), save(np.eye(2)))
@@ -228,6 +232,9 @@ DEFAULTS: dict[str, tuple[Any, bytes | None]] = {
     "attentionxml": (TEXT, None),
     "pecos": (P, PI),
     "jsonl": (J, None),
+    "csv": (CSV, None),
+    "tsv": (CSV.replace(b",", b"\t"), None),
+    "annif": (b"red\t<u:1>\n", None),
     "npz": (MATRICES, None),
 }
 
@@ -303,10 +310,19 @@ MALFORMED = [
     ),
     case("svmlight: header of ages", b"1 9999999999 1\n", "line 1: expected numbers up to 1073741824"),
     case(
-        "text: gzip",
-        gzip.compress(SVM),
+        "text: gzip in gzip",
+        gzip.compress(gzip.compress(SVM)),
         "line 1: expected UTF-8 text, found packed bytes [(]gzip[?][)]",
         format="svmlight",
+    ),
+    case("text: zip", b"PK\x03\x04", r"found packed bytes [(]zip[?][)]", format="svmlight"),
+    case("text: gzip cut off", gzip.compress(SVM)[:-9], "packed by gzip, found it damaged", format="pecos"),
+    case("text: xz cut off", lzma.compress(SVM)[:-9], "packed by xz, found it damaged", format="pecos"),
+    case(
+        "text: bzip2 damaged",
+        bz2.compress(SVM)[:20] + b"x" * 99,
+        "cannot read .*: Invalid data",
+        format="pecos",
     ),
     case(
         "text: Latin-1",
@@ -386,6 +402,27 @@ MALFORMED = [
         b'{"text": "red", "labels": [' + b"9" * 5000 + b"]}\n",
         "line 1: expected an object",
     ),
+    case("jsonl: text is null", b'{"text": null, "labels": ["a"]}\n', "line 1: expected an object"),
+    case("csv: empty", b"\n", "trn0.npy is empty: expected a row of names, with text, labels"),
+    case(
+        "csv: no such column", b"text,tags\nred,a\n", "line 1: expected a column 'labels', found 'text, tags'"
+    ),
+    case(
+        "csv: a column twice",
+        b"text,labels,text\n",
+        "line 1: expected a column 'text', found '2 of that name'",
+    ),
+    case("csv: too few cells", CSV + b"\nred\n", "line 4: expected 2 cells, as the first row has, found '1'"),
+    case("csv: too many", CSV + b"red,a,b\n", "line 3: expected 2 cells, as the first row has, found '3'"),
+    case(
+        "csv: an open quote", CSV + b'"red,a\n\n', "line 4: .*found none: unexpected end.*; --no-quotes takes"
+    ),
+    case("csv: half quoted", CSV + b'"red" one,a\n', "line 3: expected a row of cells, found none"),
+    case("csv: old line ends", CSV.replace(b"\n", b"\r"), "line 1: expected a row of cells, found none"),
+    case("csv: a label of two lines", CSV + b'red,"a\nb"\n', "line 4: expected label names that make a line"),
+    case("csv: Latin-1", CSV + b"caf\xe9,a\n", "line 3: expected UTF-8"),
+    case("tsv: commas", CSV, "line 1: expected a column 'text', found 'text,labels'"),
+    case("annif: no tab", b"red <u:1>\n", "line 1: expected text<tab><URI> <URI> ..., found 'red <u:1>'"),
     case("jsonl: blank line", J + b"\n" + J, "line 2: expected an object .* found ''"),
     case(
         "npz: rows disagree",
@@ -494,9 +531,249 @@ def test_both_parts_may_be_the_same_file(tmp_path: Path):
 def test_a_dataset_that_was_not_imported_is_never_replaced(tmp_path: Path):
     (tmp_path / "data" / "made").mkdir(parents=True)
     (tmp_path / "data" / "made" / "mine.txt").write_text("mine")
-    with pytest.raises(DisentangleError, match="choose another name, or remove it"):
-        make(tmp_path, "svmlight", SVM, SVM_TST)
+    for is_replaced in (False, True):
+        with pytest.raises(DisentangleError, match=r"choose another name, or remove it$"):
+            import_dataset(job(tmp_path, "svmlight", SVM, SVM_TST), tmp_path / "data", is_replaced)
     assert (tmp_path / "data" / "made" / "mine.txt").read_text() == "mine"
+
+
+def test_another_import_replaces_when_it_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    first = job(tmp_path, "svmlight", SVM, SVM_TST)
+    import_dataset(first, tmp_path / "data")
+    folder = tmp_path / "data" / "made"
+    (folder / "encoded").mkdir()
+    other = replace(first, tst=first.trn)
+    with pytest.raises(DisentangleError, match="or have it replaced with --replace"):
+        import_dataset(other, tmp_path / "data")
+    (tmp_path / "bad").write_bytes(b"0 0:x\n")
+    with pytest.raises(DisentangleError, match="found '0:x'"):
+        import_dataset(replace(first, trn=(tmp_path / "bad",)), tmp_path / "data", is_replaced=True)
+    assert (folder / "encoded").is_dir()  # what fails replaces nothing
+    assert import_dataset(other, tmp_path / "data", is_replaced=True)["n_test_instances"] == 2
+    assert "made is replaced, and with it goes encoded" in caplog.text
+    assert not (folder / "encoded").exists()
+    before = (folder / "stage.json").stat().st_mtime_ns
+    import_dataset(other, tmp_path / "data", is_replaced=True)
+    assert (folder / "stage.json").stat().st_mtime_ns == before
+
+
+def test_a_table_with_several_columns_of_text_and_of_labels(tmp_path: Path):
+    table = b'id|title|note|tag|more\n1|red|"fig; ""ripe"", big\nand soft"|" a;\tb c ;"|z\n\n2|blue|||\n'
+    options = Columns(("title", "note"), ("tag", "more"), ";", "|")
+    made = replace(job(tmp_path, "csv", table, table), columns=options)
+    import_dataset(made, tmp_path / "data")
+    dataset = datasets.load_dataset(tmp_path / "data", "made")
+    assert names(tmp_path) == ["a", "b c", "z"]
+    assert dataset.Y_trn.toarray().tolist() == [[1, 1, 1], [0, 0, 0]]
+    assert (tmp_path / "data/made/X.trn.txt").read_text() == 'red fig; "ripe", big and soft\nblue \n'
+
+
+def test_tsv_with_quotes_that_are_letters(tmp_path: Path):
+    table = b'text\tlabels\n"red\ta b\n'
+    made = replace(job(tmp_path, "tsv", table, table), columns=Columns(separator=" ", has_quotes=False))
+    import_dataset(made, tmp_path / "data")
+    assert names(tmp_path) == ["a", "b"]
+    assert (tmp_path / "data/made/X.tst.txt").read_text() == '"red\n'
+
+
+def test_json_lines_with_other_keys(tmp_path: Path):
+    lines = b'{"title": "red", "tags": ["a"]}\n{"title": null, "body": "blue", "tags": [7]}\n'
+    made = replace(job(tmp_path, "jsonl", lines, lines), columns=Columns(("title", "body"), ("tags",)))
+    import_dataset(made, tmp_path / "data")
+    assert names(tmp_path) == ["7", "a"]
+    assert (tmp_path / "data/made/X.trn.txt").read_text() == "red\nblue\n"
+
+
+def test_a_row_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("disentangle.data.lines.MAX_LINE", 100)
+    for table in (b'text,labels\n"' + b"red\n" * 60, CSV + b"," * 90 + b"\n" + CSV[12:]):
+        with pytest.raises(DisentangleError, match=r"line [0-9]+: expected "):
+            make(tmp_path, "csv", table, CSV)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("format", ["svmlight", "pecos", "jsonl", "csv", "annif"])
+def test_packed_files_are_as_good(tmp_path: Path, format: str, pack: Callable[[bytes], bytes]):
+    content, items = DEFAULTS[format]
+    plain = make(tmp_path, format, content, content, items)
+    (tmp_path / "packed").mkdir()
+    packed = make(tmp_path / "packed", format, pack(content), pack(content), items and pack(items))
+    assert (plain.X_trn != packed.X_trn).nnz == (plain.Y_tst != packed.Y_tst).nnz == 0
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_bomb_is_refused_before_it_is_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack: Callable[[bytes], bytes]
+):
+    monkeypatch.setattr("disentangle.data.packed._SMALL", 1000)
+    bomb = pack(b"text,labels\n" + b"\n" * 1_000_000)
+    with pytest.raises(DisentangleError, match=r"must unpack to at most 200 times its size, .* found more"):
+        make(tmp_path, "csv", bomb, CSV)
+
+
+def test_xz_that_asks_for_much_memory_is_refused(tmp_path: Path):
+    filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 30}]
+    with pytest.raises(DisentangleError, match="packed by xz, found it damaged: Memory usage limit exceeded"):
+        make(tmp_path, "jsonl", lzma.compress(J, filters=filters), J)
+
+
+def test_a_part_may_be_several_files(tmp_path: Path):
+    one = job(tmp_path, "jsonl", J, J)
+    other = put(tmp_path / "more.gz", gzip.compress(J.replace(b'"a"', b'"b"')))
+    import_dataset(replace(one, trn=(*one.trn, other)), tmp_path / "data")
+    assert datasets.load_dataset(tmp_path / "data", "made").Y_trn.toarray().tolist() == [[1, 0], [0, 1]]
+
+
+NUMBERED = b"".join(b'{"text": "t%d word", "labels": ["l%d"]}\n' % (i, i) for i in range(100))
+
+
+def test_a_share_is_drawn_for_testing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    whole = replace(job(tmp_path, "jsonl", NUMBERED, NUMBERED), tst=(), split=0.2, seed=3)
+    drawn = {}
+    for name, block, seed in (("made", 8192, 3), ("again", 7, 3), ("other", 7, 4)):
+        monkeypatch.setattr("disentangle.data.formats.blocks._BLOCK_LINES", block)
+        made = import_dataset(replace(whole, name=name, seed=seed), tmp_path / "data")
+        assert (made["n_train_instances"], made["n_test_instances"], made["n_labels"]) == (80, 20, 100)
+        trn, tst = (
+            (tmp_path / f"data/{name}/X.{part}.txt").read_text().splitlines() for part in ("trn", "tst")
+        )
+        assert len({*trn, *tst}) == 100
+        drawn[name] = tst
+    assert drawn["made"] == drawn["again"] != drawn["other"]
+    terms = json.loads((tmp_path / "data/made/vectorizer.json").read_text())["terms"]
+    assert not {line.split()[0] for line in drawn["made"]} & set(terms)
+
+
+@pytest.mark.parametrize(
+    ("share", "message"),
+    [
+        (0.0, "--split must be above 0, got 0.0"),
+        (1.5, "--split must be at most 1, got 1.5"),
+        (0.001, "--split must leave instances for both parts, got 0.001 of 100"),
+        (1.0, "--split must leave instances for both parts, got 1.0 of 100"),
+        (None, "either --tst or --split must say which instances are for testing"),
+    ],
+)
+def test_a_share_that_cannot_be_drawn(tmp_path: Path, share: float | None, message: str):
+    whole = replace(job(tmp_path, "jsonl", NUMBERED, NUMBERED), tst=(), split=share)
+    with pytest.raises(DisentangleError, match=message):
+        import_dataset(whole, tmp_path / "data")
+    assert not (tmp_path / "data/made").exists()
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_matrices_can_be_split_and_have_a_validation_part(tmp_path: Path, dense: bool):
+    values = (
+        np.random.default_rng(0).normal(size=(20, 5)).astype(np.float16) if dense else np.eye(20, 5, -1) + 1
+    )
+    Y = np.eye(20, 3)
+    Y[3:, 0] = 1
+    one = job(tmp_path, "npz", (save(values), save(Y)), (save(values), save(Y)))
+    made = import_dataset(replace(one, tst=(), split=0.25, val=one.tst), tmp_path / "data")
+    assert [made[f"n_{part}_instances"] for part in ("train", "test", "validation")] == [15, 5, 20]
+    features = datasets.feature_set(tmp_path / "data/made", "tfidf-attnxml")
+    assert bool(features.blocks) == dense
+    assert (features.load("val").toarray() == values).all()
+    drawn = datasets.load_dataset(tmp_path / "data", "made")
+    rows = {tuple(row) for row in drawn.X_trn.toarray()} | {tuple(row) for row in drawn.X_tst.toarray()}
+    assert rows == {tuple(row) for row in values}
+
+
+def test_a_validation_part_has_its_labels_and_none_of_its_terms(tmp_path: Path):
+    one = job(tmp_path, "jsonl", J, J)
+    val = put(tmp_path / "val.jsonl", b'{"text": "red blue", "labels": ["z", "a"]}\n')
+    import_dataset(replace(one, val=(val,)), tmp_path / "data")
+    folder = tmp_path / "data/made"
+    assert names(tmp_path) == ["a", "z"]
+    assert sp.load_npz(folder / "Y.val.npz").toarray().tolist() == [[1, 1]]
+    assert sp.load_npz(folder / "tfidf-attnxml/X.val.npz").toarray().tolist() == [[1]]
+    assert (folder / "X.val.txt").read_text() == "red blue\n"
+
+
+VOCABULARY = b"<u:2>\tapple\n<u:1>\tapple\n<u:3>\tzebra\n<u:4>\tunused\n"
+
+
+def test_a_vocabulary_gives_labels_uris_and_names(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    words = put(tmp_path / "words.tsv", VOCABULARY)
+    corpus = b"red\t<u:1> <u:3>\nred\t<u:2> <u:9>\n"
+    made = replace(job(tmp_path, "annif", corpus, corpus), vocabulary=words)
+    import_dataset(made, tmp_path / "data")
+    assert names(tmp_path) == ["apple", "apple", "zebra"]
+    assert (tmp_path / "data/made/output-uris.txt").read_text() == "u:1\nu:2\nu:3\n"
+    loaded = datasets.load_dataset(tmp_path / "data", "made")
+    assert loaded.Y_trn.toarray().tolist() == [[1, 0, 1], [0, 1, 0]]
+    exporting.export_dataset(tmp_path / "data", "made", "pecos", tmp_path / "out")
+    assert (tmp_path / "out/output-uris.txt").read_text() == "u:1\nu:2\nu:3\n"
+    assert "words.tsv does not have, and are left out: 1, such as u:9" in caplog.text
+
+
+def test_names_are_labels_of_the_vocabulary_in_any_format(tmp_path: Path):
+    words = put(tmp_path / "words.tsv", VOCABULARY)
+    both = b"text,labels\nred,zebra\nred,u:3;u:1\n"
+    import_dataset(replace(job(tmp_path, "csv", both, both), vocabulary=words), tmp_path / "data")
+    assert (tmp_path / "data/made/output-uris.txt").read_text() == "u:1\nu:3\n"
+    ambiguous = b"text,labels\nred,apple\n"
+    with pytest.raises(DisentangleError, match="found 'apple', which is u:2 and u:1"):
+        import_dataset(
+            replace(job(tmp_path, "csv", ambiguous, both), name="other", vocabulary=words), tmp_path / "data"
+        )
+
+
+@pytest.mark.parametrize(
+    ("format", "more", "message"),
+    [
+        (
+            "jsonl",
+            {"columns": Columns(separator=",")},
+            "--separator must come with --format csv, tsv, got jsonl",
+        ),
+        (
+            "pecos",
+            {"columns": Columns(("a",))},
+            "--text-column must come with --format jsonl, csv, tsv, annif, got",
+        ),
+        (
+            "annif",
+            {"columns": Columns(labels=("a",))},
+            "--label-column must come with --format jsonl, csv, tsv, got",
+        ),
+        (
+            "annif",
+            {"columns": Columns(has_quotes=False)},
+            "--no-quotes must come with --format csv, tsv, got annif",
+        ),
+        ("csv", {"columns": Columns(separator="")}, "--separator must be one or more characters, got ''"),
+        ("csv", {"columns": Columns(delimiter=";;")}, "--delimiter must be one character, .* got ';;'"),
+        ("svmlight", {"vocabulary": Path("x")}, "--vocabulary must name labels that have names"),
+        ("jsonl", {"language": "en"}, "--language must come with --vocabulary, got 'en' alone"),
+        ("jsonl", {"vocabulary": Path("no-such")}, "cannot read no-such: No such file"),
+        ("jsonl", {"split": 0.5}, "either --tst or --split must say"),
+    ],
+)
+def test_options_that_do_not_go_together(tmp_path: Path, format: str, more: dict[str, Any], message: str):
+    content, items = DEFAULTS[format]
+    with pytest.raises(DisentangleError, match=message):
+        import_dataset(replace(job(tmp_path, format, content, content, items), **more), tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    ("options", "terms"),
+    [
+        (("bigrams",), {"red", "fig", "plum", "red fig", "red plum"}),
+        (("finto-ai",), {"red", "fig", "red fig"}),
+        (("finto-ai", "--ngram-range", "1", "1"), {"red", "fig"}),
+        (("usual", "--min-df", "9"), {"red"}),
+    ],
+)
+def test_named_settings_of_text(
+    tmp_path: Path, disentangle: Command, options: tuple[str, ...], terms: set[str]
+):
+    put(tmp_path / "c.csv", b"text,labels\n" + b"red fig,a\n" * 5 + b"red plum,b\n" * 4)
+    files = ("--trn", "c.csv", "--tst", "c.csv", "--format", "csv")
+    result = disentangle("data", "import", "made", *files, "--text-settings", *options)
+    assert result.returncode == 0, result.stderr
+    made = json.loads((tmp_path / "dataset/xmc-base/made/vectorizer.json").read_text())
+    assert set(made["terms"]) == terms
 
 
 def test_an_interrupted_import_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -539,7 +816,7 @@ def test_the_record_has_the_settings(tmp_path: Path):
     assert len(inputs["files"]["trn"]) == 2
 
 
-WORDS = b"0 1,0 0:1 2:.5 -1 1e999 99999999999 red a { }".split()
+WORDS = b'text,labels text\tlabels " ; <u:1> 0 1,0 0:1 2:.5 -1 1e999 99999999999 red a { }'.split()
 STARTS = [b"1 2 2\n", b'{"text": "red"', b'"labels": ["a"]']
 PIECES = st.sampled_from(
     [*WORDS, b" ", b"\t", b"\n", b"\r\n", b", ", b"\xff", b"\x00", "é".encode(), J, P, SVM, *STARTS]

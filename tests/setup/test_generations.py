@@ -33,6 +33,15 @@ def digests(model: Path) -> dict[str, str]:
     }
 
 
+def printed(python: str | Path, *args: str | Path) -> str:
+    """What a command prints in another Python."""
+    env = {"PYTHONPATH": str(PROJECT / "src")}
+    command = [python, "-m", "disentangle", *args]
+    result = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
 @pytest.mark.slow
 def test_models_are_the_same_bytes_with_both(verbs: Path, tmp_path: Path):
     other = find_python(YOUNG if sys.version_info[1] < 13 else OLD)
@@ -59,3 +68,10 @@ def test_models_are_the_same_bytes_with_both(verbs: Path, tmp_path: Path):
     assert numpys == {"1", "2"}
     assert len(made[0]) > 10
     assert made[0] == made[1]
+    # And a bundle that one has made predicts alike in the other.
+    places = ("--data-dir", verbs, "--model-dir", tmp_path / "model-0")
+    printed(sys.executable, "bundle", "verbs", *places, "--preset", "tuned", "--out", tmp_path / "bundle")
+    given = ("--bundle", tmp_path / "bundle", "--input", verbs / "verbs" / "tfidf-attnxml" / "X.tst.npz")
+    here = printed(sys.executable, "predict", *given)
+    assert len(here.splitlines()) > 1000
+    assert printed(project / ".venv" / "bin" / "python", "predict", *given) == here

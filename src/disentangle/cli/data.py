@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields
+from dataclasses import fields, replace
+from typing import Any
 
+from ..data.columns import Columns
+from ..data.text_settings import TEXT_SETTINGS, USUAL
 from ..errors import DisentangleError
 from ..params import FEATURES, X_TRANSFORMER, TfidfParams
 from ..runtime.threads import limit_threads
 from .arguments import add_features, add_mirror, add_place, add_threads, dataset_name, integer, number, place
 
 # The formats' names, so that help need not import what reads them.
-FORMATS = ("svmlight", "attentionxml", "pecos", "jsonl", "npz")
-EXPORT_FORMATS = FORMATS[:-1]
+FORMATS = ("svmlight", "attentionxml", "pecos", "jsonl", "csv", "tsv", "annif", "npz")
+EXPORT_FORMATS = FORMATS[:4]
 PUBLISHED = "x-transformer"
 
 
@@ -71,39 +74,75 @@ def _add_import(actions: argparse._SubParsersAction) -> None:
         "make a dataset from files in another format",
         name="name of the dataset to make",
     )
-    add, default = parser.add_argument, TfidfParams()
-    files = "FILE for svmlight, pecos and jsonl; TEXTS LABELS for attentionxml; FEATURES LABELS for npz"
+    add = parser.add_argument
+    files = (
+        "TEXTS LABELS for attentionxml; FEATURES LABELS for npz; one FILE for svmlight and pecos, else "
+        "one or several, and for annif folders"
+    )
     add("--format", choices=FORMATS, required=True)
     add("--trn", type=place, nargs="+", required=True, metavar="FILE", help=f"training part: {files}")
-    add("--tst", type=place, nargs="+", required=True, metavar="FILE", help="test part, likewise")
+    add("--tst", type=place, nargs="+", default=[], metavar="FILE", help="test part, likewise")
+    add("--split", type=number, metavar="SHARE", help="draw so much of the training part as the test part")
+    add("--seed", type=integer, default=0, help="of --split")
+    add("--val", type=place, nargs="+", default=[], metavar="FILE", help="validation part, if there is one")
     add(
         "--output-items",
         type=place,
         help="label names, one a line, in the order of their ids; pecos needs it",
     )
+    add("--replace", action="store_true", help="replace a dataset of this name that another import has made")
+    _add_columns(parser)
+    _add_vocabulary(parser)
+    _add_tfidf(parser)
+
+
+def _add_columns(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("columns, for csv and tsv, and keys, for jsonl and Annif's JSON")
+    add = group.add_argument
+    several: dict[str, Any] = {"nargs": "+", "default": (), "metavar": "NAME"}
+    add("--text-column", **several, help="whose texts are an instance's, joined (default: text)")
+    add("--label-column", **several, help="whose labels are an instance's (default: labels)")
+    add("--separator", default=Columns.separator, help="what stands between the labels of a cell")
+    add("--delimiter", help="what stands between cells (default: a comma, or for tsv a tab)")
+    add("--no-quotes", dest="has_quotes", action="store_false", help="take quotes for letters")
+
+
+def _add_vocabulary(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("vocabulary, for formats with names of labels")
+    group.add_argument(
+        "--vocabulary",
+        type=place,
+        metavar="FILE",
+        help="URIs and names of the labels: TSV, CSV, or SKOS by rdflib",
+    )
+    group.add_argument("--language", metavar="TAG", help="of the names, if the vocabulary has several")
+
+
+def _add_tfidf(parser: argparse.ArgumentParser) -> None:
+    """Add settings that are only there if they are given, over those that a name stands for."""
     group = parser.add_argument_group(
         "tf-idf, for formats of text", "settings of scikit-learn's TfidfVectorizer"
     )
-    add = group.add_argument
-    add(
-        "--ngram-range",
-        type=integer,
-        nargs=2,
-        default=default.ngram_range,
-        metavar=("MIN", "MAX"),
-        help="words per term",
-    )
-    add("--min-df", type=integer, default=default.min_df, help="training instances a term must be in")
-    add("--max-df", type=number, default=default.max_df, help="share of the training instances it may be in")
-    add(
-        "--max-features",
-        type=integer,
-        default=default.max_features,
-        help="only that many terms, the most frequent",
-    )
-    add("--sublinear-tf", action="store_true", help="count n occurrences as 1 + ln(n)")
-    add("--keep-case", dest="lowercase", action="store_false", help="tell upper case from lower case")
-    add("--token-pattern", default=default.token_pattern, help="regular expression of a word")
+    default = TfidfParams()
+
+    def add(option: str, words: str, **kwargs: Any) -> None:
+        group.add_argument(option, default=argparse.SUPPRESS, help=words, **kwargs)
+
+    named = "; ".join(f"{name}: {_in_words(params)}" for name, params in TEXT_SETTINGS.items())
+    words = f"{named}; the options below override it"
+    group.add_argument("--text-settings", choices=TEXT_SETTINGS, default=USUAL, help=words)
+    add("--ngram-range", "fewest and most words of a term", type=integer, nargs=2, metavar=("MIN", "MAX"))
+    add("--min-df", "training instances a term must be in", type=integer)
+    share = f"share of the training instances it may be in (default: {default.max_df})"
+    add("--max-df", share, type=number)
+    add("--max-features", "only that many terms, the most frequent", type=integer)
+    add("--sublinear-tf", "count n occurrences as 1 + ln(n)", action="store_true")
+    add("--keep-case", "tell upper case from lower case", dest="lowercase", action="store_false")
+    add("--token-pattern", f"regular expression of a word (default: {default.token_pattern})")
+
+
+def _in_words(params: TfidfParams) -> str:
+    return f"--ngram-range {params.ngram_range[0]} {params.ngram_range[1]} --min-df {params.min_df}"
 
 
 def _add(
@@ -190,13 +229,28 @@ def _import(args: argparse.Namespace) -> int:
     from ..jobs import importing
     from ..runtime import progress
 
-    settings = {field.name: getattr(args, field.name) for field in fields(TfidfParams)}
-    settings["ngram_range"] = tuple(settings["ngram_range"])
+    given = {field.name: getattr(args, field.name) for field in fields(TfidfParams) if field.name in args}
+    if "ngram_range" in given:
+        given["ngram_range"] = tuple(given["ngram_range"])
+    columns = Columns(
+        tuple(args.text_column), tuple(args.label_column), args.separator, args.delimiter, args.has_quotes
+    )
     job = importing.Import(
-        args.name, args.format, tuple(args.trn), tuple(args.tst), args.output_items, TfidfParams(**settings)
+        args.name,
+        args.format,
+        tuple(args.trn),
+        tuple(args.tst),
+        args.output_items,
+        replace(TEXT_SETTINGS[args.text_settings], **given),
+        tuple(args.val),
+        columns,
+        args.vocabulary,
+        args.language,
+        args.split,
+        args.seed,
     )
     progress.set_up_logging()
-    made = importing.import_dataset(job, args.data_dir)
+    made = importing.import_dataset(job, args.data_dir, args.replace)
     sizes = {name: n for name, n in made.items() if name.startswith("n_")}
     print(f"{args.data_dir / args.name}: {datasets.in_words(sizes)}")
     return 0

@@ -324,14 +324,19 @@ def _filled(params: type[P], given: dict[str, Any]) -> P:
     return params(**{name: given[name] for name in names if name in given})
 
 
+def from_here(*words: str) -> str:
+    """A command that can be run from here: the drivers' users have installed nothing."""
+    path = os.environ.get("PYTHONPATH")
+    where = f"PYTHONPATH={shlex.quote(path)} " if path else ""
+    return f"{where}{shlex.join([sys.executable, '-m', 'disentangle', *words])}"
+
+
 def next_command(command: str, args: argparse.Namespace, *options: str) -> str:
-    """A command that one may want to run now, from here: the drivers' users have installed nothing.
+    """A command that one may want to run now.
 
     A job's comes with the settings that were given, as with others it would train anew; predict has none.
     """
-    path = os.environ.get("PYTHONPATH")
-    where = f"PYTHONPATH={shlex.quote(path)} " if path else ""
-    called = [sys.executable, "-m", "disentangle", command, args.dataset]
+    called = [command, args.dataset]
     folders = [
         ("--data-dir", args.data_dir, "dataset/xmc-base"),
         ("--model-dir", args.model_dir, "model"),
@@ -344,7 +349,7 @@ def next_command(command: str, args: argparse.Namespace, *options: str) -> str:
     if args.features != FEATURES:
         called += ["--features", args.features]
     given = [] if command == "predict" else _given_options(args)
-    return f"{where}{shlex.join([*called, *options, *given])}"
+    return from_here(*called, *options, *given)
 
 
 def _said(args: argparse.Namespace, report: dict[str, Any], following: str) -> None:

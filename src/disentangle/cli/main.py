@@ -16,6 +16,7 @@ from .. import __version__
 from ..errors import DisentangleError, printable
 from ..runtime import interrupt
 from .arguments import Parser
+from .bundle import add_bundle
 from .data import add_data
 from .encode import add_encode
 from .jobs import add_jobs
@@ -99,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     add_jobs(commands)
     add_meanings(commands)
     add_predict(commands)
+    add_bundle(commands)
     add_report(commands)
     add_data(commands)
     add_encode(commands)

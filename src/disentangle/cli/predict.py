@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+from ..errors import DisentangleError
 from ..limits import at_least
-from ..params import DEFAULT_DATASET, MAX_K
+from ..params import DEFAULT_DATASET, FEATURES, MAX_K
 from ..presets import DEFAULT_PRESET
 from ..runtime.threads import limit_threads
 from .arguments import add_features, add_max_memory, add_place, add_threads, dataset_name, integer, place
@@ -27,6 +28,7 @@ def add_predict(commands: argparse._SubParsersAction) -> None:
         default=DEFAULT_DATASET,
         help="name of the base job's dataset",
     )
+    add("--bundle", type=place, metavar="FOLDER", help="a bundle instead of a base job's model")
     add(
         "--variant",
         default=argparse.SUPPRESS,
@@ -67,11 +69,18 @@ def _predict(args: argparse.Namespace) -> None:
 
     progress.set_up_logging()
     datasets.check_name(args.data_dir, args.dataset)
+    base = args.model_dir / args.dataset / beside("base", args.features)
+    if args.bundle is not None and (
+        "variant" in args or (args.dataset, args.features) != (DEFAULT_DATASET, FEATURES)
+    ):
+        raise DisentangleError(
+            "--bundle has one model: expected no DATASET, --variant or --features beside it"
+        )
     predict.run_predict(
-        args.model_dir / args.dataset / beside("base", args.features),
+        base if args.bundle is None else args.bundle,
         getattr(args, "variant", None),
         args.text or args.input,
-        args.data_dir / args.dataset,
+        args.data_dir / args.dataset if args.bundle is None else None,
         args.out,
         args.k,
         args.threads,

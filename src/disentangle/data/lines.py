@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import DisentangleError
-from ..storage import files
+from . import packed
 
 MAX_LINE = 1 << 26
 _STARTS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
-# What files start with that are no text before they are unpacked; some of it would pass for UTF-8.
-_PACKED = {
-    "gzip": rb"\x1f\x8b",
-    "bzip2": rb"BZh[1-9]1AY&SY",
-    "xz": rb"\xfd7zXZ\x00",
-    "zip": rb"PK\x03\x04",
-    "zstd": rb"\x28\xb5\x2f\xfd",
-}
 
 
 class Line(NamedTuple):
@@ -39,22 +30,26 @@ class Line(NamedTuple):
 def read_lines(path: Path) -> Iterator[Line]:
     """Lines of a UTF-8 text without their ends, LF or CRLF, and without a byte order mark.
 
+    The file may be packed by gzip, bzip2 or xz.
+
     Raises
     ------
     DisentangleError
-        If the file cannot be read, is not UTF-8, or has a line of 64 MiB.
+        If the file cannot be read, is not UTF-8, has a line of 64 MiB, or is packed and damaged or a bomb.
     """
-    with files.opened(path, "a file of text") as file:
-        number = 0
+    with packed.opened(path, "a file of text") as (file, most):
+        number = n_bytes = 0
         while raw := file.readline(MAX_LINE):
             number += 1
+            n_bytes += len(raw)
+            packed.check_size(path, n_bytes, most)
             if len(raw) == MAX_LINE:
                 raise DisentangleError(f"{path}, line {number}: expected less than {MAX_LINE:,} bytes")
             if number == 1:
                 raw = raw.removeprefix(b"\xef\xbb\xbf")
-                if packed := [kind for kind, start in _PACKED.items() if re.match(start, raw)]:
+                if kind := packed.packing(raw):
                     raise DisentangleError(
-                        f"{path}, line 1: expected UTF-8 text, found packed bytes ({packed[0]}?)"
+                        f"{path}, line 1: expected UTF-8 text, found packed bytes ({kind}?)"
                     )
             raw = raw.removesuffix(b"\n").removesuffix(b"\r")
             try:
@@ -66,6 +61,23 @@ def read_lines(path: Path) -> Iterator[Line]:
                     f"0x{raw[error.start]:02x} at position {error.start + 1}{guess}"
                 ) from error
             yield Line(path, number, text)
+
+
+def read_whole(path: Path) -> str:
+    """A whole text, its lines ending in LF.
+
+    Raises
+    ------
+    DisentangleError
+        As `read_lines`, and if the text has 64 MiB.
+    """
+    lines, n = [], 0
+    for line in read_lines(path):
+        n += len(line.text) + 1
+        if n >= MAX_LINE:
+            raise DisentangleError(f"{path} must have less than {MAX_LINE:,} characters, found more")
+        lines.append(line.text)
+    return "\n".join(lines)
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from ..data import components, datasets
 from ..data.formats import FORMATS
 from ..data.formats.part import Part
 from ..data.lines import write_lines
+from ..data.vocabulary import URIS
 from ..errors import DisentangleError
 from ..params import FEATURES
 from ..storage import atomic
@@ -65,6 +67,8 @@ def export_dataset(data_dir: Path, name: str, format: str, out: Path, features: 
         try:
             temporary.mkdir()
             write_lines(temporary / components.LABEL_NAMES, names)
+            if (folder / URIS).exists():
+                shutil.copyfile(folder / URIS, temporary / URIS)
             for part in parts:
                 write(temporary, part)
             files = sorted(path.name for path in temporary.iterdir())

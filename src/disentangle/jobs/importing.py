@@ -7,79 +7,45 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import scipy.sparse as sp
 
-from ..data import datasets, tfidf
+from ..data import datasets, tfidf, vocabulary
 from ..data.components import LABEL_NAMES, count_names, first_repeated, read_names
-from ..data.features import compact
+from ..data.features import FeatureSet, compact
 from ..data.formats import FORMATS
 from ..data.formats.blocks import Block, binary_rows
 from ..data.lines import write_lines
-from ..errors import DisentangleError
-from ..params import FEATURES, TfidfParams
+from ..data.tfidf import Vectorizer
+from ..errors import DisentangleError, printable
+from ..params import FEATURES
 from ..runtime import progress
 from ..storage import atomic, npz
-from ..storage.files import require as require_file
-from ..storage.files import sha256
 from ..storage.places import check_apart
+from ..storage.saved import read_record
+from .import_parts import Blocks, blocks_of
+from .import_parts import Import as Import
 from .stages import Stage
 
 logger = logging.getLogger(__name__)
 
-PARTS = ("trn", "tst")
+# Of training, of test, of validation, which few datasets have.
+_SIZES = {"trn": "n_train_instances", "tst": "n_test_instances", "val": "n_validation_instances"}
+# Modules that all imports depend on.
+_DATA = tuple(
+    f"data.{name}"
+    for name in (
+        *("columns", "components", "datasets", "features", "lines", "packed", "tfidf", "vocabulary"),
+        *("formats.annif", "formats.blocks", "formats.json_lines", "formats.tables"),
+    )
+)
 
 
-@dataclass(frozen=True)
-class Import:
-    """A dataset to be made.
-
-    Attributes
-    ----------
-    name : str
-    format : str
-        A key of `formats.FORMATS`.
-    trn, tst : tuple of Path
-        The files of each part, in the order of the format's `files`.
-    output_items : Path or None
-        Label names, one a line, in the order of the columns of Y.
-    tfidf : TfidfParams
-        How text becomes features; ignored for formats without text.
-    """
-
-    name: str
-    format: str
-    trn: tuple[Path, ...]
-    tst: tuple[Path, ...]
-    output_items: Path | None = None
-    tfidf: TfidfParams = field(default_factory=TfidfParams)
-
-    def inputs(self) -> dict[str, tuple[Path, ...]]:
-        """All files, by the option that names them."""
-        items = () if self.output_items is None else (self.output_items,)
-        return {"trn": self.trn, "tst": self.tst, "output-items": items}
-
-    def validate(self) -> None:
-        expected = FORMATS[self.format].files
-        for part in PARTS:
-            if len(files := getattr(self, part)) != len(expected):
-                raise DisentangleError(
-                    f"--{part} must name {len(expected)} for {self.format} ({' '.join(expected)}), "
-                    f"got {len(files)}"
-                )
-        if FORMATS[self.format].needs_names and self.output_items is None:
-            raise DisentangleError(f"{self.format} needs --output-items, the file of label names")
-        for path in itertools.chain(*self.inputs().values()):
-            # Each is read several times, which a pipe does not allow.
-            require_file(path)
-        self.tfidf.validate()
-
-
-def import_dataset(job: Import, data_dir: Path) -> dict[str, Any]:
+def import_dataset(job: Import, data_dir: Path, is_replaced: bool = False) -> dict[str, Any]:
     """Make the folder of a dataset from files in another format; what is there and made alike stays.
 
     Labels are the columns of Y, sorted by name where they have names and no file says their order; those
@@ -90,6 +56,8 @@ def import_dataset(job: Import, data_dir: Path) -> dict[str, Any]:
     ----------
     job : Import
     data_dir : Path
+    is_replaced : bool
+        Whether a folder that another import has made is replaced.
 
     Returns
     -------
@@ -108,81 +76,115 @@ def import_dataset(job: Import, data_dir: Path) -> dict[str, Any]:
     for name, paths in job.inputs().items():
         for path in paths:
             check_apart(f"--{name}", path, [folder])
-    digests = {part: [sha256(path) for path in getattr(job, part)] for part in PARTS}
-    inputs = {"format": job.format, "files": digests, "output_items": None}
-    if job.output_items is not None:
-        inputs["output_items"] = sha256(job.output_items)
-    if FORMATS[job.format].has_text:
-        inputs["tfidf"] = asdict(job.tfidf)
     form = FORMATS[job.format].read.__module__.removeprefix("disentangle.")
-    of_data = tuple(
-        f"data.{name}" for name in ("components", "lines", "formats.blocks", "tfidf", "datasets", "features")
-    )
-    modules = ("jobs.importing", form, *of_data, "storage.npz", "storage.matrices")
-    stage = Stage("import", folder, inputs, modules, partial(_build, job=job))
+    modules = ("jobs.importing", "jobs.import_parts", form, *_DATA, "storage.npz", "storage.matrices")
+    stage = Stage("import", folder, job.said(), modules, partial(_build, job=job))
     if (record := stage.record()) is None:
         with atomic.claim(folder):
             if folder.exists():
-                raise DisentangleError(
-                    f"{folder} exists, and was not made from these files with these settings by this "
-                    "version, or is damaged: choose another name, or remove it"
-                )
+                _check_replaced(folder, is_replaced)
             record = stage.ensure()
     return record["results"] | {name: record[name] for name in ("seconds", "peak_rss_mib")}
 
 
+def _check_replaced(folder: Path, is_replaced: bool) -> None:
+    """Raise DisentangleError unless a folder may be replaced; say what goes with it."""
+    before = read_record(folder)
+    if not is_replaced or before is None:
+        way = "choose another name, or remove it"
+        if before is not None:
+            way += ", or have it replaced with --replace"
+        raise DisentangleError(
+            f"{folder} exists, and was not made from these files with these settings by this version, "
+            f"or is damaged: {way}"
+        )
+    made = {Path(name).parts[0] for name in before["files"]} | {"stage.json"}
+    if others := sorted(path.name for path in folder.iterdir() if path.name not in made):
+        logger.warning("note: %s is replaced, and with it goes %s", folder, ", ".join(others))
+
+
 def _build(out: Path, job: Import) -> dict[str, Any]:
     form = FORMATS[job.format]
+    unknown: set[str] = set()
+    words = None if job.vocabulary is None else vocabulary.read(job.vocabulary, job.language)
+    blocks = blocks_of(job, words, unknown)
     names = read_names(job.output_items) if job.output_items and form.has_names else None
-    read = form.read
-    if job.output_items and form.needs_names:
-        read = partial(read, n_labels=count_names(job.output_items)[1])
-    blocks = {part: partial(read, *getattr(job, part)) for part in PARTS}
     vectorizer = None
     if form.has_text:
         found: set[str] = set()
         vectorizer = tfidf.fit(_texts(blocks["trn"](), found), job.tfidf, str(job.trn[0]))
         (out / tfidf.VECTORIZER_FILE).write_text(vectorizer.as_json(), encoding="utf-8")
         if form.has_names and names is None:
-            for _ in _texts(blocks["tst"](), found):
+            for _ in itertools.chain(*(_texts(blocks[part](), found) for part in blocks if part != "trn")):
                 pass
             names = sorted(found)
-    if names is not None:
+    if unknown:
+        logger.warning(
+            "note: labels that %s does not have, and are left out: %d, such as %s",
+            *(job.vocabulary, len(unknown), printable(min(unknown))),
+        )
+    if words is not None and names is not None:
+        names.sort(key=lambda uri: (words.names[uri], uri))
+        write_lines(out / vocabulary.URIS, names)
+        write_lines(out / LABEL_NAMES, [words.names[uri] for uri in names])
+    elif names is not None:
         write_lines(out / LABEL_NAMES, names)
-    columns = _columns(names or [], job) if form.has_names else {}
-    (out / FEATURES).mkdir()
-    with ExitStack() as stack:
-        paths = datasets.paths_of(out)
-        writers = {key: stack.enter_context(npz.Writer(path)) for key, path in paths.items()}
-        texts = {
-            part: stack.enter_context((out / f"X.{part}.txt").open("w", encoding="utf-8", newline=""))
-            for part in PARTS
-            if form.has_text
-        }
-        sizes = _Sizes()
-        if vectorizer is not None:
-            sizes.tell("n_features", len(vectorizer.terms), job.trn[0])
-        if names is not None:
-            sizes.tell("n_labels", len(names), job.output_items or job.trn[0])
-        elif job.output_items is not None:
-            sizes.least["n_labels"] = count_names(job.output_items)[0]
-        for part in PARTS:
-            for block in progress.counted(blocks[part](), f"{part} instances written"):
-                # The second file, if there is one, is that of the labels.
-                source = getattr(job, part)
-                sizes.tell("n_features", block.n_features, source[0])
-                sizes.tell("n_labels", block.n_labels, source[-1])
-                X = block.content if vectorizer is None else vectorizer.transform(block.content)
-                if part in texts:
-                    texts[part].writelines(_as_lines(block.content))
-                writers[f"X_{part}"].append(X)
-                writers[f"Y_{part}"].append(_label_rows(block.labels, columns, job.output_items, source[-1]))
-        results = _finish(writers, sizes, job)
+    results = _write(out, job, blocks, names, vectorizer)
     if job.format == "npz":
-        compact(out / FEATURES)
+        _compact(out / FEATURES, [part for part in blocks if part not in ("trn", "tst")])
     if job.output_items is not None and not form.has_names:
         write_lines(out / LABEL_NAMES, read_names(job.output_items, results["n_labels"]))
     return results
+
+
+def _write(
+    out: Path, job: Import, blocks: dict[str, Blocks], names: list[str] | None, vectorizer: Vectorizer | None
+) -> dict[str, Any]:
+    """Write the matrices and the texts."""
+    columns = _columns(names or [], job) if FORMATS[job.format].has_names else {}
+    (out / FEATURES).mkdir()
+    sizes = _Sizes()
+    if vectorizer is not None:
+        sizes.tell("n_features", len(vectorizer.terms), job.trn[0])
+    if names is not None:
+        sizes.tell("n_labels", len(names), job.output_items or job.trn[0])
+    elif job.output_items is not None:
+        sizes.least["n_labels"] = count_names(job.output_items)[0]
+    with ExitStack() as stack:
+        places = {"X": out / FEATURES, "Y": out}
+        writers = {
+            f"{letter}_{part}": stack.enter_context(npz.Writer(place / f"{letter}.{part}.npz"))
+            for part in blocks
+            for letter, place in places.items()
+        }
+        for part, read in blocks.items():
+            # The second file, if there is one, is that of the labels.
+            source = job.parts()[part]
+            texts = None
+            if vectorizer is not None:
+                texts = stack.enter_context((out / f"X.{part}.txt").open("w", encoding="utf-8", newline=""))
+            for block in progress.counted(read(), f"{part} instances written"):
+                sizes.tell("n_features", block.n_features, source[0])
+                sizes.tell("n_labels", block.n_labels, source[-1])
+                X = block.content if vectorizer is None else vectorizer.transform(block.content)
+                if texts is not None:
+                    texts.writelines(_as_lines(block.content))
+                writers[f"X_{part}"].append(X)
+                writers[f"Y_{part}"].append(_label_rows(block.labels, columns, job.output_items, source[-1]))
+        return _finish(writers, sizes, job)
+
+
+def _compact(folder: Path, others: list[str]) -> None:
+    """As `compact`, which leaves the parts `others`."""
+    compact(folder)
+    made, single = FeatureSet.at(folder), FeatureSet(folder)
+    for part in others if made.blocks else ():
+        values = single.load(part).toarray()
+        with np.errstate(over="ignore"):
+            is_half = (values.astype(np.float16) == values).all()
+        dtype = np.dtype(np.float16 if is_half else np.float32)
+        npz.save_dense(made.paths(part)[0], [values], values.shape, dtype)
+        single.paths(part)[0].unlink()
 
 
 def _texts(blocks: Iterator[Block], found: set[str]) -> Iterator[str]:
@@ -202,7 +204,8 @@ def _as_lines(texts: list[str]) -> Iterator[str]:
 
 def _columns(names: list[str], job: Import) -> dict[str, int]:
     """Column of each label name, as the format writes it."""
-    written = [FORMATS[job.format].as_written(name) for name in names]
+    is_written = job.vocabulary is None  # else these are URIs, as they have been found
+    written = [FORMATS[job.format].as_written(name) if is_written else name for name in names]
     if repeated := first_repeated(written):
         first, again = repeated
         raise DisentangleError(
@@ -257,7 +260,7 @@ def _finish(writers: dict[str, npz.Writer], sizes: _Sizes, job: Import) -> dict[
     """Write the matrices, or refuse a dataset that could not be loaded."""
     counts = {}
     for letter, name, place in (("X", "n_features", 0), ("Y", "n_labels", -1)):
-        of_file = [(getattr(job, part)[place], writers[f"{letter}_{part}"]) for part in PARTS]
+        of_file = [(paths[place], writers[f"{letter}_{part}"]) for part, paths in job.parts().items()]
         for path, writer in of_file:
             if writer.nnz == 0:
                 raise DisentangleError(f"{path} must have instances with {name[2:]}, found none")
@@ -269,5 +272,4 @@ def _finish(writers: dict[str, npz.Writer], sizes: _Sizes, job: Import) -> dict[
             name.removeprefix("n_"), counts[name], of_training.n_columns_used
         ):
             logger.warning("note: %s", sentence)
-    n_instances = {"n_train_instances": writers["X_trn"].n_rows, "n_test_instances": writers["X_tst"].n_rows}
-    return n_instances | counts
+    return {_SIZES[part]: writers[f"X_{part}"].n_rows for part in job.parts()} | counts

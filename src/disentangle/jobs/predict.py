@@ -32,6 +32,7 @@ from ..storage.files import sha256
 from ..storage.matrices import load_any
 from ..storage.saved import Saved
 from . import text_features
+from .bundles import open_bundle
 
 logger = logging.getLogger(__name__)
 
@@ -193,14 +194,15 @@ def writer(out: Path | None, n_labels: int, names: list[str]) -> Iterator[Write]
     with atomic.replacing(places.real(out)) as temporary:
         if out.suffix == ".npz":
             with npz.Writer(temporary) as file:
-                yield lambda _, labels, scores: file.append(_matrix(labels, scores, n_labels))
+                yield lambda _, labels, scores: file.append(as_matrix(labels, scores, n_labels))
                 file.finish(n_labels)
         else:
             with temporary.open("w", encoding="utf-8", newline="") as text:
                 yield (_tsv if out.suffix == ".tsv" else _json_lines)(text, names)
 
 
-def _matrix(labels: np.ndarray, scores: np.ndarray, n_labels: int) -> sp.csr_matrix:
+def as_matrix(labels: np.ndarray, scores: np.ndarray, n_labels: int) -> sp.csr_matrix:
+    """Scores of some instances' best labels as a matrix of all labels; -1 is no label."""
     is_there = labels >= 0
     indptr = np.concatenate([[0], is_there.sum(axis=1).cumsum()])
     return sp.csr_matrix((scores[is_there], labels[is_there], indptr), shape=(len(labels), n_labels))
@@ -236,16 +238,21 @@ def run_predict(
     base: Path,
     variant: str | None,
     source: Path | list[str],
-    data_folder: Path,
+    data_folder: Path | None,
     out: Path | None,
     k: int,
     threads: int,
     budget: Budget,
     features_name: str = FEATURES,
 ) -> int:
-    """Predict labels of instances with a base job's model; beside a file goes a record, FILE.json.
+    """Predict labels of instances with a base job's model, or a bundle; beside a file goes a record.
 
     Features and names of labels are those that the model was trained with, whatever the dataset has by now.
+
+    Parameters
+    ----------
+    base : Path
+        Of the job's results; a bundle if there is no `data_folder`.
 
     Returns
     -------
@@ -255,21 +262,24 @@ def run_predict(
     Raises
     ------
     DisentangleError
-        As `check_out`, `choose`, `Predictor.read`, `features` and `writer`.
+        As `check_out`, `choose`, `open_bundle`, `Predictor.read`, `features` and `writer`.
     """
     start = time.perf_counter()
     if isinstance(source, Path) and source.suffix not in INPUTS:
         raise DisentangleError(f"--input must end in {', '.join(INPUTS)}, got {source}")
     if out is not None:
-        check_out(out, [data_folder, base, *([source] if isinstance(source, Path) else [])])
-    evaluation = choose(base, variant)
+        read = [data_folder, base, source]
+        check_out(out, [path for path in read if isinstance(path, Path)])
+    evaluation = open_bundle(base)[0].folder if data_folder is None else choose(base, variant)
+    of_features = base if data_folder is None else data_folder / features_name
     predictor = Predictor.read(evaluation)
     if k > (most := min(voice.predict.top_k for voice in predictor.voices)):
         raise DisentangleError(f"--k must be at most the models' --top-k ({most}), got {k}")
-    _say_what_changed(predictor.saved, data_folder, features_name)
-    names = _names(predictor.saved, predictor.n_labels)
+    if data_folder is not None:
+        _say_what_changed(predictor.saved, data_folder, features_name)
+    names = label_names(predictor.saved, predictor.n_labels)
     with progress.stage("predict"), writer(out, predictor.n_labels, names) as write:
-        blocks = features(source, predictor.saved, predictor.n_features, data_folder / features_name)
+        blocks = features(source, predictor.saved, predictor.n_features, of_features)
         first = list(itertools.islice(blocks, 2))
         predictor.load_models(for_few=len(first) == 1 and first[0].shape[0] <= FEW)
         X = itertools.chain(first, blocks)
@@ -311,7 +321,7 @@ def _write_record(
     )
 
 
-def _names(saved: Saved, n_labels: int) -> list[str]:
+def label_names(saved: Saved, n_labels: int) -> list[str]:
     """Names of labels as they were when the model was evaluated."""
     if components.LABEL_NAMES not in saved:
         return components.names_by_id(n_labels)

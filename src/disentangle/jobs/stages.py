@@ -159,7 +159,7 @@ class Stage:
                         "peak_rss_mib": provenance.peak_rss_mib(),
                         "threads": self._threads,
                         "machine": provenance.machine(),
-                        "files": _digests(temporary),
+                        "files": digests(temporary),
                     }
                 )
                 text = json.dumps(record, indent=1) + "\n"
@@ -171,7 +171,7 @@ class Stage:
             raise DisentangleError(f"cannot write {written}: {error.strerror or error}") from error
 
 
-def _digests(folder: Path) -> dict[str, str]:
+def digests(folder: Path) -> dict[str, str]:
     """Sha256 of each file in a folder, by its path there."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): files.sha256(path) for path in paths}

@@ -63,6 +63,24 @@ def blocks_of(saved: Saved, folder: Path) -> FeatureSet:
         return FeatureSet.read(path, folder)
 
 
+def encoders(of_model: FeatureSet) -> list[Pretrained]:
+    """What the embeddings of a feature set are made by; it must still be there."""
+    made_from = [block.made_from for block in of_model.blocks if "encoder" in block.made_from]
+    return [_encoder(said, of_model.folder)[0] for said in made_from]
+
+
+def _encoder(said: dict[str, Any], folder: Path) -> tuple[Pretrained, EncoderParams]:
+    try:
+        source = Pretrained(folder / ENCODER, dict(said["files"]), str(said["encoder"]))
+        params = EncoderParams(max_length=said["max_length"])
+        params.validate()
+    except (KeyError, TypeError, ValueError) as error:
+        raise DisentangleError(
+            f"{folder / FEATURES_FILE} must say what encoder there was, found something else: {error}"
+        ) from error
+    return source, params
+
+
 def _of_block(block: Block, of_model: FeatureSet, saved: Saved) -> Maker:
     if block.kind == DENSE and "encoder" in block.made_from:
         return _by_encoder(block.made_from, of_model.folder)
@@ -91,14 +109,7 @@ def _by_encoder(said: dict[str, Any], folder: Path) -> Maker:
     from ..encoder.text_encoder import TextEncoder
 
     device.limit_threads(threads.allowed())
-    try:
-        source = Pretrained(folder / ENCODER, dict(said["files"]), str(said["encoder"]))
-        params = EncoderParams(max_length=said["max_length"])
-        params.validate()
-    except (KeyError, TypeError, ValueError) as error:
-        raise DisentangleError(
-            f"{folder / FEATURES_FILE} must say what encoder there was, found something else: {error}"
-        ) from error
+    source, params = _encoder(said, folder)
     source.check(source.folder)
     with device.has_room():
         encoder = TextEncoder(source, params, device.choose("auto"))

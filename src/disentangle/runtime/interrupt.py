@@ -20,6 +20,8 @@ T = TypeVar("T")
 _Task = tuple[Callable[[], T], "Future[T]"]
 # Of threads that wait for a call: a new thread each time would have to build up its memory and OpenMP's team.
 _idle: list[SimpleQueue[_Task]] = []
+# A forked process has the list and not the threads: who gave them a call would wait for ever.
+os.register_at_fork(after_in_child=_idle.clear)
 _WAIT_SECONDS = 1.0
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

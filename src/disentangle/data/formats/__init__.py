@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import attentionxml, json_lines, npz_matrices, pecos_text, svmlight
+from . import annif, attentionxml, json_lines, npz_matrices, pecos_text, svmlight, tables
 from .blocks import Block
 from .part import Part
 
@@ -23,6 +23,12 @@ class Format:
         What they are, in order.
     has_text, has_names : bool
         Whether instances are text, else features; whether labels are names, else ids.
+    takes : tuple of str
+        Fields of `Columns`, which `read` then takes.
+    has_several : bool
+        Whether a part may be several files, read one after the other; of a format with one file.
+    has_folders : bool
+        Whether a folder may be in place of a file.
     needs_names : bool
         Whether `read` asks for the number of labels, which a file of their names tells.
     write : callable or None
@@ -36,10 +42,14 @@ class Format:
     has_text: bool
     has_names: bool
     write: Callable[[Path, Part], None] | None = None
+    takes: tuple[str, ...] = ()
+    has_several: bool = False
+    has_folders: bool = False
     needs_names: bool = False
     as_written: Callable[[str], str] = str
 
 
+_TABLE = ("text", "labels", "separator", "delimiter", "has_quotes")
 FORMATS = {
     "svmlight": Format(
         svmlight.read_svmlight, ("FILE",), has_text=False, has_names=False, write=svmlight.write_svmlight
@@ -61,7 +71,24 @@ FORMATS = {
         needs_names=True,
     ),
     "jsonl": Format(
-        json_lines.read_jsonl, ("FILE",), has_text=True, has_names=True, write=json_lines.write_jsonl
+        json_lines.read_jsonl,
+        ("FILE",),
+        has_text=True,
+        has_names=True,
+        write=json_lines.write_jsonl,
+        takes=("text", "labels"),
+        has_several=True,
+    ),
+    "csv": Format(tables.read_csv, ("FILE",), has_text=True, has_names=True, takes=_TABLE, has_several=True),
+    "tsv": Format(tables.read_tsv, ("FILE",), has_text=True, has_names=True, takes=_TABLE, has_several=True),
+    "annif": Format(
+        annif.read_corpus,
+        ("FILE",),
+        has_text=True,
+        has_names=True,
+        takes=("text",),
+        has_several=True,
+        has_folders=True,
     ),
     "npz": Format(npz_matrices.read_matrices, ("FEATURES", "LABELS"), has_text=False, has_names=False),
 }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -19,6 +20,7 @@ MAX_ID = MAX_SIZE - 1
 # Ten digits hold every id that is in range.
 ID = "[0-9]{1,10}"
 IDS = re.compile(f"{ID}(?:,{ID})*")
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -44,19 +46,49 @@ class Block:
     def n_instances(self) -> int:
         return len(self.content) if isinstance(self.content, list) else self.content.shape[0]
 
+    def rows(self, kept: np.ndarray) -> Block:
+        """The instances that a bool of shape (n_instances,) says."""
+        taken = np.flatnonzero(kept)
+        labels = [self.labels[i] for i in taken] if isinstance(self.labels, list) else self.labels[taken]
+        content = [self.content[i] for i in taken] if isinstance(self.content, list) else self.content[taken]
+        return replace(self, labels=labels, content=content)
+
 
 def blocks(lines: Iterator[Line]) -> Iterator[list[Line]]:
     """Lines, so many at a time that no block is large."""
-    block: list[Line] = []
-    n_characters = 0
-    for line in lines:
-        block.append(line)
-        n_characters += len(line.text)
-        if len(block) == _BLOCK_LINES or n_characters >= _BLOCK_CHARACTERS:
+    return _blocks(lines, lambda line: len(line.text))
+
+
+def _blocks(items: Iterator[Item], n_characters: Callable[[Item], int]) -> Iterator[list[Item]]:
+    block: list[Item] = []
+    n = 0
+    for item in items:
+        block.append(item)
+        n += n_characters(item)
+        if len(block) == _BLOCK_LINES or n >= _BLOCK_CHARACTERS:
             yield block
-            block, n_characters = [], 0
+            block, n = [], 0
     if block:
         yield block
+
+
+def of_documents(documents: Iterator[tuple[list[str], str]]) -> Iterator[Block]:
+    """Label names and text of each instance, in blocks."""
+    for block in _blocks(documents, lambda document: len(document[1]) + sum(map(len, document[0]))):
+        yield Block([labels for labels, _ in block], [text for _, text in block])
+
+
+def checked_names(line: Line, names: list[str]) -> list[str]:
+    """Names of labels, which become lines of a UTF-8 file; a lone half of a surrogate pair cannot.
+
+    Raises
+    ------
+    DisentangleError
+        If one cannot.
+    """
+    if not all(names) or re.search("[\n\r\ud800-\udfff]", " ".join(names)):
+        raise line.wrong("label names that make a line each", str(names))
+    return names
 
 
 def ids_matrix(block: list[Line], ids: list[str], n_labels: int | None) -> sp.csr_matrix:

@@ -1,0 +1,264 @@
+"""A bundle at work: labels for texts, with their names and URIs, and for matrices."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+from ..data.features import FEATURES_FILE
+from ..data.tfidf import VECTORIZER_FILE
+from ..errors import DisentangleError
+from ..jobs import bundles, predict, text_features
+from ..limits import Limits
+from ..model.predictor import Predictor
+from ..params import MAX_K
+from ..runtime.memory import Budget
+from ..storage.atomic import scratch
+from ..storage.saved import RECORD
+from .inputs import as_matrix, check_texts, n_threads, python_names
+
+
+class Suggestion(NamedTuple):
+    """A label for a text.
+
+    Attributes
+    ----------
+    label : int
+        Its column in matrices of scores.
+    name : str
+    uri : str or None
+    score : float
+        In [0, 1]; not calibrated, so no probability.
+    """
+
+    label: int
+    name: str
+    uri: str | None
+    score: float
+
+
+class Bundle:
+    """A model that predicts, from a bundle's folder; `load` makes one.
+
+    All but an encoder is in memory. Pickled it is the name of its folder, from which whoever unpickles it
+    loads it again.
+
+    Attributes
+    ----------
+    names : list of str
+    uris : list of str or None
+    card : dict
+        What `README.md` says of the model.
+    content : str
+        Sha256 of all that is in the folder.
+    n_labels, n_features : int
+    most : int
+        Labels that there may be of an instance.
+    """
+
+    def __init__(self, folder: Path, n_jobs: int | None = None, max_memory: float | None = None) -> None:
+        self._folder, self._given = folder, (n_jobs, max_memory)
+        with python_names():
+            self._threads, self._budget = n_threads(n_jobs), Budget.of(max_memory)
+        self._saved, record = bundles.open_bundle(folder)
+        self.card, self.content = record["inputs"], self._saved.content
+        self._predictor = Predictor.read(folder)
+        self._predictor.load_models()
+        self.n_labels, self.n_features = self._predictor.n_labels, self._predictor.n_features
+        self.most = min(self.n_labels, *(voice.predict.top_k for voice in self._predictor.voices))
+        if self._budget.limit is not None:  # takes matchers, which are in the folder, too
+            self._predictor.candidates(sp.csr_matrix((1, self.n_features), dtype=np.float32), self._threads)
+        self.names = predict.label_names(self._saved, self.n_labels)
+        self.uris = bundles.read_uris(self._saved, self.n_labels)
+        if FEATURES_FILE not in self._saved and VECTORIZER_FILE in self._saved:
+            _ = self._maker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _load_again, (self._folder, self.content, *self._given)
+
+    @cached_property
+    def _maker(self) -> text_features.Maker:
+        """What makes features of texts; an encoder takes torch, and is loaded when it is first asked for."""
+        if FEATURES_FILE not in self._saved and VECTORIZER_FILE not in self._saved:
+            raise DisentangleError(
+                "suggest needs a model of texts, found one of features, which predict takes"
+            )
+        make, width = text_features.maker(self._saved, self._folder)
+        if width != self.n_features:
+            expected = f"expected {self.n_features} features, as the model has, found {width}"
+            raise self._saved.damaged(VECTORIZER_FILE, expected)
+        return make, width
+
+    def suggest(
+        self, texts: Sequence[str], limit: int = MAX_K, threshold: float = 0.0
+    ) -> list[list[Suggestion]]:
+        """The best labels of each text, best first; none for a text without any known word.
+
+        Parameters
+        ----------
+        texts : list of str
+        limit : int
+            Most labels of a text.
+        threshold : float
+            Least score of a label.
+
+        Raises
+        ------
+        DisentangleError
+            If these are no texts, a number is out of its range, or the model is not one of texts.
+        """
+        if not len(read := check_texts(texts)):
+            return []
+        found = self._best(self.features(read), limit, threshold)
+        rows = (slice(*ends) for ends in zip(found.indptr, found.indptr[1:], strict=False))
+        return [
+            [
+                Suggestion(label, self.names[label], self.uris[label], score)
+                for label, score in zip(found.indices[row].tolist(), found.data[row].tolist(), strict=True)
+            ]
+            for row in rows
+        ]
+
+    def predict(self, X: Any, limit: int = MAX_K, threshold: float = 0.0) -> sp.csr_matrix:
+        """Scores of the best labels of each instance; none for one without features.
+
+        Parameters
+        ----------
+        X : sparse matrix or array-like of shape (n_instances, n_features)
+        limit, threshold
+            As in `suggest`.
+
+        Returns
+        -------
+        csr_matrix of shape (n_instances, n_labels), float32
+
+        Raises
+        ------
+        ValueError
+            If it is no matrix of finite numbers with as many columns, or a number is out of its range.
+        """
+        found = self._best(self._checked(as_matrix(X)), limit, threshold)
+        found.sort_indices()
+        return found
+
+    def features(self, texts: Sequence[str]) -> sp.csr_matrix:
+        """Features of texts: csr_matrix of shape (n_texts, n_features), float32."""
+        return self._maker[0](check_texts(texts))
+
+    def scores(self, X: sp.csr_matrix) -> sp.csr_matrix:
+        """Scores of all labels that the model finds, as an evaluation has them: without features, too."""
+        found = self._stacked(self._predictor.best(self._checked(X), self.most, self._threads, self._budget))
+        found.sort_indices()
+        return found
+
+    def probabilities(self, scores: sp.csr_matrix) -> sp.csr_matrix:
+        """Scores as they are: a calibration that the bundle carries would come here."""
+        return scores
+
+    def _checked(self, X: sp.csr_matrix) -> sp.csr_matrix:
+        if X.shape[1] != self.n_features:
+            raise DisentangleError(f"X must have {self.n_features} features, got {X.shape[1]}")
+        return X
+
+    def _best(self, X: sp.csr_matrix, limit: int, threshold: float) -> sp.csr_matrix:
+        """Those labels of each instance in a row, best first."""
+        Limits(1, max(self.most, MAX_K)).check("limit", limit)
+        Limits(0.0, 1.0).check("threshold", threshold)
+        found: list[tuple[np.ndarray, np.ndarray]] = []
+        predict.predict(
+            self._predictor,
+            [X],
+            min(limit, self.most),
+            self._threads,
+            self._budget,
+            lambda _, *best: found.append(best),
+        )
+        return self._stacked(found, threshold)
+
+    def _stacked(
+        self, batches: Iterable[tuple[np.ndarray, np.ndarray]], threshold: float = 0.0
+    ) -> sp.csr_matrix:
+        parts = (
+            predict.as_matrix(np.where(scores >= threshold, labels, -1), scores, self.n_labels)
+            for labels, scores in batches
+        )
+        return sp.vstack(list(parts), "csr")
+
+
+def load(
+    folder: str | os.PathLike[str], n_jobs: int | None = None, max_memory: float | None = None
+) -> Bundle:
+    """Load a bundle, from the command `bundle` or a classifier's `save`.
+
+    Parameters
+    ----------
+    folder : str or path-like
+    n_jobs : int, optional
+        Threads, as in scikit-learn; no effect on results.
+    max_memory : float, optional
+        GiB that the process may hold while it predicts; no effect on results either.
+
+    Raises
+    ------
+    DisentangleError
+        If it is no bundle, or not what was written.
+    """
+    return Bundle(Path(folder).absolute(), n_jobs, max_memory)
+
+
+def _load_again(folder: Path, content: str, n_jobs: int | None, max_memory: float | None) -> Bundle:
+    """A bundle that was pickled."""
+    bundle = load(folder, n_jobs, max_memory)
+    if bundle.content != content:
+        raise DisentangleError(f"{folder} must hold the bundle that was pickled, found another")
+    return bundle
+
+
+class Packed:
+    """The files of a bundle in memory, which a fitted classifier is made of.
+
+    Parameters
+    ----------
+    files : dict of str to bytes
+        By their paths in the folder.
+    """
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        self.files = files
+        self._loaded: dict[tuple[int | None, float | None], Bundle] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Packed, (self.files,)
+
+    @classmethod
+    def of(cls, folder: Path) -> Packed:
+        """What is in a folder by now."""
+        paths = sorted(path for path in folder.rglob("*") if path.is_file())
+        return cls({str(path.relative_to(folder)): path.read_bytes() for path in paths})
+
+    def said(self) -> dict[str, Any]:
+        """What the record says of the model."""
+        return dict(json.loads(self.files[RECORD])["inputs"])
+
+    def unpack(self, folder: Path) -> None:
+        """Write all but the record into a folder that is there."""
+        for name in self.files.keys() - {RECORD}:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(self.files[name])
+
+    def bundle(self, n_jobs: int | None, max_memory: float | None) -> Bundle:
+        """What predicts, loaded once for each way to."""
+        given = n_jobs, max_memory
+        if given not in self._loaded:
+            with scratch() as folder:
+                self.unpack(folder)
+                (folder / RECORD).write_bytes(self.files[RECORD])
+                self._loaded = {given: Bundle(folder, *given)}
+        return self._loaded[given]

@@ -1,0 +1,105 @@
+"""What is given from Python, checked: features, texts, numbers of threads; messages in Python's words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from joblib import effective_n_jobs
+from sklearn.utils import check_array
+
+from ..errors import DisentangleError
+from ..limits import Limits
+from ..runtime.threads import check_threads
+
+# Options of the command line that parameters here do not have the names of.
+_NAMES = {"threads": "n_jobs", "seed": "random_state", "out": "folder", "force": "replace=True"}
+
+
+@contextmanager
+def python_names() -> Iterator[None]:
+    """Call options in errors what they are called in Python."""
+    try:
+        yield
+    except DisentangleError as error:
+        said = re.sub("--([a-z][a-z-]*)", lambda option: _name(option[1]), str(error))
+        raise DisentangleError(said) from error
+
+
+def _name(option: str) -> str:
+    return _NAMES.get(option, option.replace("-", "_"))
+
+
+def n_threads(n_jobs: int | None) -> int:
+    """How many threads `n_jobs` stands for, as joblib has it: None for 1, -1 for as many as there are cores.
+
+    Raises
+    ------
+    DisentangleError
+        If it is no such number.
+    """
+    if n_jobs is not None:
+        Limits(-(2**30)).check("n_jobs", n_jobs)
+        if n_jobs == 0:
+            raise DisentangleError("n_jobs must be None, -1 or at least 1, got 0")
+    threads = int(effective_n_jobs(n_jobs))
+    check_threads(threads)
+    return threads
+
+
+def is_text(X: Any) -> bool:
+    """Whether instances are given as texts, and not as features."""
+    if sp.issparse(X) or getattr(X, "ndim", 1) != 1 or isinstance(X, (str, bytes)):
+        return False
+    return hasattr(X, "__len__") and len(X) > 0 and isinstance(next(iter(X)), str)
+
+
+def check_texts(texts: Any) -> list[str]:
+    """Texts as a list.
+
+    Raises
+    ------
+    DisentangleError
+        If they are none.
+    """
+    is_list = isinstance(texts, (Sequence, np.ndarray)) and not isinstance(texts, (str, bytes))
+    if not (is_list or is_text(texts)):
+        raise DisentangleError(f"texts must be a list of texts, got {type(texts).__name__}")
+    found = list(texts)
+    for i, text in enumerate(found):
+        if not isinstance(text, str):
+            raise DisentangleError(f"texts must be text, got {type(text).__name__} for number {i}")
+    return found
+
+
+def as_matrix(X: Any) -> sp.csr_matrix:
+    """Features as PECOS takes them: csr_matrix, float32, in canonical form; what is given stays as it is.
+
+    Raises
+    ------
+    ValueError
+        If it is no matrix of finite numbers in float32's range.
+    """
+    return canonical(check_array(X, accept_sparse="csr", dtype=np.float32, input_name="X"))
+
+
+def canonical(X: Any) -> sp.csr_matrix:
+    """A copy of a matrix that scikit-learn has checked, in canonical form.
+
+    Raises
+    ------
+    ValueError
+        If indices are out of range: PECOS follows them blindly.
+    """
+    if sp.issparse(X):
+        X.check_format(full_check=True)
+        X = sp.csr_matrix((X.data, X.indices, X.indptr), shape=X.shape, copy=True)
+    else:
+        X = sp.csr_matrix(X)
+    X.sum_duplicates()
+    X.eliminate_zeros()
+    return X
