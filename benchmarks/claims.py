@@ -95,6 +95,16 @@ EXPECTED: dict[str, Figures] = {
         "score tuned": (90.03, 99.0, 92.4),
         "score lean": (90.26, 96.0, 92.4),
     },
+    "learned-features-wordnet-hypernyms": {
+        "XR-Linear on fine-tuned": (75.11, 63.84, 73.35),
+        "paper on fine-tuned": (75.98, 64.56, 74.41),
+        "tuned on fine-tuned": (76.94, 65.55, 75.55),
+        "lean on fine-tuned": (76.34, 65.18, 75.26),
+    },
+    "learned-features-vullib": {
+        "tuned on frozen": (87.38, 34.89, 91.26),
+        "tuned on fine-tuned": (87.46, 35.09, 91.26),
+    },
     "ensembles-wordnet-hypernyms": {
         "tuned": (64.47, 54.52, 64.49),
         "xr-linear, 3 trees": (63.74, 53.87, 63.74),
