@@ -16,6 +16,7 @@ FLOORS = (
     "api",
     "jobs",
     "html",
+    "xr_transformer",
     "encoder",
     "model",
     "evaluate",

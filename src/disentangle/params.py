@@ -19,6 +19,8 @@ FEATURES = "tfidf-attnxml"
 
 # Where PECOS's own examples fetch the benchmark sets from.
 ARCHIVE = "https://archive.org/download/pecos-dataset/xmc-base"
+# Where the paper's authors put the features that X-Transformer had learnt, said PECOS's pull request 98.
+X_TRANSFORMER = "https://archive.org/download/overlap-xmc/XTransformer_data"
 
 # Figures are reported for k = 1..MAX_K, as in the paper.
 MAX_K = 10
@@ -227,7 +229,7 @@ class Effort:
         None, 1, words="terms of an instance, the largest, that retraining learns from"
     )
     max_df: float = limited(
-        1.0, 0.0, 1.0, is_open=True, words="share of the instances that a feature of long texts may be in"
+        1.0, 0.0, 1.0, is_open=True, words="share of the instances that a term of long texts may be in"
     )
     matcher_eps: float | None = limited(
         None, 0.0, MAX_NUMBER, is_open=True, words="tolerance of the solver for matchers, if not --eps"

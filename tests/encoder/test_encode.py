@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -314,6 +315,21 @@ def test_nan_is_refused(place: Path, encoder: Path, tmp_path: Path):
     with pytest.raises(DisentangleError, match="the loss must be finite, got nan in training"):
         encode.run_encode(job(place, broken, "nan", TuningParams(epochs=1)))
     assert not list(dataset(place).glob("*nan*"))
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
+def test_no_program_of_an_encoder_runs(encoder: Path, tmp_path: Path, file: str):
+    odd = Path(shutil.copytree(encoder, tmp_path / "odd"))
+    (odd / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    said = json.loads((odd / file).read_text())
+    said |= {
+        "model_type": "evil",
+        "auto_map": {"AutoConfig": "evil.A", "AutoModel": "evil.A", "AutoTokenizer": ["evil.A", None]},
+    }
+    (odd / file).write_text(json.dumps(said))
+    with suppress(DisentangleError):
+        TextEncoder(Pretrained.at(odd), SMALL, CPU)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_weights_that_lack_a_part_are_refused(encoder: Path, tmp_path: Path):

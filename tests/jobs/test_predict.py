@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import os
+import pickle
 import re
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -182,6 +185,22 @@ def test_an_output_is_refused_before_anything_is_read(place: Path, predict: Comm
         assert ended.returncode == 2
         assert message in ended.stderr
     assert (place / "tst.txt").read_bytes() == before
+
+
+def test_a_predictor_goes_to_other_processes(place: Path):
+    predictor = Predictor.load(base(place) / "tuned" / "evaluation-merge-mean")
+    X = sp.load_npz(features_of(place)).tocsr()[:20]
+    ((labels, scores),) = predictor.best(X, 5, 1)
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        ((there, of_there),) = pool.submit(_best, predictor, X).result()
+    assert np.array_equal(labels, there)
+    assert np.array_equal(scores, of_there)
+    with pytest.raises(TypeError, match="can be pickled only if"):
+        pickle.dumps(Predictor(predictor.voices, predictor.merge))
+
+
+def _best(predictor: Predictor, X: sp.csr_matrix) -> list[tuple[np.ndarray, np.ndarray]]:
+    return list(predictor.best(X, 5, 1))
 
 
 def test_a_limit_changes_batches_and_no_score(place: Path, monkeypatch: pytest.MonkeyPatch):

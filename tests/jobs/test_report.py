@@ -213,7 +213,8 @@ def test_mlflow_gets_a_run_for_each_method(place: Path, verbs: Path, monkeypatch
     assert calls[0] == ["client", URI]
     runs = [call for call in calls if call[0] == "run"]
     assert [(run[1], run[3]) for run in runs] == [("7", "XR-Linear"), ("7", "paper")]
-    assert runs[0][2] | {"version": ""} == {"dataset": "verbs", "job": "base", "seed": "0", "version": ""}
+    said = {"dataset": "verbs", "features": "tfidf-attnxml", "job": "base", "seed": "0", "version": ""}
+    assert runs[0][2] | {"version": ""} == said
     reported = json.loads((place / "model/verbs/base/report.json").read_text())["runs"]
     for batch, run in zip((call for call in calls if call[0] == "batch"), reported, strict=True):
         metrics = {one["key"]: (one["value"], one["step"]) for one in batch[2]}

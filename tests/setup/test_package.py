@@ -44,6 +44,7 @@ def test_no_declared_dependency_is_libpecos_or_brings_torch(wheel):
     assert optional == {
         'extra == "mlflow"': {"mlflow-skinny"},
         'extra == "encoder"': {"torch", "transformers", "tokenizers", "safetensors"},
+        'extra == "xr-transformer"': {"torch", "transformers", "tokenizers", "safetensors"},
     }
     names = {one.name for one in asked if not one.marker}
     assert names == {"numpy", "scipy", "numba", "scikit-learn", "rich", "requests", "matplotlib"}

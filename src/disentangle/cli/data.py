@@ -6,13 +6,14 @@ import argparse
 from dataclasses import fields
 
 from ..errors import DisentangleError
-from ..params import FEATURES, TfidfParams
+from ..params import FEATURES, X_TRANSFORMER, TfidfParams
 from ..runtime.threads import limit_threads
 from .arguments import add_features, add_mirror, add_place, add_threads, dataset_name, integer, number, place
 
 # The formats' names, so that help need not import what reads them.
 FORMATS = ("svmlight", "attentionxml", "pecos", "jsonl", "npz")
 EXPORT_FORMATS = FORMATS[:-1]
+PUBLISHED = "x-transformer"
 
 
 def add_data(commands: argparse._SubParsersAction) -> None:
@@ -25,6 +26,7 @@ def add_data(commands: argparse._SubParsersAction) -> None:
     get.add_argument(
         "--any-size", action="store_true", help="take other numbers of instances and labels than published"
     )
+    _add_features(get)
     check = "exit status 0 for nothing, 1 for warnings, 2 for errors"
     checked = _add(
         actions,
@@ -44,6 +46,21 @@ def add_data(commands: argparse._SubParsersAction) -> None:
     export.add_argument("--out", type=place, required=True, help="folder to make")
     for command in (checked, info, export):
         add_features(command)
+
+
+def _add_features(get: argparse.ArgumentParser) -> None:
+    group = get.add_argument_group(
+        "features", "matrices that the paper's authors have published for a set, as one of its feature sets"
+    )
+    group.add_argument("--features", choices=(PUBLISHED,), help="fetch these, and the set if it is not there")
+    group.add_argument(
+        "--from",
+        dest="place",
+        metavar="PLACE",
+        help=f"URL or folder that holds the files (default: {X_TRANSFORMER}/NAME)",
+    )
+    words = "their names: sparse (.npz) or dense (.npy) (default: X.trn.npz X.tst.npz)"
+    group.add_argument("--files", nargs=2, metavar=("TRN", "TST"), help=words)
 
 
 def _add_import(actions: argparse._SubParsersAction) -> None:
@@ -126,7 +143,17 @@ def _get(args: argparse.Namespace) -> int:
     from ..runtime import progress
 
     progress.set_up_logging()
-    print(known_datasets.get(args.data_dir, args.name, args.mirror, args.any_size))
+    if args.features is None:
+        if args.place is not None or args.files is not None:
+            raise DisentangleError(f"--from and --files must come with --features {PUBLISHED}, got none")
+        print(known_datasets.get(args.data_dir, args.name, args.mirror, args.any_size))
+        return 0
+    from ..jobs import published_features
+
+    if known_datasets.is_missing(args.data_dir, args.name):
+        known_datasets.get(args.data_dir, args.name, args.mirror, args.any_size)
+    names = tuple(args.files or published_features.FILES)
+    print(published_features.get(args.data_dir, args.name, args.place, names))
     return 0
 
 

@@ -26,7 +26,7 @@ def add_report(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument(
         "--job",
-        choices=("base", "binned", "meanings", "metric", "sweep"),
+        choices=("base", "binned", "meanings", "metric", "sweep", "xr-transformer"),
         default="base",
         help="whose report of the dataset",
     )

@@ -20,7 +20,7 @@ import scipy.sparse as sp
 
 from ..errors import DisentangleError
 from ..params import FEATURES
-from ..storage import files, matrices
+from ..storage import files, matrices, npz
 from ..storage.files import sha256
 
 FEATURES_FILE = "features.json"
@@ -36,7 +36,7 @@ _SHARE = 0.5
 # A matrix is an embedding if so large a share of its columns look like that.
 _ALMOST_ALL = 0.9
 # Values that are worked on at a time.
-_CHUNK = 1 << 22
+_CHUNK = 1 << 20
 
 
 def beside(name: str, features: str) -> str:
@@ -178,7 +178,21 @@ class FeatureSet:
         return self.side_by_side(read)
 
     def side_by_side(self, parts: list[sp.csr_matrix]) -> sp.csr_matrix:
-        """The columns of each block as one matrix, with rows of the lengths that are said."""
+        """The columns of each block as one matrix, with rows of the lengths that are said.
+
+        Made of some rows at a time, so that it takes no more memory than the blocks and the whole.
+        """
+        shape = parts[0].shape[0], sum(X.shape[1] for X in parts)
+        indptr = np.sum([X.indptr for X in parts], axis=0, dtype=np.int64)
+        values, indices = np.empty(indptr[-1], np.float32), np.empty(indptr[-1], np.int32)
+        n_rows = max(1, _CHUNK * shape[0] // max(1, len(values)))
+        for start in range(0, shape[0], n_rows):
+            chunk = self._rows([X[start : start + n_rows] for X in parts])
+            here = slice(indptr[start], indptr[start] + chunk.nnz)
+            values[here], indices[here] = chunk.data, chunk.indices
+        return sp.csr_matrix((values, indices, indptr), shape=shape)
+
+    def _rows(self, parts: list[sp.csr_matrix]) -> sp.csr_matrix:
         normed = [
             _unit_rows(X) if block.is_normalised else X for block, X in zip(self.blocks, parts, strict=True)
         ]
@@ -242,18 +256,19 @@ def compact(folder: Path) -> None:
     """
     single = FeatureSet(folder)
     X = single.load("trn")
-    if looks_dense(X).mean() < _ALMOST_ALL:
+    n_instances, n_columns = X.shape
+    if X.nnz < _SHARE * n_instances * n_columns or looks_dense(X).mean() < _ALMOST_ALL:
         return
     parts = {"trn": X, "tst": single.load("tst")}
     with np.errstate(over="ignore"):
         is_half = all((X.data.astype(np.float16) == X.data).all() for X in parts.values())
     dtype = np.dtype(np.float16 if is_half else np.float32)
-    block = Block(EMBEDDING, DENSE, X.shape[1], False, {})
+    block = Block(EMBEDDING, DENSE, n_columns, False, {})
     made = FeatureSet(folder, (block,))
     for part, X in parts.items():
-        rows = max(1, _CHUNK // X.shape[1])
+        rows = max(1, _CHUNK // n_columns)
         chunks = (X[start : start + rows].toarray() for start in range(0, X.shape[0], rows))
-        matrices.save_dense(made.paths(part)[0], chunks, X.shape, dtype)
+        npz.save_dense(made.paths(part)[0], chunks, X.shape, dtype)
         single.paths(part)[0].unlink()
     made.save()
 
@@ -280,14 +295,9 @@ def _shape(path: Path) -> tuple[int, int]:
 
 
 def _unit_rows(X: sp.csr_matrix) -> sp.csr_matrix:
-    """Rows of length 1, but for empty ones; a chunk at a time, so that little memory is taken besides."""
-    values, n_rows = np.empty_like(X.data), max(1, _CHUNK * X.shape[0] // max(1, X.nnz))
-    for start in range(0, X.shape[0], n_rows):
-        ends = X.indptr[start : start + n_rows + 1]
-        here = slice(ends[0], ends[-1])
-        n = np.diff(ends)
-        rows = np.repeat(np.arange(len(n)), n)
-        lengths = np.sqrt(np.bincount(rows, X.data[here].astype(np.float64) ** 2, len(n)))
-        lengths[lengths == 0] = 1
-        values[here] = X.data[here] / lengths[rows]
-    return sp.csr_matrix((values, X.indices, X.indptr), shape=X.shape)
+    """Rows of length 1, but for empty ones."""
+    n = np.diff(X.indptr)
+    rows = np.repeat(np.arange(len(n)), n)
+    lengths = np.sqrt(np.bincount(rows, X.data.astype(np.float64) ** 2, len(n)))
+    lengths[lengths == 0] = 1
+    return sp.csr_matrix(((X.data / lengths[rows]).astype(np.float32), X.indices, X.indptr), shape=X.shape)

@@ -119,7 +119,7 @@ def _install(folder: Path, temporary: Path, mirror: str, any_size: bool) -> None
     from .archive import unpack
 
     entry = entries()[folder.name]
-    archive, source = _fetch(folder, entry.archive, mirror)
+    archive, source = fetch_file(folder, entry.archive, mirror)
     digest = files.sha256(archive)
     record = folder.with_name(f"{entry.archive}.sha256")
     try:
@@ -133,8 +133,8 @@ def _install(folder: Path, temporary: Path, mirror: str, any_size: bool) -> None
         _check_files(temporary)
         datasets.load_parts(temporary)
     except DisentangleError as error:
-        if _is_archives_fault(error):
-            _forget(archive, mirror)
+        if is_files_fault(error):
+            forget(archive, mirror)
             text = str(error).replace(str(temporary), source).replace(str(archive), source)
             raise DisentangleError(text) from error
         raise DisentangleError(str(error).replace(str(temporary), str(folder))) from error
@@ -145,11 +145,11 @@ def _install(folder: Path, temporary: Path, mirror: str, any_size: bool) -> None
     with atomic.replacing(record) as new:
         new.write_text(f"{digest}  {entry.archive}\n", encoding="utf-8")
     atomic.publish(temporary, folder)
-    _forget(archive, mirror)
+    forget(archive, mirror)
     logger.info("%s is in %s", folder.name, folder)
 
 
-def _is_archives_fault(error: DisentangleError) -> bool:
+def is_files_fault(error: DisentangleError) -> bool:
     """Whether another attempt with the same bytes would end alike; not if disk or memory were short."""
     cause = error.__cause__
     if isinstance(cause, OSError):
@@ -164,7 +164,7 @@ def _check_files(folder: Path) -> None:
             raise DisentangleError(f"{folder} must hold {file} as a file or not at all, found a folder")
 
 
-def _fetch(folder: Path, file: str, mirror: str) -> tuple[Path, str]:
+def fetch_file(folder: Path, file: str, mirror: str) -> tuple[Path, str]:
     """The archive on disk, and where it is from, without secrets."""
     if not urls.is_url(mirror):
         archive = Path(mirror) / file
@@ -206,7 +206,7 @@ def _check_plain(archive: Path, mirror: str) -> None:
     )
 
 
-def _forget(archive: Path, mirror: str) -> None:
+def forget(archive: Path, mirror: str) -> None:
     """Remove an archive that was downloaded; a user's own stays."""
     if urls.is_url(mirror):
         for path in (archive, archive.with_name(f"{archive.name}.url")):

@@ -19,7 +19,7 @@ import torch
 
 from ..errors import DisentangleError
 from ..params import TuningParams
-from ..runtime.progress import track
+from ..runtime.progress import counted, track
 from . import checkpoint
 from .device import Portions
 from .text_encoder import TextEncoder
@@ -147,7 +147,7 @@ class Tuner:
         self.encoder.model.train()
         n, total = len(self.task.training), 0.0
         batches = self.task.batches(self.task.training, self.size, rng)
-        for rows in track(batches, n, len):
+        for rows in counted(track(batches, n, len), f"texts seen in epoch {number}", len):
             factor = one_cycle(self.step, self.n_steps)
             for group, (_, rate) in zip(self.optimiser.param_groups, self._groups, strict=True):
                 group["lr"] = rate * factor

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +24,6 @@ _BLOCK = 2048
 _UNUSED = ("pooler.",)
 # Models that number positions from 2 on.
 _FROM_2 = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet")
-
-
-@dataclass(frozen=True)
-class Vectors:
-    """Embeddings of some texts in a row: ndarray of shape (n_instances, width), float16, of length 1 or 0."""
-
-    content: np.ndarray
-
-    @property
-    def n_instances(self) -> int:
-        return len(self.content)
 
 
 class TextEncoder:
@@ -110,11 +98,10 @@ class TextEncoder:
         DisentangleError
             If one is NaN or infinite, or the GPU's memory is too small.
         """
-        blocks = (texts[start : start + _BLOCK] for start in range(0, len(texts), _BLOCK))
-        found = [block.content for block in self.in_blocks(blocks)]
+        found = list(self.in_blocks([texts]))
         return np.vstack(found) if found else np.zeros((0, self.width), DTYPE)
 
-    def in_blocks(self, blocks: Iterable[list[str]], source: str = "the texts") -> Iterator[Vectors]:
+    def in_blocks(self, blocks: Iterable[list[str]], source: str = "the texts") -> Iterator[np.ndarray]:
         """The same for texts that come as blocks; what is held at a time does not grow with their number.
 
         `source` is what errors call them.
@@ -124,7 +111,7 @@ class TextEncoder:
         for texts in blocks:
             for start in range(0, len(texts), _BLOCK):
                 part = texts[start : start + _BLOCK]
-                yield Vectors(self._encode(part, n + start, source))
+                yield self._encode(part, n + start, source)
             n += len(texts)
 
     @torch.inference_mode()

@@ -86,13 +86,16 @@ class Encode:
             If it cannot be one.
         """
         usual = re.sub(r"[^\w.-]+", "-", source.name.rpartition("/")[2], flags=re.ASCII).lower()
-        name = self.name or usual + ("" if self.tuning is None else "-tuned")
-        if not _NAME.fullmatch(name) or name in _TAKEN:
-            raise DisentangleError(
-                f"--name must be letters, digits, '.', '_' and '-', and not {' or '.join(_TAKEN)}, "
-                f"got {name!r}"
-            )
-        return name
+        return check_name(self.name or usual + ("" if self.tuning is None else "-tuned"))
+
+
+def check_name(name: str) -> str:
+    """Raise DisentangleError unless a feature set may be called so."""
+    if not _NAME.fullmatch(name) or name in _TAKEN:
+        raise DisentangleError(
+            f"--name must be letters, digits, '.', '_' and '-', and not {' or '.join(_TAKEN)}, got {name!r}"
+        )
+    return name
 
 
 def run_encode(job: Encode) -> dict[str, Any]:
@@ -122,20 +125,20 @@ def run_encode(job: Encode) -> dict[str, Any]:
     name = job.features(source)
     sizes = datasets.sizes_in(folder)
     for part, n in zip(PARTS, (sizes["n_train_instances"], sizes["n_test_instances"]), strict=True):
-        _check_texts(folder / f"X.{part}.txt", n)
+        check_texts(folder / f"X.{part}.txt", n)
     work = job.model_dir / job.dataset / f"encode-{name}"
     tuned = None if job.tuning is None else _tuned(job, job.tuning, work, source, folder, chosen)
     made = _features(job, folder, name, source, chosen, tuned)
     with atomic.claim(folder / name):
         if (record := made.record()) is None:
-            _check_place(folder / name)
+            check_place(folder / name, MADE_BY)
             if tuned is not None:
                 _tune(job, work, tuned)
             record = made.ensure()
     return record["results"] | {"folder": folder / name, "name": name}
 
 
-def _check_texts(path: Path, n: int) -> None:
+def check_texts(path: Path, n: int) -> None:
     """Raise DisentangleError unless a file has a text for each instance."""
     if not path.is_file():
         raise DisentangleError(f"missing file {path}: expected the text of each instance, one a line")
@@ -144,12 +147,12 @@ def _check_texts(path: Path, n: int) -> None:
         raise DisentangleError(f"{path} must have {n} lines, one an instance, got {found}")
 
 
-def _check_place(folder: Path) -> None:
+def check_place(folder: Path, made_by: str) -> None:
     """Refuse a folder that is there and was not made by this command."""
     if folder.exists():
         record = read_record(folder)
-        if record is None or record["inputs"].get("made_by") != MADE_BY:
-            raise DisentangleError(f"{folder} exists, and was not made by `encode`: choose another --name")
+        if record is None or record["inputs"].get("made_by") != made_by:
+            raise DisentangleError(f"{folder} exists, and was not made by `{made_by}`: choose another --name")
 
 
 def _tuned(
@@ -222,10 +225,10 @@ def _features(
         MADE_BY,
         folder / name,
         inputs,
-        ("encoder.text_encoder", "encoder.device", "data.features"),
+        ("encoder.text_encoder", "encoder.device", "data.features", "storage.npz"),
         build,
         () if tuned is None else (tuned,),
-        code=(_build, _tfidf_block, encode_steps.write_embeddings),
+        code=(_build, tfidf_block, encode_steps.write_embeddings),
         threads=job.threads,
         force=job.force,
         title=f"encode {job.dataset} as {name}",
@@ -255,7 +258,7 @@ def _build(
         said["fine_tuned"] = {"from": source.digests} | params | results["tuning"]
     encoder.copy(out / encode_steps.ENCODER)
     own = Pretrained.at(out / encode_steps.ENCODER, encoder.name, encoder.revision)
-    tfidf = _tfidf_block(out, folder)
+    tfidf = tfidf_block(out, folder)
     width = encode_steps.write_embeddings(out, dict(zip(PARTS, texts, strict=True)), own, job.params, device)
     made = FeatureSet(
         out, (tfidf, Block(EMBEDDING, DENSE, width, True, own.said() | said)), is_normalised=True
@@ -266,7 +269,7 @@ def _build(
     return results | {"sizes": {block.name: block.n_columns for block in made.blocks}}
 
 
-def _tfidf_block(out: Path, folder: Path) -> Block:
+def tfidf_block(out: Path, folder: Path) -> Block:
     """The dataset's own features, and what makes them of new texts, where there is that."""
     usual = FeatureSet.at(folder / FEATURES)
     if usual.blocks:

@@ -13,7 +13,8 @@ from ..encoder.pretrained import Pretrained
 from ..errors import DisentangleError
 from ..params import EncoderParams, TuningParams
 from ..runtime import progress
-from ..storage.matrices import load_labels, save_dense
+from ..storage.matrices import load_labels
+from ..storage.npz import save_dense
 from ..storage.saved import Saved
 
 ENCODER, LOSSES = "encoder", "losses.json"
@@ -63,8 +64,6 @@ def write_embeddings(
         for part, path in texts.items():
             n = sum(1 for _ in read_lines(path))
             blocks = encoder.in_blocks(read_texts(path, is_json=False), str(path))
-            blocks = progress.track(blocks, n, lambda block: block.n_instances)
-            counted = progress.counted(blocks, f"{part} texts encoded")
-            chunks = (block.content for block in counted)
-            save_dense(out / f"{EMBEDDING}.{part}.npy", chunks, (n, encoder.width), DTYPE)
+            counted = progress.counted(progress.track(blocks, n, len), f"{part} texts encoded", len)
+            save_dense(out / f"{EMBEDDING}.{part}.npy", counted, (n, encoder.width), DTYPE)
     return encoder.width

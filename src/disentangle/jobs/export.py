@@ -202,8 +202,8 @@ def csv_text(report: dict[str, Any]) -> str:
 
 def _of_all(report: dict[str, Any]) -> dict[str, Any]:
     seeds = report.get("seeds", [report["seed"]])
-    said = {"dataset": report["dataset"], "features": report.get("features", FEATURES), "job": report["job"]}
-    return said | {"seed": " ".join(map(str, seeds))}
+    said = {"dataset": report["dataset"], "job": report["job"], "seed": " ".join(map(str, seeds))}
+    return said | {"features": report.get("features", FEATURES)}
 
 
 def _row(run: dict[str, Any]) -> dict[str, Any]:

@@ -234,6 +234,13 @@ def _published_table(dataset: str, rows: list[dict[str, Any]]) -> Table:
     return table
 
 
+def _xr_transformer_tables(report: dict[str, Any]) -> list[Table]:
+    """XR-Transformer's own prediction, and the base job's on its features."""
+    names = [setting_name(row) for row in report["runs"]]
+    subject = f"{report['dataset']}, features {report['features']}"
+    return _measured_tables(subject, names, report["runs"], SHOWN, None)
+
+
 def _seeds_tables(report: dict[str, Any]) -> list[Table]:
     """The means of a metric report's figures over seeds."""
     mean, sd, seeds = report["summary"]["mean"], report["summary"]["sd"], report["seeds"]
@@ -321,6 +328,7 @@ _TABLES: dict[str, Callable[[dict[str, Any]], list[Table]]] = {
     "meanings": _meanings_tables,
     "metric": _metric_tables,
     "sweep": _sweep_tables,
+    "xr-transformer": _xr_transformer_tables,
 }
 
 

@@ -73,6 +73,18 @@ class Predictor:
         self.merge = merge
         self.saved = saved
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What another process is sent is where it was read from: PECOS's models lie in memory of its own.
+
+        Raises
+        ------
+        TypeError
+            If it was not read.
+        """
+        if not self.saved.digests:
+            raise TypeError("a Predictor can be pickled only if `load` or `read` has read it from a folder")
+        return Predictor.load, (self.saved.folder.absolute(),)
+
     @classmethod
     def load(cls, folder: Path) -> Predictor:
         """Read what `save` wrote into an evaluation's folder, and the models, which may then be replaced.

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Protocol, TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.filesize import decimal
@@ -149,20 +149,16 @@ def transfer(name: str, total: int | None, done: int) -> Iterator[Callable[[int]
             _live.remove_task(task)
 
 
-class _Sized(Protocol):
-    @property
-    def n_instances(self) -> int: ...
+def _instances(block: Any) -> int:
+    return int(block.n_instances)
 
 
-S = TypeVar("S", bound=_Sized)
-
-
-def counted(blocks: Iterable[S], what: str) -> Iterator[S]:
+def counted(blocks: Iterable[T], what: str, size: Callable[[T], int] = _instances) -> Iterator[T]:
     """Pass blocks through whose number is not known, and show how many instances they had."""
     n, is_due = 0, _every(LINE_SECONDS)
     for block in blocks:
         yield block
-        n += block.n_instances
+        n += size(block)
         for task in _live.task_ids:
             _live.update(task, description=f"{n:,} {what}")
         if _live.disable and is_due():

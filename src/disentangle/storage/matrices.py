@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, BinaryIO, NamedTuple
@@ -378,15 +378,6 @@ def read_dense_shape(path: Path) -> tuple[int, int]:
         if len(shape) != 2:
             raise ValueError(f"an array of shape {shape}")
         return shape
-
-
-def save_dense(path: Path, chunks: Iterable[np.ndarray], shape: tuple[int, int], dtype: np.dtype) -> None:
-    """Write a dense matrix that comes as chunks of rows, as `numpy.save` does."""
-    with path.open("wb") as file:
-        header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
-        for chunk in chunks:
-            file.write(np.ascontiguousarray(chunk, dtype).tobytes())
 
 
 def load_any(path: Path) -> sp.csr_matrix:

@@ -1,4 +1,4 @@
-"""npz files: their arrays read, none before its header is checked; sparse matrices written, block by block.
+"""npz files: their arrays read, none before its header is checked; matrices written, block by block.
 
 Equal matrices give equal bytes.
 """
@@ -193,6 +193,15 @@ def _write_array(
         file.write(header.getvalue())
         for chunk in chunks:
             file.write(chunk)
+
+
+def save_dense(path: Path, chunks: Iterable[np.ndarray], shape: tuple[int, int], dtype: np.dtype) -> None:
+    """Write a dense matrix that comes as chunks of rows, as `numpy.save` does."""
+    with path.open("wb") as file:
+        header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for chunk in chunks:
+            file.write(np.ascontiguousarray(chunk, dtype).tobytes())
 
 
 class Writer:

@@ -1,0 +1,1 @@
+"""PECOS's XR-Transformer, trained from a local encoder; needs torch and an older transformers."""

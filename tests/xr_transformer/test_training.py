@@ -1,0 +1,220 @@
+"""XR-Transformer from texts to features, as a user runs it, from a tiny encoder with random weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+import tempfile
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from conftest import EMBEDDED, ROOT, Command, run_disentangle
+
+from disentangle.data import datasets
+from disentangle.data.features import FeatureSet
+from disentangle.errors import DisentangleError
+from disentangle.jobs.xr_transformer import XrTransformerJob, run_xr_transformer
+from disentangle.xr_transformer import packages, settings
+
+try:
+    packages.require()
+except DisentangleError as error:
+    pytest.skip(f"training needs requirements-xr-transformer.txt: {error}", allow_module_level=True)
+
+sys.path.insert(0, str(ROOT / "tests" / "encoder"))
+from tiny import save_encoder
+
+N = {"trn": 600, "tst": 60}
+# Tokens, texts and steps that take a moment.
+FAST = ("--max-length", "32", "--batch-size", "16", "--steps", "4", "--device", "cpu", "--threads", "1")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder where texts were imported, one without labels among those of the test part, and an encoder."""
+    folder = tmp_path_factory.mktemp("xr")
+    names = (EMBEDDED / "output-items.txt").read_text(encoding="utf-8").splitlines()
+    for part, n in N.items():
+        texts = (EMBEDDED / f"X.{part}.txt").read_text(encoding="utf-8").splitlines()[-n:]
+        Y = sp.load_npz(EMBEDDED / f"Y.{part}.npz")[-n:]
+        rows = [{"text": text, "labels": [names[i] for i in Y[r].indices]} for r, text in enumerate(texts)]
+        if part == "tst":
+            rows[1]["labels"] = []
+        else:
+            save_encoder(folder / "Tiny", texts)
+        (folder / f"{part}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    files = ("--format", "jsonl", "--trn", "trn.jsonl", "--tst", "tst.jsonl")
+    ended = run_disentangle(folder, "data", "import", "verbs", *files)
+    assert ended.returncode == 0, ended.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(place: Path) -> Command:
+    return partial(run_disentangle, place, "xr-transformer", "verbs")
+
+
+def dataset(place: Path) -> Path:
+    return place / "dataset" / "xmc-base" / "verbs"
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "stage.json"
+    }
+
+
+@pytest.mark.slow
+def test_from_texts_to_features_and_a_table(place: Path, run: Command, monkeypatch: pytest.MonkeyPatch):
+    ended = run("--encoder", "Tiny", *FAST)
+    assert ended.returncode == 0, ended.stderr
+    assert "level 2: step 4 of 4, loss " in ended.stderr
+    assert "level 3" not in ended.stderr or "of 3" in ended.stderr
+    assert "XR-Transformer" in ended.stdout
+    work = place / "model" / "verbs" / "xr-transformer"
+    report = json.loads((work / "report.json").read_text())
+    assert [one["variant"] for one in report["runs"]] == ["XR-Transformer"]
+    assert report["params"]["steps"] == [4]
+    assert report["versions"]["transformers"].startswith("4.")
+    # Nothing of PECOS's own, which is pickled, stays.
+    kept = sorted(path.name for path in (work / "trained").iterdir())
+    assert kept == ["embedding.trn.npy", "embedding.tst.npy", "encoder", "stage.json"]
+    assert (work / "trained" / "encoder" / "model.safetensors").is_file()
+    made = FeatureSet.at(dataset(place) / "xr-transformer")
+    assert made.shape("tst")[0] == N["tst"]
+    X = made.load("trn")
+    tfidf = datasets.load_part("X_trn", dataset(place))
+    assert (X[:, : tfidf.shape[1]] != tfidf).nnz == 0
+    assert np.linalg.norm(X[:, tfidf.shape[1] :].toarray(), axis=1) == pytest.approx(
+        np.ones(N["trn"]), abs=1e-6
+    )
+    # A second call trains nothing, and has the base job's rows beside.
+    base = ("base", "verbs", "--features", "xr-transformer", "--max-leaf-size", "20", "--preset", "paper")
+    ended = run_disentangle(place, *base)
+    assert ended.returncode == 0, ended.stderr
+    before = digests(work / "trained")
+    again = run("--encoder", "Tiny", *FAST)
+    assert again.returncode == 0, again.stderr
+    assert "step 4" not in again.stderr
+    rows = [line.split()[0] for line in again.stdout.splitlines() if line.startswith(("XR-", "paper"))]
+    assert rows == ["XR-Transformer", "XR-Linear", "paper"]
+    shown = run_disentangle(place, "report", "verbs", "--job", "xr-transformer")
+    assert shown.stdout.splitlines()[2:5] == again.stdout.splitlines()[2:5]
+    rows = run_disentangle(place, "report", "verbs", "--job", "xr-transformer", "--table", "csv").stdout
+    assert [line.split(",")[3] for line in rows.splitlines()] == [
+        "method",
+        "XR-Transformer",
+        "XR-Linear",
+        "paper",
+    ]
+    # The same call gives the same bytes, another seed others.
+    ended = run("--encoder", "Tiny", *FAST, "--force")
+    assert ended.returncode == 0, ended.stderr
+    assert digests(work / "trained") == before
+    # Nor does it wait for ever where a socket could not have so long a name.
+    (place / ("long" * 30)).mkdir()
+    monkeypatch.setenv("TMPDIR", str(place / ("long" * 30)))
+    ended = run("--encoder", "Tiny", *FAST, "--seed", "1", "--name", "other")
+    assert ended.returncode == 0, ended.stderr
+    other = digests(place / "model" / "verbs" / "xr-transformer-other" / "trained")
+    assert other["embedding.tst.npy"] != before["embedding.tst.npy"]
+
+
+def set_config(**values: object):
+    def change(folder: Path) -> None:
+        path = folder / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+    return change
+
+
+def drop_weights(folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    kept = {name: one for name, one in weights.items() if "layer.1." not in name}
+    save_file(kept, folder / "model.safetensors", {"format": "pt"})
+
+
+def pickle_alone(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+
+def cut(folder: Path) -> None:
+    content = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(content[:1000])
+
+
+@pytest.mark.parametrize(
+    ("change", "max_length", "message"),
+    [
+        (set_config(model_type="mpnet"), 32, "PECOS takes bert, roberta, xlm-roberta, .*, found mpnet"),
+        (drop_weights, 32, r"its weights lack encoder\.layer\.1\."),
+        (pickle_alone, 32, "pickle may run programs and is never read"),
+        (cut, 32, "--encoder must be one that PECOS can load: "),
+        (
+            lambda folder: None,
+            65,
+            "--max-length must be at most 64, as the encoder takes no more tokens, got 65",
+        ),
+    ],
+)
+def test_an_encoder_that_pecos_cannot_take_leaves_nothing(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change, max_length: int, message: str
+):
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    shutil.copytree(place / "Tiny", tmp_path / "Spoilt")
+    change(tmp_path / "Spoilt")
+    before = digests(dataset(place).parent)
+    with pytest.raises(DisentangleError, match=message):
+        run_xr_transformer(job(place, tmp_path / "Spoilt", max_length=max_length))
+    assert digests(dataset(place).parent) == before
+    work = place / "model" / "verbs" / "xr-transformer-spoilt"
+    assert [path.name for path in work.rglob("*") if path.name != ".lock"] == []
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def job(place: Path, encoder: Path, **given: object) -> XrTransformerJob:
+    places = place / "dataset" / "xmc-base", place / "model"
+    chosen = settings.named()["small"].changed({"steps": (4,)} | given)
+    return XrTransformerJob("verbs", *places, encoder, "spoilt", chosen, "small", 0, "cpu", 1)
+
+
+def test_texts_that_are_not_there_or_too_few(place: Path, tmp_path: Path):
+    shutil.copytree(dataset(place), tmp_path / "verbs")
+    text = tmp_path / "verbs" / "X.trn.txt"
+    lines = text.read_text(encoding="utf-8").splitlines(keepends=True)
+    text.write_text("".join(lines[1:]), encoding="utf-8")
+    given = replace(job(place, place / "Tiny"), data_dir=tmp_path)
+    with pytest.raises(DisentangleError, match=r"X.trn.txt must have 600 lines, one an instance, got 599"):
+        run_xr_transformer(given)
+    text.unlink()
+    with pytest.raises(
+        DisentangleError, match=r"missing file .*X.trn.txt: expected the text of each instance"
+    ):
+        run_xr_transformer(given)
+    with pytest.raises(DisentangleError, match="--encoder must be a folder, found none at none"):
+        run_xr_transformer(replace(given, encoder=Path("none")))
+    with pytest.raises(DisentangleError, match="--name must be letters"):
+        run_xr_transformer(replace(given, name="tfidf-attnxml"))
+
+
+def test_a_folder_that_is_not_this_commands_stays(place: Path):
+    theirs = dataset(place) / "spoilt"
+    theirs.mkdir()
+    (theirs / "note.txt").write_text("mine")
+    with pytest.raises(
+        DisentangleError, match="exists, and was not made by `xr-transformer`: choose another"
+    ):
+        run_xr_transformer(job(place, place / "Tiny"))
+    assert [path.name for path in theirs.iterdir()] == ["note.txt"]
+    shutil.rmtree(theirs)
