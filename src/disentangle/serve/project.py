@@ -12,9 +12,6 @@ from ..errors import DisentangleError
 from ..storage.saved import RECORD
 from .asked import Asked
 
-# Of a label that has no URI: Annif knows subjects by theirs.
-_NO_URI = "urn:x-label:"
-
 
 class Project:
     """A bundle that suggests, by the name of its folder.
@@ -68,6 +65,10 @@ class Project:
         return [{"results": [_shown(one) for one in labels[: asked.limit]]} for labels in found]
 
 
+def uri_of(uri: str | None, name: str) -> str:
+    """A label's URI, or one made of its name: Annif knows subjects by theirs."""
+    return uri or f"urn:x-label:{quote(name)}"
+
+
 def _shown(one: Suggestion) -> dict[str, Any]:
-    uri = one.uri or _NO_URI + quote(one.name)
-    return {"uri": uri, "label": one.name, "notation": None, "score": one.score}
+    return {"uri": uri_of(one.uri, one.name), "label": one.name, "notation": None, "score": one.score}
