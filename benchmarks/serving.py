@@ -9,12 +9,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, NamedTuple
+from queue import SimpleQueue
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 
 
-class Server(NamedTuple):
+class Server:
     """One that listens.
 
     Attributes
@@ -26,9 +26,32 @@ class Server(NamedTuple):
         Lines that it has written so far.
     """
 
-    url: str
-    process: subprocess.Popen[str]
-    log: list[str]
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process, self.log = process, list[str]()
+        self._lines: SimpleQueue[str | None] = SimpleQueue()
+        self.reader = threading.Thread(target=self._read)
+        self.reader.start()
+        self.url = self.wait_for(" serving at ").rpartition(" ")[2].rstrip("/")
+
+    def wait_for(self, words: str) -> str:
+        """The next line of its log with these words.
+
+        Raises
+        ------
+        RuntimeError
+            If it ends before.
+        """
+        while (line := self._lines.get()) is not None:
+            if words in line:
+                return line
+        raise RuntimeError("\n".join(self.log))
+
+    def _read(self) -> None:
+        """Read its log, all of it: a full pipe would stop it."""
+        for line in self.process.stderr or ():
+            self.log.append(line.rstrip("\n"))
+            self._lines.put(self.log[-1])
+        self._lines.put(None)
 
 
 @contextmanager
@@ -43,20 +66,10 @@ def serving(*arguments: str | Path) -> Iterator[Server]:
     command = [sys.executable, "-m", "disentangle", "serve", *map(str, arguments), "--port", "0"]
     env = os.environ | {"PYTHONPATH": str(SOURCE)}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env) as process:
-        errors: IO[str] = process.stderr  # type: ignore[assignment]
-        log: list[str] = []
         try:
-            for line in errors:
-                log.append(line.rstrip("\n"))
-                if " serving at " in line:
-                    break
-            else:
-                raise RuntimeError("\n".join(log))
-            # Its log must be read on: a full pipe would stop it.
-            reader = threading.Thread(target=lambda: log.extend(line.rstrip("\n") for line in errors))
-            reader.start()
-            yield Server(log[-1].rpartition(" ")[2].rstrip("/"), process, log)
+            server = Server(process)
+            yield server
         finally:
             process.terminate()
             process.wait()
-    reader.join()
+        server.reader.join()

@@ -72,8 +72,7 @@ def test_it_answers_what_has_begun_before_it_ends(bundle: Path):
             # It is asked for, so the request has begun.
             assert connection.recv(1000).startswith(b"HTTP/1.1 100 ")
             server.process.terminate()
-            while not any("ending" in line for line in server.log):
-                pass
+            server.wait_for("ending")
             connection.sendall(b"text=walk")
             assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
         assert server.process.wait() == 0

@@ -43,6 +43,7 @@ def test_no_declared_dependency_is_libpecos_or_brings_torch(wheel):
             optional[str(one.marker)].add(one.name)
     assert optional == {
         'extra == "mlflow"': {"mlflow-skinny"},
+        'extra == "serve"': {"uvicorn"},
         'extra == "encoder"': {"torch", "transformers", "tokenizers", "safetensors"},
         'extra == "xr-transformer"': {"torch", "transformers", "tokenizers", "safetensors"},
     }
