@@ -6,9 +6,12 @@ import asyncio
 import importlib.util
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,7 +20,7 @@ import scipy.sparse as sp
 from conftest import EMBEDDED, ROOT, run_disentangle
 from serve_annif import round_trip
 from serve_load import send_malformed
-from serving import serving
+from serving import Server, serving
 
 import disentangle
 
@@ -61,22 +64,37 @@ def test_it_suggests_what_the_bundle_does(bundle: Path, texts: list[str]):
     assert alone.json() == {"results": []}
 
 
+@contextmanager
+def half_a_request(server: Server) -> Iterator[socket.socket]:
+    """A connection whose request has begun: the server has asked for its body, `text=walk`."""
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(
+            b"POST /v1/projects/verbs/suggest HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n"
+            b"Expect: 100-continue\r\nContent-Type: application/x-www-form-urlencoded\r\n\r\n"
+        )
+        assert connection.recv(1000).startswith(b"HTTP/1.1 100 ")
+        yield connection
+
+
 @needs_uvicorn
 def test_it_answers_what_has_begun_before_it_ends(bundle: Path):
-    head = b"POST /v1/projects/verbs/suggest HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n"
-    kind = b"Content-Type: application/x-www-form-urlencoded\r\n\r\n"
-    with serving(bundle) as server:
-        host, port = server.url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port))) as connection:
-            connection.sendall(head + b"Expect: 100-continue\r\n" + kind)
-            # It is asked for, so the request has begun.
-            assert connection.recv(1000).startswith(b"HTTP/1.1 100 ")
-            server.process.terminate()
-            server.wait_for("ending")
-            connection.sendall(b"text=walk")
-            assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
+    with serving(bundle) as server, half_a_request(server) as connection:
+        server.process.terminate()
+        server.wait_for("ending")
+        connection.sendall(b"text=walk")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
         assert server.process.wait() == 0
     assert "ended" in server.log[-1]
+
+
+@needs_uvicorn
+def test_a_second_signal_ends_it_at_once(bundle: Path):
+    with serving(bundle) as server, half_a_request(server):
+        server.process.terminate()
+        server.wait_for("ending")
+        server.process.terminate()
+        assert server.process.wait() == 128 + signal.SIGTERM
 
 
 @needs_uvicorn
