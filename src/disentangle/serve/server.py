@@ -80,6 +80,6 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=1024)
-    except (OSError, UnicodeError, OverflowError) as error:
-        why = error.strerror if isinstance(error, OSError) else str(error)
-        raise DisentangleError(f"cannot listen at {host}, port {port}: {why or error}") from error
+    except (OSError, UnicodeError) as error:
+        why = str(getattr(error, "strerror", None) or error).partition(" (while")[0]  # which address, again
+        raise DisentangleError(f"cannot listen at {host}, port {port}: {why}") from error
