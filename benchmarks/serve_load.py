@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import numpy as np
@@ -54,7 +55,7 @@ def iter_for_ever(requests: list[bytes]) -> Iterator[bytes]:
         yield from requests
 
 
-async def load(url: str, requests: list[bytes], n_clients: int, seconds: float) -> dict[str, object]:
+async def load(url: str, requests: list[bytes], n_clients: int, seconds: float) -> dict[str, Any]:
     """What so many clients at a time get."""
     start, statuses = time.perf_counter(), Counter[int]()
     clients = [client(url, requests[i:] + requests[:i], start + seconds, statuses) for i in range(n_clients)]
@@ -107,6 +108,12 @@ def resident(server: Server) -> float:
     return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
 
 
+def cpu_seconds(server: Server) -> float:
+    """What the server's process has taken so far."""
+    fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def main() -> None:
     """Print a line for each number of clients."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -122,9 +129,18 @@ def main() -> None:
     with serving(args.bundle) as server:
         asyncio.run(load(server.url, requests, 1, 2))
         for n_clients in args.clients:
-            said = {"load_before": round(os.getloadavg()[0], 2), "rss_before_mib": round(resident(server), 1)}
+            before = {
+                "load_before": round(os.getloadavg()[0], 2),
+                "rss_before_mib": round(resident(server), 1),
+            }
+            cpu = cpu_seconds(server)
             found = asyncio.run(load(server.url, requests, n_clients, args.seconds))
-            print(json.dumps(found | said | {"rss_after_mib": round(resident(server), 1)}), flush=True)
+            milliseconds = 1000 * (cpu_seconds(server) - cpu) / sum(found["statuses"].values())
+            after = {
+                "server_cpu_ms_per_request": round(milliseconds, 2),
+                "rss_after_mib": round(resident(server), 1),
+            }
+            print(json.dumps(found | before | after), flush=True)
     with serving(args.bundle, "--timeout", "2") as server:
         got = asyncio.run(send_malformed(server.url, args.bundle.resolve().name, args.malformed, 10.0))
         statuses = Counter(str(status) for _, status, _ in got)
