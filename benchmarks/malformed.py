@@ -5,11 +5,25 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import quote
 
 _FORM, _JSON = "application/x-www-form-urlencoded", "application/json"
 _NUMBERS = ("-1", "x", "", "nan", "inf", "-inf", "1e999", "9" * 5000, "0x10", "\x00", "%ff", "1.5.2", "٣٣٣٣")
-_VALUES = (None, 7, -1.5, True, [], {}, [[]], "x", "\ud800", {"text": None}, {"text": ["x"]}, 10**400)
+_VALUES: tuple[Any, ...] = (
+    None,
+    7,
+    -1.5,
+    True,
+    [],
+    {},
+    [[]],
+    "x",
+    "\ud800",
+    {"text": None},
+    {"text": ["x"]},
+    10**400,
+)
 _METHODS = ("GET", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "FETCH")
 
 

@@ -192,7 +192,7 @@ def test_one_more_than_it_takes_on_is_refused_at_once(project):
 
     first, second, page, after = asyncio.run(both())
     assert (second[0], second[1]["retry-after"]) == (503, "1")
-    assert second[2]["detail"] == "the server is busy: it takes 1 requests at one time"
+    assert second[2]["detail"] == "the server is busy: requests at one time are at most 1"
     assert (first[0], page[0], after[0]) == (200, 200, 200)
 
 

@@ -91,8 +91,8 @@ class App:
         _check_method(method, "POST")
         _check_kind(scope, READERS[what][1])
         if self._n_busy >= self._params.concurrency:
-            most = f"{self._params.concurrency} requests at one time"
-            raise Problem(503, f"the server is busy: it takes {most}", (("retry-after", "1"),))
+            sentence = f"the server is busy: requests at one time are at most {self._params.concurrency}"
+            raise Problem(503, sentence, (("retry-after", "1"),))
         self._n_busy += 1
         try:
             body = await self._in_time(_read(receive, self._params.max_bytes), 408, "the body must come")
