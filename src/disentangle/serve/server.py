@@ -77,6 +77,8 @@ def _projects(folders: list[Path], language: str) -> list[Project]:
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    if not host:  # would be every address
+        raise DisentangleError("--host must be an address, got ''")
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=1024)
