@@ -141,6 +141,8 @@ def main() -> None:
                 "rss_after_mib": round(resident(server), 1),
             }
             print(json.dumps(found | before | after), flush=True)
+    if not args.malformed:
+        return
     with serving(args.bundle, "--timeout", "2") as server:
         got = asyncio.run(send_malformed(server.url, args.bundle.resolve().name, args.malformed, 10.0))
         statuses = Counter(str(status) for _, status, _ in got)
