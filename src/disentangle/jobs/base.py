@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from ..storage import atomic
-from ..storage.saved import RECORD
 from . import figures
+from .binned import workspaces
 from .calibrate import calibrated
 from .differences import Comparison
 from .ensemble import Ensemble
@@ -38,9 +36,7 @@ def run_base(job: Job, is_calibrated: bool = False) -> dict[str, Any]:
     """
     folder, sweep = job.folder("base"), job.folder("sweep")
     ensembles = [Ensemble(folder, one.source(), one.settings, one.place) for one in job.by_seed()]
-    with ExitStack() as stack:
-        for place in (folder, sweep) if is_calibrated else (folder,):
-            stack.enter_context(atomic.workspace(place, RECORD))
+    with workspaces(folder, *([sweep] if is_calibrated else [])):
         made = [trees.runs() for trees in ensembles]
         return report_base(job, [trees.trees for trees in ensembles], made, is_calibrated)
 

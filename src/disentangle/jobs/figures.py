@@ -318,9 +318,8 @@ def draw_reliability(folder: Path, dataset: str, runs: list[dict[str, Any]]) -> 
             color, marker, dashes = _LEVEL_STYLES[i % len(_LEVEL_STYLES)]
             means, right = ([row[column] for row in own] for column in ("mean", "right"))
             panel.plot(means, right, color=color, marker=marker, ls=dashes, ms=4, label=name)
-        panel.set(
-            xlabel=f"mean of the {of} in a bin", ylabel=f"right of the first {k}", xlim=(0, 1), ylim=(0, 1)
-        )
+        panel.set_title("the first label" if k == 1 else f"the first {k} labels", fontsize=10)
+        panel.set(xlabel=f"mean of {of} in a bin", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1))
     legend = figure.legend(
         *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=_KEY_COLUMNS, fontsize=8
     )
