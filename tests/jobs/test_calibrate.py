@@ -40,7 +40,7 @@ def place(verbs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     swept = records(folder / "model" / "verbs" / "sweep")
     ended = run("base", "verbs", *TREE, "--preset", "lean", "--n-trees", "2", "--calibrate")
     assert ended.returncode == 0, ended.stderr
-    assert "expected calibration error" in ended.stdout
+    assert "calibration error, in percent" in ended.stdout
     now = records(folder / "model" / "verbs" / "sweep")
     assert {name: now[name] for name in swept} == swept  # nothing of the sweep is trained anew
     return folder
@@ -127,14 +127,14 @@ def test_the_page_has_the_diagram_and_its_numbers(place: Path):
     }
     page = (base(place) / "report.html").read_text(encoding="utf-8")
     assert "The numbers of reliability" in page
-    assert "expected calibration error" in page
+    assert "calibration error, in percent" in page
 
 
 def test_what_is_calibrated_stays_reported(copy: Path):
     before = [one["calibration"] for one in reported(copy)]
     ended = run_disentangle(copy, "base", "verbs", *TREE, "--preset", "lean")
     assert ended.returncode == 0, ended.stderr
-    assert "expected calibration error" in ended.stdout
+    assert "calibration error, in percent" in ended.stdout
     assert [one["calibration"] for one in reported(copy)] == before
 
 
@@ -182,7 +182,7 @@ def test_the_calibration_of_another_model_is_passed_over(copy: Path):
     X = copy / "dataset" / "xmc-base" / "verbs" / "tfidf-attnxml" / "X.tst.npz"
     ended = run_disentangle(copy, "base", "verbs", *TREE, *LEAN, "--beam-size", "3")
     assert ended.returncode == 0, ended.stderr
-    assert "expected calibration error" not in ended.stdout
+    assert "calibration error, in percent" not in ended.stdout
     given = ("predict", "verbs", "--variant", "lean", "--input", X)
     ended = run_disentangle(copy, *given)
     assert ended.returncode == 0, ended.stderr
@@ -190,7 +190,7 @@ def test_the_calibration_of_another_model_is_passed_over(copy: Path):
     assert "is of another model" in ended.stderr
     out = copy / "labels.tsv"
     ended = run_disentangle(copy, *given, "--min-probability", "0.5", "--out", out)
-    refused(ended, "--min-probability", "found no calibration of", "lean/evaluation")
+    refused(ended, "--min-probability", "found none of", "lean/evaluation")
     assert not out.exists()
 
 
@@ -242,4 +242,4 @@ def test_a_bundle_with_another_models_calibration_gives_no_probabilities(
     assert disentangle.load(tmp_path / "lean").calibration is None
     np.save(tmp_path / "x.npy", np.zeros((1, disentangle.load(tmp_path / "lean").n_features)))
     given = ("--bundle", "lean", "--input", "x.npy", "--min-probability", "0.5")
-    refused(run_disentangle(tmp_path, "predict", *given), "--min-probability", "found no calibration")
+    refused(run_disentangle(tmp_path, "predict", *given), "--min-probability", "found none of")

@@ -80,8 +80,7 @@ def _add_base(commands: argparse._SubParsersAction) -> None:
     base.add_argument(
         "--calibrate",
         action="store_true",
-        help="probabilities for predict, learnt by models on four fifths of the training data, as sweep "
-        "trains them, from the last fifth",
+        help="probabilities for predict, by sweep's models on four fifths of the training data",
     )
 
 

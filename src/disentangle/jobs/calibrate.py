@@ -218,7 +218,9 @@ def _identity(predictor: Predictor) -> str:
     return hashlib.sha256(json.dumps([predictor.merge, voices], sort_keys=True).encode()).hexdigest()
 
 
-def calibration_of(predictor: Predictor, is_bundle: bool = False) -> Calibration | None:
+def calibration_of(
+    predictor: Predictor, is_bundle: bool = False, is_needed: bool = False
+) -> Calibration | None:
     """The calibration of a model's scores, from its bundle or beside its evaluation; None if it has none.
 
     One that is of another model is passed over, with a note.
@@ -228,41 +230,26 @@ def calibration_of(predictor: Predictor, is_bundle: bool = False) -> Calibration
     predictor : Predictor
         As it was read.
     is_bundle : bool
+    is_needed : bool
+        Whether it is refused to do without.
 
     Raises
     ------
     DisentangleError
-        If it is damaged.
+        If it is damaged, or needed and not there.
     """
     saved = predictor.saved
-    if not is_bundle:
-        folder = place_of(saved.folder)
-        if not os.path.lexists(folder / RECORD):
-            return None
-        saved, _ = Saved.at(folder)
-    elif CALIBRATION_FILE not in saved:
-        return None
-    found = Calibration.load(saved)
-    if found.model == _identity(predictor):
-        return found
-    logger.warning(
-        "note: %s is of another model, so there are no probabilities: base --calibrate makes one of this",
-        saved.folder / CALIBRATION_FILE,
-    )
-    return None
-
-
-def required(found: Calibration | None, asked_by: str, folder: Path) -> Calibration:
-    """A calibration that something cannot do without.
-
-    Raises
-    ------
-    DisentangleError
-        If there is none.
-    """
-    if found is None:
+    folder, found = saved.folder, None
+    if not is_bundle and os.path.lexists(place_of(folder) / RECORD):
+        saved, _ = Saved.at(place_of(folder))
+    if CALIBRATION_FILE in saved:
+        found = Calibration.load(saved)
+        if found.model != _identity(predictor):
+            found = None
+            path = saved.folder / CALIBRATION_FILE
+            logger.warning("note: %s is of another model: base --calibrate makes one of this", path)
+    if found is None and is_needed:
         raise DisentangleError(
-            f"{asked_by} needs a calibrated model, found no calibration of {folder}: "
-            "base --calibrate makes one"
+            f"--min-probability needs a calibrated model, found none of {folder}: base --calibrate makes it"
         )
     return found

@@ -34,7 +34,7 @@ from ..storage.matrices import load_any
 from ..storage.saved import Saved
 from . import text_features
 from .bundles import open_bundle
-from .calibrate import calibration_of, required
+from .calibrate import calibration_of
 
 logger = logging.getLogger(__name__)
 
@@ -252,8 +252,10 @@ def _values(scores: np.ndarray, calibration: Calibration | None) -> dict[str, np
     )
 
 
-def _probable(write: Write, calibration: Calibration, least: float) -> Write:
-    """What writes labels of at least a probability."""
+def _probable(write: Write, calibration: Calibration | None, least: float | None) -> Write:
+    """What writes labels of at least a probability, where one is asked for."""
+    if calibration is None or least is None:
+        return write
     return lambda first, labels, scores: write(
         first, np.where(calibration.of(scores) >= least, labels, -1), scores
     )
@@ -290,14 +292,13 @@ def run_predict(
     Raises
     ------
     DisentangleError
-        As `check_out`, `choose`, `open_bundle`, `Predictor.read`, `features` and `writer`.
+        As `check_out`, `choose`, `open_bundle`, `Predictor.read`, `calibration_of`, `features` and `writer`.
     """
     start = time.perf_counter()
     if isinstance(source, Path) and source.suffix not in INPUTS:
         raise DisentangleError(f"--input must end in {', '.join(INPUTS)}, got {source}")
     if out is not None:
-        read = [data_folder, base, source]
-        check_out(out, [path for path in read if isinstance(path, Path)])
+        check_out(out, [path for path in (data_folder, base, source) if isinstance(path, Path)])
     evaluation = open_bundle(base)[0].folder if data_folder is None else choose(base, variant)
     of_features = base if data_folder is None else data_folder / features_name
     predictor = Predictor.read(evaluation)
@@ -305,27 +306,29 @@ def run_predict(
         raise DisentangleError(f"--k must be at most the models' --top-k ({most}), got {k}")
     if data_folder is not None:
         _say_what_changed(predictor.saved, data_folder, features_name)
-    calibration = calibration_of(predictor, is_bundle=data_folder is None)
+    calibration = calibration_of(predictor, data_folder is None, min_probability is not None)
     names = label_names(predictor.saved, predictor.n_labels)
-    if min_probability is not None:
-        required(calibration, "--min-probability", evaluation)
     with progress.stage("predict"), writer(out, predictor.n_labels, names, calibration) as write:
-        if calibration is not None and min_probability is not None:
-            write = _probable(write, calibration, min_probability)
+        write = _probable(write, calibration, min_probability)
         blocks = features(source, predictor.saved, predictor.n_features, of_features)
         first = list(itertools.islice(blocks, 2))
         predictor.load_models(for_few=len(first) == 1 and first[0].shape[0] <= FEW)
         X = itertools.chain(first, blocks)
         n, n_empty = predict(predictor, X, min(k, predictor.n_labels), threads, budget, write)
-    if n_empty:
-        is_text = isinstance(source, list) or source.suffix != ".npz"
-        what = ("texts", "known word") if is_text else ("instances", "features")
-        logger.warning("note: %s of %s %s have no %s: no labels for them", f"{n_empty:,}", f"{n:,}", *what)
+    _say_empty(n_empty, n, is_text=isinstance(source, list) or source.suffix != ".npz")
     if out is not None:
-        counts: dict[str, float] = {"k": k, "n_instances": n, "n_without_features": n_empty}
-        counts |= {} if min_probability is None else {"min_probability": min_probability}
-        _write_record(out, evaluation, predictor, source, counts, start, threads)
+        said: dict[str, Any] = {"k": k, "n_instances": n, "n_without_features": n_empty}
+        said["min_probability"] = min_probability
+        _write_record(out, evaluation, predictor, source, said, start, threads)
     return n
+
+
+def _say_empty(n_empty: int, n: int, is_text: bool) -> None:
+    """Tell of instances without features."""
+    if not n_empty:
+        return
+    what = ("texts", "known word") if is_text else ("instances", "features")
+    logger.warning("note: %s of %s %s have no %s: no labels for them", f"{n_empty:,}", f"{n:,}", *what)
 
 
 def _write_record(
@@ -333,7 +336,7 @@ def _write_record(
     evaluation: Path,
     predictor: Predictor,
     source: Path | list[str],
-    counts: dict[str, float],
+    said: dict[str, Any],
     start: float,
     threads: int,
 ) -> None:
@@ -345,7 +348,7 @@ def _write_record(
             "model": str(evaluation),
             "models": [voice.saved.content for voice in predictor.voices],
             "input": str(source) if isinstance(source, Path) else "--text",
-            **counts,
+            **said,
             "seconds": round(time.perf_counter() - start, 3),
             "peak_rss_mib": provenance.peak_rss_mib(),
             "threads": threads,

@@ -94,9 +94,9 @@ def _base_tables(report: dict[str, Any]) -> list[Table]:
 
 
 def _calibration_table(report: dict[str, Any], runs: list[Row]) -> Table:
-    """How far scores, and probabilities, are from how often labels are right."""
-    columns = ("@1 scores", "probabilities", "@5 scores", "probabilities", "threshold", "F1")
-    table = Table(f"{subject(report)}: expected calibration error on the test part", ("method", *columns))
+    """How far scores (before) and probabilities (after) are from how often labels are right."""
+    columns = ("@1 before", "@1 after", "@5 before", "@5 after", "threshold", "F1")
+    table = Table(f"{subject(report)}: calibration error, in percent", ("method", *columns))
     for run in runs:
         seed = f", seed {run['settings']['seed']}" if "seeds" in report else ""
         own = run["calibration"]
@@ -104,7 +104,8 @@ def _calibration_table(report: dict[str, Any], runs: list[Row]) -> Table:
         told = (f"{own['threshold']:.4f}", f"{own['f1']:.2f}")
         table.add(setting_name(run) + seed, *(f"{error:.2f}" for error in errors), *told)
     table.notes = [
-        "In percent, of the first label and of the first five of each instance; 15 bins.",
+        "Expected calibration error of scores (before) and probabilities (after) on the test part, of the "
+        "first label and of the first five of each instance; 15 bins.",
         "threshold: the probability with the highest micro-averaged F1 on the validation part, of the ten "
         "best labels; F1: that of the test part with it, in percent",
     ]
