@@ -129,9 +129,7 @@ matcher_eps, eps, threshold, hinge, predict_beam, merge : optional
         return self._out(labels.indicator(probabilities, self.min_probability))
 
     def predict_proba(self, X: Any) -> Any:
-        """Probability of each label: without `calibrate` the model's scores, which lie in [0, 1].
-
-        Where instances have one label each, those of an instance add up to 1.
+        """Probability of each label, or score if not calibrated; of one label each they add up to 1.
 
         Returns
         -------

@@ -77,11 +77,7 @@ def _add_base(commands: argparse._SubParsersAction) -> None:
         action="store_true",
         help="leave out XR-Linear's own figures, and of its training what the presets do not need",
     )
-    base.add_argument(
-        "--calibrate",
-        action="store_true",
-        help="probabilities for predict, by sweep's models on four fifths of the training data",
-    )
+    base.add_argument("--calibrate", action="store_true", help="probabilities of labels for predict, too")
 
 
 def _add_binned(commands: argparse._SubParsersAction) -> None:
@@ -445,6 +441,5 @@ def _metric(args: argparse.Namespace) -> None:
     job = job_of(args)
     from ..jobs import metric
 
-    kind = getattr(args, "components", None)
-    report = metric.run_metric(job, kind, args.level, args.bin_size)
+    report = metric.run_metric(job, getattr(args, "components", None), args.level, args.bin_size)
     _said(args, report, next_command("base", args, "--preset", "paper,tuned,lean"))
