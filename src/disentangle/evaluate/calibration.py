@@ -46,8 +46,8 @@ class Calibration:
         """From predictions for instances that the model has not seen.
 
         Isotonic regression (Zadrozny and Elkan, KDD 2002): the rising function with the least squares. The
-        label at rank r counts 1 / r, so that the many labels further down do not decide what the first ones
-        are.
+        label at rank r counts 1 / r^2, so that the many labels further down do not decide what the first
+        ones are.
 
         Parameters
         ----------
@@ -61,7 +61,7 @@ class Calibration:
         from sklearn.isotonic import IsotonicRegression  # takes a second, and predicting needs none of it
 
         is_there = ~np.isnan(scores)
-        weights = np.broadcast_to(1 / np.arange(1, scores.shape[1] + 1), scores.shape)[is_there]
+        weights = np.broadcast_to(np.arange(1.0, scores.shape[1] + 1) ** -2, scores.shape)[is_there]
         given, right = scores[is_there].astype(np.float64), hits[is_there]
         regression = IsotonicRegression(y_min=0, y_max=1).fit(given, right, weights)
         found = cls(regression.X_thresholds_, regression.y_thresholds_, 0.0, 0.0)
