@@ -71,4 +71,5 @@ def uri_of(uri: str | None, name: str) -> str:
 
 
 def _shown(one: Suggestion) -> dict[str, Any]:
-    return {"uri": uri_of(one.uri, one.name), "label": one.name, "notation": None, "score": one.score}
+    score = one.score if one.probability is None else one.probability
+    return {"uri": uri_of(one.uri, one.name), "label": one.name, "notation": None, "score": score}
