@@ -25,6 +25,7 @@ MODELS = (
 JOB = (*MODELS, "params", "presets", "rules", "jobs.plan", "jobs.steps")
 BINNED = (*JOB, "evaluate.binning", "jobs.binned")
 METRIC = (*BINNED, "evaluate.variation_of_information", "data.components", "jobs.metric")
+CALIBRATION = (*JOB, "evaluate.calibration", "jobs.calibrate")
 AMBIGUITY = (*JOB, "evaluate.ambiguity", "data.components")
 SETS = ("wordnet-hypernyms", "vullib", "eurlex-57k", "tibkat-all", "yso-finna-en")
 # What is expected of P@1, P@5 and R@10, in this order.
@@ -119,6 +120,7 @@ _PEERS = ("compare.py", "methods.py", "method_process.py")
 _TREES = " --repeats 1 --only lean,tuned,omikuji-parabel,omikuji-bonsai,libmultilabel-tree"
 _AMBIGUITY = ("ambiguity.py", "presets.py")
 _TEN = " --preset paper,lean --seeds 0,1,2,3,4,5,6,7,8,9"
+_CALIBRATE = " --preset paper,tuned,lean --calibrate"
 _LOO = ("leave_one_out.py", "presets.py")
 # Kind, what it shows, datasets, options, code, files of this folder (none for a job), tolerance.
 # Omikuji's own figures move by half a point from run to run.
@@ -128,6 +130,15 @@ _KINDS: tuple[tuple[str, str, tuple[str, ...], str, tuple[str, ...], tuple[str, 
     ("presets", "tuned and lean", SETS[4:], " --models {models} --seeds 0", METRIC, ("presets.py",), 0.02),
     ("seeds", "chance by trees, and by test instances", SETS[:2], _TEN, JOB, (), 0.02),
     ("ensembles", "three trees beat one", SETS[:1], " --preset tuned,lean --n-trees 3", JOB, (), 0.02),
+    (
+        "calibration",
+        "probabilities are near the shares that are right",
+        SETS,
+        _CALIBRATE,
+        CALIBRATION,
+        (),
+        0.02,
+    ),
     (
         "binned",
         "Figure 2: binned labels",
@@ -162,7 +173,7 @@ def claims() -> tuple[Claim, ...]:
         for dataset in names:
             name, report = f"{kind}-{dataset}", "{out}"
             template = _SCRIPT if files else _JOB
-            job = "base" if kind in ("ensembles", "seeds") else kind
+            job = "base" if kind in ("ensembles", "seeds", "calibration") else kind
             if not files:
                 report = f"{{models}}/{dataset}/{job}/report.json"
             command = template.format(kind=job, dataset=dataset, file=files[0] if files else "")

@@ -27,7 +27,7 @@ from presets import FIGURES, columns
 from reproduce import version_of
 
 from disentangle.jobs.differences import excludes_zero
-from disentangle.jobs.tables import training_seconds
+from disentangle.jobs.tables import setting_name, training_seconds
 from disentangle.params import DEFAULT_DATASET
 
 RESULTS = Path(__file__).with_name("results")
@@ -151,6 +151,18 @@ def print_seeds(found: dict[str, Result]) -> None:
                     )
 
 
+def print_calibration(found: dict[str, Result]) -> None:
+    """Calibration errors of scores and of probabilities: reports of base jobs with --calibrate."""
+    errors = ("@1 scores", "@1 probabilities", "@5 scores", "@5 probabilities")
+    line("dataset", "method", *errors, "threshold", "F1")
+    print("|---|---|" + "---:|" * 6)
+    for dataset, report in found.items():
+        for run in report["runs"]:
+            own = run["calibration"]
+            cells = [f"{own['ece'][of][k]:.1f}" for k in "15" for of in ("scores", "probabilities")]
+            line(dataset, setting_name(run), *cells, f"{own['threshold']:.2f}", f"{own['f1']:.1f}")
+
+
 def print_presets(found: dict[str, Result]) -> None:
     for dataset, result in found.items():
         presets.print_table(dataset, result["rows"])
@@ -187,6 +199,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Result]], None]]] = {
     "metric": ("metric", print_metrics),
     "presets": ("presets", print_presets),
     "ensembles": ("ensembles", print_ensembles),
+    "calibration": ("calibration", print_calibration),
     "seeds": ("seeds", print_seeds),
     "leave-one-out": (
         "leave-one-out",

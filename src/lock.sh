@@ -19,3 +19,4 @@ lock requirements-uv.txt "60 MB on disk, 25 MB to download" --group uv "${wheels
 lock requirements-dev.txt "620 MB on disk, 175 MB to download" --group dev --constraints requirements.txt "$@"
 lock requirements-mlflow.txt "65 MB on disk, 17 MB to download" --group mlflow --constraints requirements.txt "${wheels[@]}" "$@"
 lock requirements-skos.txt "4 MB on disk, 1 MB to download" --group skos --constraints requirements.txt "${wheels[@]}" "$@"
+lock requirements-serve.txt "2 MB on disk, 1 MB to download" --group serve --constraints requirements.txt "${wheels[@]}" "$@"

@@ -13,6 +13,7 @@ PACKAGE = ROOT / "src" / "disentangle"
 # is used from Python, `api`, goes by the jobs' plan and steps; a command may go by it.
 FLOORS = (
     "cli",
+    "serve",
     "api",
     "jobs",
     "html",

@@ -29,6 +29,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from disentangle import LabelTreeClassifier
 from disentangle.data import datasets
 from disentangle.errors import DisentangleError
+from disentangle.evaluate.calibration import CALIBRATION_FILE
 from disentangle.model.predictor import Predictor
 from disentangle.params import TfidfParams, overlap_fields
 
@@ -171,6 +172,48 @@ def test_predictions_are_as_probable_as_is_asked(data: dict[str, sp.csr_matrix],
     scores = fitted.predict_proba(X)
     assert few.predict(X).nnz == (scores.data >= 0.9).sum()
     assert many.predict(X).nnz == (scores.data >= 0.1).sum() > few.predict(X).nnz
+
+
+def test_calibrated_probabilities_are_those_of_the_job(
+    verbs: Path, texts, of_texts: LabelTreeClassifier, tmp_path: Path
+):
+    parts = datasets.load_parts(verbs / "verbs")
+    X, Y = parts["X_trn"][:1000], parts["Y_trn"][:1000]
+    save_dataset(tmp_path / "data" / "some", X_trn=X, Y_trn=Y, X_tst=X[:50], Y_tst=Y[:50])
+    options = ("--preset", "lean", "--nr-splits", "8", "--max-leaf-size", "10", "--without-xr-linear")
+    ended = run_disentangle(tmp_path, "base", "some", "--data-dir", "data", *options, "--calibrate")
+    assert ended.returncode == 0, ended.stderr
+    of_job = tmp_path / "model" / "some" / "base" / "lean" / "calibration" / CALIBRATION_FILE
+    model = Small("lean", calibrate=True).fit(X, Y)
+    assert model._model.files[CALIBRATION_FILE] == of_job.read_bytes()
+    scores, found = model.decision_function(X[:50]), model.predict_proba(X[:50])
+    assert (scores.indices == found.indices).all()
+    for row in range(50):
+        one, other = (matrix.data[matrix.indptr[row] : matrix.indptr[row + 1]] for matrix in (scores, found))
+        assert (np.argsort(one, kind="stable") == np.argsort(other, kind="stable")).all()
+        assert len(set(one)) == len(set(other))
+    threshold = model._bundle().calibration.threshold
+    model.set_params(min_probability=threshold)
+    assert model.predict(X[:50]).nnz == (found.data >= threshold).sum() != (scores.data >= threshold).sum()
+    again = pickle.loads(pickle.dumps(clone(model).set_params(calibrate=False).fit(X, Y)))
+    assert (again.predict_proba(X[:50]) != scores).nnz == 0
+
+
+def test_suggestions_of_a_calibrated_model_have_probabilities(texts, of_texts: LabelTreeClassifier):
+    lines, tags = texts
+    model = Small(calibrate=True).fit(lines, tags)
+    for row, before in zip(model.suggest(lines[:20]), of_texts.suggest(lines[:20]), strict=True):
+        assert [one._replace(probability=None) for one in row] == before
+        probabilities = [one.probability for one in row]
+        assert probabilities == sorted(probabilities, reverse=True)
+        assert 0 <= probabilities[-1] < probabilities[0] <= 1
+    least = model.suggest(lines[:1])[0][2].probability
+    assert model.suggest(lines[:1], threshold=least) == [model.suggest(lines[:1])[0][:3]]
+
+
+def test_too_few_instances_to_calibrate_are_refused():
+    with pytest.raises(DisentangleError, match=r"too few training instances .* with random_state 0"):
+        Small(calibrate=True, max_leaf_size=2).fit(np.eye(4), [["x"], ["y"], ["z"], ["x"]])
 
 
 def test_the_score_is_the_mean_of_the_report(data: dict[str, sp.csr_matrix], fitted: LabelTreeClassifier):

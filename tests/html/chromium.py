@@ -92,12 +92,16 @@ class Chromium:
 
     def open(self, path: Path, fragment: str = "") -> None:
         """Load a file's page and wait until it is loaded."""
+        self.visit(path.as_uri() + fragment)
+
+    def visit(self, address: str) -> None:
+        """Load a page and wait until it is loaded."""
         self._call("Page.navigate", url="about:blank")
         self._wait("Page.loadEventFired")
         self.complaints.clear()
         self.requests.clear()
         self._events.clear()
-        self._call("Page.navigate", url=path.as_uri() + fragment)
+        self._call("Page.navigate", url=address)
         self._wait("Page.loadEventFired")
 
     def look(self, width: int, dark: bool, height: int = 900) -> None:

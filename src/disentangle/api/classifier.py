@@ -51,6 +51,8 @@ class LabelTreeClassifier(ClassifierMixin, Parameters):
         `predict` gives labels of at least this.
     sparse_output : bool
         Whether matrices of labels and scores are sparse; with few labels they may as well be arrays.
+    calibrate : bool
+        Whether probabilities are calibrated, by models that are trained on four fifths of the data besides.
     tfidf : TfidfParams, optional
         How texts become features, if `X` is a list of texts.
     n_copies, gain, positives, leaf_size, overlap_splits, negatives, spared, first_terms, terms, max_df, \
@@ -112,7 +114,7 @@ matcher_eps, eps, threshold, hinge, predict_beam, merge : optional
             # Fewer make no tree: what is added to them has no instance, and is never predicted.
             matrix = labels.widened(matrix, n_added)
             settings = self.settings(matrix.shape[1])
-            model = training.train(canonical(X), matrix, settings, names, vectorizer)
+            model = training.train(canonical(X), matrix, settings, names, vectorizer, self.calibrate)
         self.classes_, self._form, self._model = classes, form, model
         return self
 
@@ -130,13 +132,11 @@ matcher_eps, eps, threshold, hinge, predict_beam, merge : optional
         return self._out(labels.indicator(probabilities, self.min_probability))
 
     def predict_proba(self, X: Any) -> Any:
-        """Probability of each label: the model's scores, which lie in [0, 1] and are not calibrated.
-
-        Where instances have one label each, those of an instance add up to 1.
+        """Probability of each label, or score if not calibrated; of one label each they add up to 1.
 
         Returns
         -------
-        csr_matrix or ndarray of shape (n_instances, n_labels), float32
+        csr_matrix or ndarray of shape (n_instances, n_labels), float32, or float64 if calibrated
             0 for labels that the model does not find, which are all but `top_k` (copies counted) at least.
         """
         return self._out(self._probabilities(X))

@@ -32,6 +32,7 @@ class Parameters(BaseEstimator):
         max_memory: float | None = None,
         min_probability: float = 0.5,
         sparse_output: bool = True,
+        calibrate: bool = False,
         tfidf: TfidfParams | None = None,
         n_copies: int | None = None,
         gain: str | None = None,
@@ -61,6 +62,7 @@ class Parameters(BaseEstimator):
         self.max_memory = max_memory
         self.min_probability = min_probability
         self.sparse_output = sparse_output
+        self.calibrate = calibrate
         self.tfidf = tfidf
         given = dict(locals())
         for name in overlap_fields():

@@ -14,7 +14,7 @@ from ..data.features import looks_dense
 from ..data.lines import write_lines
 from ..data.tfidf import VECTORIZER_FILE, Vectorizer
 from ..errors import DisentangleError
-from ..jobs import bundles
+from ..jobs import bundles, calibrate
 from ..jobs.ensemble import Ensemble
 from ..jobs.settings import Settings
 from ..model.predictor import Predictor, Voice
@@ -29,6 +29,7 @@ def train(
     settings: Settings,
     names: list[str] | None = None,
     vectorizer: Vectorizer | None = None,
+    is_calibrated: bool = False,
 ) -> Packed:
     """The model that the base job trains of the same training data and settings, byte for byte.
 
@@ -44,6 +45,8 @@ def train(
         Of labels.
     vectorizer : Vectorizer, optional
         What has made `X` of texts.
+    is_calibrated : bool
+        Whether it is calibrated, as the base job does it.
 
     Raises
     ------
@@ -67,8 +70,10 @@ def train(
             write_lines(made / LABEL_NAMES, names)
         if vectorizer is not None:
             (made / VECTORIZER_FILE).write_text(vectorizer.as_json(), encoding="utf-8")
-        said = _said(dataset, settings, vectorizer is not None)
-        bundles.complete(made, Predictor(voices, variant.params.scoring.merge), said)
+        predictor = Predictor(voices, variant.params.scoring.merge)
+        if is_calibrated:
+            calibrate.calibration_for(predictor, folder / "sweep", source, settings).save(made)
+        bundles.complete(made, predictor, _said(dataset, settings, vectorizer is not None))
         return Packed.of(made)
 
 

@@ -77,6 +77,7 @@ def _add_base(commands: argparse._SubParsersAction) -> None:
         action="store_true",
         help="leave out XR-Linear's own figures, and of its training what the presets do not need",
     )
+    base.add_argument("--calibrate", action="store_true", help="probabilities of labels for predict, too")
 
 
 def _add_binned(commands: argparse._SubParsersAction) -> None:
@@ -373,7 +374,7 @@ def _base(args: argparse.Namespace) -> None:
     job = job_of(args, ({}, *_combinations(args)) if args.grid else ({},))
     from ..jobs import base
 
-    _said(args, base.run_base(job), next_command("predict", args, "--input", "FILE"))
+    _said(args, base.run_base(job, args.calibrate), next_command("predict", args, "--input", "FILE"))
 
 
 def _sweep(args: argparse.Namespace) -> None:
@@ -445,6 +446,5 @@ def _metric(args: argparse.Namespace) -> None:
     job = job_of(args)
     from ..jobs import metric
 
-    kind = getattr(args, "components", None)
-    report = metric.run_metric(job, kind, args.level, args.bin_size)
+    report = metric.run_metric(job, getattr(args, "components", None), args.level, args.bin_size)
     _said(args, report, next_command("base", args, "--preset", "paper,tuned,lean"))

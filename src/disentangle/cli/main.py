@@ -23,6 +23,7 @@ from .jobs import add_jobs
 from .meanings import add_meanings
 from .predict import add_predict
 from .report import add_report
+from .serve import add_serve
 from .xr_transformer import add_xr_transformer
 
 _CANNOT_LOAD = "error: cannot load what is installed (too little memory, or a damaged installation?)"
@@ -101,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     add_meanings(commands)
     add_predict(commands)
     add_bundle(commands)
+    add_serve(commands)
     add_report(commands)
     add_data(commands)
     add_encode(commands)

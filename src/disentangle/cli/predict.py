@@ -5,11 +5,20 @@ from __future__ import annotations
 import argparse
 
 from ..errors import DisentangleError
-from ..limits import at_least
+from ..limits import Limits, at_least
 from ..params import DEFAULT_DATASET, FEATURES, MAX_K
 from ..presets import DEFAULT_PRESET
 from ..runtime.threads import limit_threads
-from .arguments import add_features, add_max_memory, add_place, add_threads, dataset_name, integer, place
+from .arguments import (
+    add_features,
+    add_max_memory,
+    add_place,
+    add_threads,
+    dataset_name,
+    integer,
+    number,
+    place,
+)
 
 
 def add_predict(commands: argparse._SubParsersAction) -> None:
@@ -50,6 +59,13 @@ def add_predict(commands: argparse._SubParsersAction) -> None:
         help="scores (.npz), objects (.jsonl) or tab-separated lines (.tsv), as they go to standard "
         "output: names with tabs or quotes are quoted as in CSV",
     )
+    add(
+        "--min-probability",
+        type=number,
+        metavar="P",
+        help="leave out labels that are less probable; it takes a model that base --calibrate has "
+        "calibrated, whose report has the value of the highest F1",
+    )
     add("--k", type=integer, default=MAX_K, help="labels per instance")
     add_place(parser, "--data-dir", "XMC_DATA", "dataset/xmc-base", "folder of the datasets")
     add_place(parser, "--model-dir", "XMC_MODEL", "model", "folder of the results")
@@ -61,6 +77,8 @@ def add_predict(commands: argparse._SubParsersAction) -> None:
 def _predict(args: argparse.Namespace) -> None:
     limit_threads(args.threads)
     at_least("--k", args.k, 1)
+    if args.min_probability is not None:
+        Limits(0.0, 1.0).check("--min-probability", args.min_probability)
     from ..data import datasets
     from ..data.features import beside
     from ..jobs import predict
@@ -86,4 +104,5 @@ def _predict(args: argparse.Namespace) -> None:
         args.threads,
         Budget.of(args.max_memory),
         args.features,
+        args.min_probability,
     )

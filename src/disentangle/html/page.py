@@ -81,15 +81,23 @@ def document(title: str, body: str, styles: list[str], scripts: list[str], data:
     data : str
         As `island` makes it.
     """
-    style = "".join(_static(name) for name in styles)
-    # One block for all: names of one file are no others', nor the page's.
-    script = '"use strict";\n{\n' + "".join(_static(name) for name in scripts) + "}\n"
+    styled, run = style(styles), script(scripts)
     policy = (
-        f"default-src 'none'; script-src '{digest(script)}'; style-src '{digest(style)}'; img-src data:; "
+        f"default-src 'none'; script-src '{digest(run)}'; style-src '{digest(styled)}'; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
     held = f'<script type="application/json" id="data">{data}</script>\n' if data else ""
-    return _PAGE.format(policy=policy, title=text(title), style=style, body=body, island=held, script=script)
+    return _PAGE.format(policy=policy, title=text(title), style=styled, body=body, island=held, script=run)
+
+
+def style(names: list[str]) -> str:
+    """Styles of files in `static`, as one."""
+    return "".join(map(static, names))
+
+
+def script(names: list[str]) -> str:
+    """Scripts of files in `static`, in one block: names of one file are no others', nor the page's."""
+    return '"use strict";\n{\n' + style(names) + "}\n"
 
 
 def digest(content: str) -> str:
@@ -126,5 +134,6 @@ def top(name: str, about: str) -> str:
     )
 
 
-def _static(name: str) -> str:
+def static(name: str) -> str:
+    """A file in `static`."""
     return (_STATIC / name).read_text(encoding="utf-8")

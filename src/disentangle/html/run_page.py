@@ -22,6 +22,7 @@ _KINDS = {".png": "image/png", ".svg": "image/svg+xml"}
 _WORDS = {
     "frontier": "Quality against cost, a numbered point for each setting",
     "figure-2": "Precision and recall at 1 to 10, with and without overlap, on binned labels",
+    "reliability": "How often labels of a score, or of a probability, are right; best on the diagonal",
     "sweep": "What overlapping gains on binned labels, a line for each level",
     "differences": "Histograms over labels: how much closer to the meanings copies are than random splits",
 }

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..storage import atomic
-from ..storage.saved import RECORD
 from . import figures
+from .binned import workspaces
+from .calibrate import calibrated
 from .differences import Comparison
 from .ensemble import Ensemble
 from .job import Job
@@ -15,8 +15,14 @@ from .plan import Plan
 from .seeds import over_seeds
 
 
-def run_base(job: Job) -> dict[str, Any]:
+def run_base(job: Job, is_calibrated: bool = False) -> dict[str, Any]:
     """XR-Linear beside its overlap on a dataset, for each seed.
+
+    Parameters
+    ----------
+    job : Job
+    is_calibrated : bool
+        Whether all models are calibrated, too; calibrations that are there are reported in any case.
 
     Returns
     -------
@@ -28,27 +34,36 @@ def run_base(job: Job) -> dict[str, Any]:
     DisentangleError
         If settings are out of range, the data are wrong, or results cannot be written.
     """
-    folder = job.folder("base")
+    folder, sweep = job.folder("base"), job.folder("sweep")
     ensembles = [Ensemble(folder, one.source(), one.settings, one.place) for one in job.by_seed()]
-    with atomic.workspace(folder, RECORD):
+    with workspaces(folder, *([sweep] if is_calibrated else [])):
         made = [trees.runs() for trees in ensembles]
-        return report_base(job, [trees.first for trees in ensembles], made)
+        return report_base(job, [trees.trees for trees in ensembles], made, is_calibrated)
 
 
-def report_base(job: Job, bases: list[Plan], made: list[list[dict[str, Any]]]) -> dict[str, Any]:
-    """Write and draw what a base job has made, a plan and its runs for each seed; return as `run_base`."""
+def report_base(
+    job: Job, trees: list[list[Plan]], made: list[list[dict[str, Any]]], is_calibrated: bool = False
+) -> dict[str, Any]:
+    """Write and draw what a base job has made, trees and their runs for each seed; return as `run_base`."""
+    sweep, bases = job.folder("sweep"), [own[0] for own in trees]
+    made = [calibrated(*own, sweep, is_calibrated) for own in zip(made, trees, strict=True)]
     first, folder = bases[0], bases[0].root
     sizes, comparison = first.load.ensure()["results"], Comparison(folder)
     runs = [run for own in made for run in comparison.added(own)]
     more = {"sizes": sizes, "runs": runs} | over_seeds(runs, comparison)
     written = job.report(folder, "base", runs[-1], data=first.source.inputs, **more)
+    files = [folder / "report.json"]
     for base in bases:
         draw_frontier(base.folder, job.title, written, base.settings.said())
-    files = [folder / "report.json", *(base.folder / "frontier.png" for base in bases)]
+        own = [run for run in _runs_of(written, base.settings.said()) if "calibration" in run]
+        files += [base.folder / "frontier.png", *figures.draw_reliability(base.folder, job.title, own)]
     return written | {"runs": runs, "files": files}
 
 
 def draw_frontier(folder: Path, title: str, report: dict[str, Any], settings: dict[str, Any]) -> None:
     """What the report has with these settings."""
-    runs = [run for run in report["runs"] if run["settings"] == settings]
-    figures.draw_frontier(folder, title, runs)
+    figures.draw_frontier(folder, title, _runs_of(report, settings))
+
+
+def _runs_of(report: dict[str, Any], settings: dict[str, Any]) -> list[dict[str, Any]]:
+    return [run for run in report["runs"] if run["settings"] == settings]

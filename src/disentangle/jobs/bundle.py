@@ -18,6 +18,7 @@ from ..runtime import progress
 from ..storage import files, places
 from ..storage.saved import Saved, read_record
 from . import bundles, predict, text_features
+from .calibrate import calibration_of
 from .columns import SHOWN, figure
 from .encode_steps import ENCODER
 
@@ -51,6 +52,8 @@ def run_bundle(
                 shutil.copyfile(data_folder / name, folder / name)
         if (folder / bundles.LICENCE).exists():
             said["licence"] = f"That of the data is in `{bundles.LICENCE}`."
+        if (calibration := calibration_of(predictor)) is not None:
+            calibration.save(folder)
         bundles.complete(folder, predictor, said)
 
 
@@ -68,7 +71,7 @@ def _said(base: Path, evaluation: Path, title: str) -> dict[str, Any]:
         run = next(run for run in report["runs"] if run["evaluation"] == place)
         if record is None or run["key"] != record["key"]:
             raise ValueError("another model's figures")
-        figures = {column: figure(run, column) for column in SHOWN}
+        figures = {column: figure(run, column) for column in SHOWN} | _calibrated(run)
         costs = {"candidates": round(run["candidates_per_instance"], 1)}
         parameters = {"preset": run["preset"], "n_trees": run["n_trees"]} | run.get("overlap", {})
         return {
@@ -82,6 +85,12 @@ def _said(base: Path, evaluation: Path, title: str) -> dict[str, Any]:
         raise DisentangleError(
             f"{path} must have the figures of {evaluation}, found none of this model: run the base job again"
         ) from error
+
+
+def _calibrated(run: dict[str, Any]) -> dict[str, Any]:
+    """The errors of a run's probabilities."""
+    errors = run["calibration"]["ece"]["probabilities"] if "calibration" in run else {}
+    return {f"ECE@{k}": error for k, error in errors.items()}
 
 
 def _digests(data: dict[str, str]) -> dict[str, str]:

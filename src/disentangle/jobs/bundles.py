@@ -8,6 +8,7 @@ A bundle is laid out as an evaluation that has its models inside, so that whatev
     tree-0/ tree-1/        the models, in PECOS's own format, each with the record of its training
     vectorizer.json        the vocabulary, of a model of texts
     features.json encoder/ its blocks of features and their encoder, of a model that has them
+    calibration.json       what makes probabilities of scores, of a calibrated model
     output-items.txt       names of labels, a line each, if they have some
     output-uris.txt        URIs of labels, likewise
     LICENSE                the data's licence, if the dataset says it
@@ -26,6 +27,7 @@ from typing import Any
 
 from ..data.lines import read_lines
 from ..errors import DisentangleError
+from ..evaluate.calibration import CALIBRATION_FILE, Calibration
 from ..model.predictor import Predictor
 from ..runtime import provenance
 from ..storage import atomic, files, places, space
@@ -114,6 +116,9 @@ def complete(out: Path, predictor: Predictor, said: dict[str, Any]) -> None:
         shutil.copyfile(voice.saved.folder / RECORD, place / RECORD)
         copied.append(replace(voice, saved=Saved(place, voice.saved.digests)))
     Predictor(tuple(copied), predictor.merge).save(out)
+    if (out / CALIBRATION_FILE).exists():
+        calibration = Calibration.load(Saved(out))
+        said = said | {"calibration": {"threshold": calibration.threshold, "F1": calibration.f1}}
     seal(out, said)
 
 

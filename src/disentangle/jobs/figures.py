@@ -279,6 +279,57 @@ def draw_frontier(folder: Path, dataset: str, runs: list[dict[str, Any]]) -> Non
     write_csv(folder / "frontier.csv", rows)
 
 
+def draw_reliability(folder: Path, dataset: str, runs: list[dict[str, Any]]) -> list[Path]:
+    """How often predicted labels are right, by their scores and by their probabilities.
+
+    Parameters
+    ----------
+    folder : Path
+        Gets `reliability.{png,svg,pdf,csv}`.
+    dataset : str
+    runs : list of dict
+        Of the report, all with a calibration; without any there is no figure.
+
+    Returns
+    -------
+    list of Path
+        The PNG file.
+    """
+    rows = [
+        {"method": setting_name(run), "of": name, "k": int(k)} | own
+        for run in runs
+        for name, of_k in run["calibration"]["reliability"].items()
+        for k, bins in of_k.items()
+        for own in bins
+    ]
+    if not rows:
+        return []
+    drawn = [folder / "reliability.png"]
+    if _is_drawn(folder / "reliability", rows):
+        return drawn
+    names = list(dict.fromkeys(setting_name(run) for run in runs))
+    panels_of = list(dict.fromkeys((row["k"], row["of"]) for row in sorted(rows, key=lambda row: row["k"])))
+    figure, panels = new_figure(len(panels_of), 13, 3.8 + 0.2 * -(-len(names) // _KEY_COLUMNS))
+    figure.suptitle(f"{dataset}: how often predicted labels are right", parse_math=False)
+    for panel, (k, of) in zip(panels, panels_of, strict=True):
+        panel.plot([0, 1], [0, 1], color="black", lw=0.8)
+        for i, name in enumerate(names):
+            own = [row for row in rows if (row["method"], row["k"], row["of"]) == (name, k, of)]
+            color, marker, dashes = _LEVEL_STYLES[i % len(_LEVEL_STYLES)]
+            means, right = ([row[column] for row in own] for column in ("mean", "right"))
+            panel.plot(means, right, color=color, marker=marker, ls=dashes, ms=4, label=name)
+        panel.set_title("the first label" if k == 1 else f"the first {k} labels", fontsize=10)
+        panel.set(xlabel=f"mean of {of} in a bin", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1))
+    legend = figure.legend(
+        *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=_KEY_COLUMNS, fontsize=8
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    save_figure(figure, folder, "reliability")
+    write_csv(folder / "reliability.csv", rows)
+    return drawn
+
+
 def draw_differences(
     folder: Path, dataset: str, components: str, rows: list[dict[str, Any]], summary: dict[str, Any]
 ) -> None:

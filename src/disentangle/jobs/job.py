@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 # Of a dataset's results: a line for each call of a job.
 JOURNAL = "runs.jsonl"
 # What a line leaves to the report.
-_LEFT_OUT = ("settings", "overlap", "machine", "key", "labels")
+_LEFT_OUT = ("settings", "overlap", "machine", "key", "labels", "calibration")
 # A run has some kilobytes.
 _MOST_BYTES = 1 << 28
 # Of a run's variant, number of trees and settings.

@@ -97,7 +97,7 @@ def run_meanings(job: Job, wanted: Sequence[str], limit: int) -> dict[str, Any]:
     with workspaces(folder, base.root):
         words = _words(where, base.load.ensure()["results"], job.features)
         chosen = _named(wanted, words.labels)
-        report_base(job, [base], [runs(base)])
+        report_base(job, [[base]], [runs(base)])
         (overlapped,) = base.overlaps
         stage = _ambiguity_stage(job, base, overlapped, folder)
         record, name = stage.ensure(), job.place_beside(variant.name)

@@ -68,7 +68,7 @@ def run_metric(
         with workspaces(folder, bases[0].root):
             _check_components(bases[0], where)
             # The whole base job, so that its report tells of the models that are scored.
-            report_base(job, bases, [runs(base) for base in bases])
+            report_base(job, [[base] for base in bases], [runs(base) for base in bases])
             scored = [_score(*one, where, "natural", {}) for one in zip(jobs, bases, strict=True)]
             return _together(job, scored, "natural")
     (params,) = ways_to_bin(job, None if level is None else [level], [bin_size], "")

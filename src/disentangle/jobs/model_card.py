@@ -13,8 +13,12 @@ model = disentangle.load("FOLDER")
 {call}
 ```
 
-or `python -m disentangle predict --bundle FOLDER {argument}`. Scores lie in [0, 1] and are no
-probabilities."""
+or `python -m disentangle predict --bundle FOLDER {argument}`. {scores}"""
+_NO_PROBABILITIES = "Scores lie in [0, 1] and are no probabilities."
+_PROBABILITIES = """\
+Scores lie in [0, 1], and `calibration.json` makes probabilities of them. Labels of a probability of at least
+{threshold:.4f} had the highest micro-averaged F1, {F1:.2f} %, on a part of the training data that was kept
+out. It is a `threshold`, and a `--min-probability`."""
 _WHAT = """\
 A label tree in which labels may be in several clusters
 ([Liu et al., NeurIPS 2021](https://arxiv.org/abs/2106.12751)), on PECOS's XR-Linear."""
@@ -27,13 +31,14 @@ def card(said: Mapping[str, Any]) -> str:
     ----------
     said : Mapping
         "title"; "is_of_texts"; "data", "figures", "parameters" and "versions", values by name; "licence", a
-        sentence.
+        sentence. Of a calibrated model "calibration": its "threshold" and "F1".
     """
     call, argument = "model.predict(X)  # scores: a sparse matrix, instances x labels", "--input X.npz"
     if said["is_of_texts"]:
         call, argument = 'model.suggest(["a text"], limit=5)', '--text "a text"'
+    scores = _PROBABILITIES.format(**said["calibration"]) if "calibration" in said else _NO_PROBABILITIES
     parts = {
-        "Use": _USE.format(call=call, argument=argument),
+        "Use": _USE.format(call=call, argument=argument, scores=scores),
         "Data": _table(said["data"]),
         "Figures": _table(said["figures"]) if said["figures"] else "None: there was no test data.",
         "Parameters": _table(said["parameters"]),

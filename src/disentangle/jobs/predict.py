@@ -20,6 +20,7 @@ from ..data.datasets import carried
 from ..data.formats.json_lines import read_texts
 from ..data.tfidf import VECTORIZER_FILE
 from ..errors import DisentangleError
+from ..evaluate.calibration import Calibration
 from ..model.predictor import PREDICTOR_FILE, Predictor
 from ..model.saved_model import FEW
 from ..params import FEATURES
@@ -33,6 +34,7 @@ from ..storage.matrices import load_any
 from ..storage.saved import Saved
 from . import text_features
 from .bundles import open_bundle
+from .calibrate import calibration_of
 
 logger = logging.getLogger(__name__)
 
@@ -170,7 +172,9 @@ def _record_of(out: Path) -> Path:
 
 
 @contextmanager
-def writer(out: Path | None, n_labels: int, names: list[str]) -> Iterator[Write]:
+def writer(
+    out: Path | None, n_labels: int, names: list[str], calibration: Calibration | None = None
+) -> Iterator[Write]:
     """What writes labels to a file, whole or not at all, or to standard output as tab-separated lines.
 
     Parameters
@@ -180,6 +184,8 @@ def writer(out: Path | None, n_labels: int, names: list[str]) -> Iterator[Write]
     n_labels : int
     names : list of str
         Of the labels; written as they are, but for control characters on a terminal.
+    calibration : Calibration, optional
+        What gives lines and objects probabilities besides.
 
     Raises
     ------
@@ -189,7 +195,7 @@ def writer(out: Path | None, n_labels: int, names: list[str]) -> Iterator[Write]
     if out is None:
         with standard_output() as text:
             is_shown = text.isatty()
-            yield _tsv(text, [shown(name) for name in names] if is_shown else names)
+            yield _tsv(text, [shown(name) for name in names] if is_shown else names, calibration)
         return
     with atomic.replacing(places.real(out)) as temporary:
         if out.suffix == ".npz":
@@ -198,7 +204,7 @@ def writer(out: Path | None, n_labels: int, names: list[str]) -> Iterator[Write]
                 file.finish(n_labels)
         else:
             with temporary.open("w", encoding="utf-8", newline="") as text:
-                yield (_tsv if out.suffix == ".tsv" else _json_lines)(text, names)
+                yield (_tsv if out.suffix == ".tsv" else _json_lines)(text, names, calibration)
 
 
 def as_matrix(labels: np.ndarray, scores: np.ndarray, n_labels: int) -> sp.csr_matrix:
@@ -208,30 +214,51 @@ def as_matrix(labels: np.ndarray, scores: np.ndarray, n_labels: int) -> sp.csr_m
     return sp.csr_matrix((scores[is_there], labels[is_there], indptr), shape=(len(labels), n_labels))
 
 
-def _tsv(file: Any, names: list[str]) -> Write:
+def _tsv(file: Any, names: list[str], calibration: Calibration | None) -> Write:
     lines = csv.writer(file, delimiter="\t", lineterminator="\n")
 
     def write(first: int, labels: np.ndarray, scores: np.ndarray) -> None:
+        values = _values(scores, calibration)
         if first == 0:
-            lines.writerow(("instance", "label", "name", "score"))
+            lines.writerow(("instance", "label", "name", *values))
         for i, j in np.argwhere(labels >= 0):
             label = labels[i, j]
-            lines.writerow((first + i, label, names[label], f"{scores[i, j]:.6g}"))
+            lines.writerow(
+                (first + i, label, names[label], *(f"{value[i, j]:.6g}" for value in values.values()))
+            )
 
     return write
 
 
-def _json_lines(file: Any, names: list[str]) -> Write:
+def _json_lines(file: Any, names: list[str], calibration: Calibration | None) -> Write:
     def write(first: int, labels: np.ndarray, scores: np.ndarray) -> None:
-        for i, (row, found) in enumerate(zip(labels.tolist(), scores.tolist(), strict=True)):
+        values = _values(scores, calibration)
+        for i, row in enumerate(labels.tolist()):
             best = [
-                {"label": label, "name": names[label], "score": float(f"{score:.6g}")}
-                for label, score in zip(row, found, strict=True)
+                {"label": label, "name": names[label]}
+                | {name: float(f"{value[i, j]:.6g}") for name, value in values.items()}
+                for j, label in enumerate(row)
                 if label >= 0
             ]
             file.write(json.dumps({"instance": first + i, "labels": best}, ensure_ascii=False) + "\n")
 
     return write
+
+
+def _values(scores: np.ndarray, calibration: Calibration | None) -> dict[str, np.ndarray]:
+    """What is written of labels besides their names, by what it is called."""
+    return (
+        {"score": scores} if calibration is None else {"score": scores, "probability": calibration.of(scores)}
+    )
+
+
+def _probable(write: Write, calibration: Calibration | None, least: float | None) -> Write:
+    """What writes labels of at least a probability, where one is asked for."""
+    if calibration is None or least is None:
+        return write
+    return lambda first, labels, scores: write(
+        first, np.where(calibration.of(scores) >= least, labels, -1), scores
+    )
 
 
 def run_predict(
@@ -244,6 +271,7 @@ def run_predict(
     threads: int,
     budget: Budget,
     features_name: str = FEATURES,
+    min_probability: float | None = None,
 ) -> int:
     """Predict labels of instances with a base job's model, or a bundle; beside a file goes a record.
 
@@ -253,6 +281,8 @@ def run_predict(
     ----------
     base : Path
         Of the job's results; a bundle if there is no `data_folder`.
+    min_probability : float, optional
+        Of labels that are written; it takes a calibrated model.
 
     Returns
     -------
@@ -262,14 +292,13 @@ def run_predict(
     Raises
     ------
     DisentangleError
-        As `check_out`, `choose`, `open_bundle`, `Predictor.read`, `features` and `writer`.
+        As `check_out`, `choose`, `open_bundle`, `Predictor.read`, `calibration_of`, `features` and `writer`.
     """
     start = time.perf_counter()
     if isinstance(source, Path) and source.suffix not in INPUTS:
         raise DisentangleError(f"--input must end in {', '.join(INPUTS)}, got {source}")
     if out is not None:
-        read = [data_folder, base, source]
-        check_out(out, [path for path in read if isinstance(path, Path)])
+        check_out(out, [path for path in (data_folder, base, source) if isinstance(path, Path)])
     evaluation = open_bundle(base)[0].folder if data_folder is None else choose(base, variant)
     of_features = base if data_folder is None else data_folder / features_name
     predictor = Predictor.read(evaluation)
@@ -277,21 +306,29 @@ def run_predict(
         raise DisentangleError(f"--k must be at most the models' --top-k ({most}), got {k}")
     if data_folder is not None:
         _say_what_changed(predictor.saved, data_folder, features_name)
+    calibration = calibration_of(predictor, data_folder is None, min_probability is not None)
     names = label_names(predictor.saved, predictor.n_labels)
-    with progress.stage("predict"), writer(out, predictor.n_labels, names) as write:
+    with progress.stage("predict"), writer(out, predictor.n_labels, names, calibration) as write:
+        write = _probable(write, calibration, min_probability)
         blocks = features(source, predictor.saved, predictor.n_features, of_features)
         first = list(itertools.islice(blocks, 2))
         predictor.load_models(for_few=len(first) == 1 and first[0].shape[0] <= FEW)
         X = itertools.chain(first, blocks)
         n, n_empty = predict(predictor, X, min(k, predictor.n_labels), threads, budget, write)
-    if n_empty:
-        is_text = isinstance(source, list) or source.suffix != ".npz"
-        what = ("texts", "known word") if is_text else ("instances", "features")
-        logger.warning("note: %s of %s %s have no %s: no labels for them", f"{n_empty:,}", f"{n:,}", *what)
+    _say_empty(n_empty, n, is_text=isinstance(source, list) or source.suffix != ".npz")
     if out is not None:
-        counts = {"k": k, "n_instances": n, "n_without_features": n_empty}
-        _write_record(out, evaluation, predictor, source, counts, start, threads)
+        said: dict[str, Any] = {"k": k, "n_instances": n, "n_without_features": n_empty}
+        said["min_probability"] = min_probability
+        _write_record(out, evaluation, predictor, source, said, start, threads)
     return n
+
+
+def _say_empty(n_empty: int, n: int, is_text: bool) -> None:
+    """Tell of instances without features."""
+    if not n_empty:
+        return
+    what = ("texts", "known word") if is_text else ("instances", "features")
+    logger.warning("note: %s of %s %s have no %s: no labels for them", f"{n_empty:,}", f"{n:,}", *what)
 
 
 def _write_record(
@@ -299,7 +336,7 @@ def _write_record(
     evaluation: Path,
     predictor: Predictor,
     source: Path | list[str],
-    counts: dict[str, int],
+    said: dict[str, Any],
     start: float,
     threads: int,
 ) -> None:
@@ -311,7 +348,7 @@ def _write_record(
             "model": str(evaluation),
             "models": [voice.saved.content for voice in predictor.voices],
             "input": str(source) if isinstance(source, Path) else "--text",
-            **counts,
+            **said,
             "seconds": round(time.perf_counter() - start, 3),
             "peak_rss_mib": provenance.peak_rss_mib(),
             "threads": threads,

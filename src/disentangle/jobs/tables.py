@@ -86,9 +86,30 @@ def tables_of(report: dict[str, Any]) -> list[Table]:
 def _base_tables(report: dict[str, Any]) -> list[Table]:
     """The runs, or their means over seeds, how they differ from others, and what others published."""
     tables = _comparison_tables(subject(report), _rows(report), report.get("seeds"))
+    if runs := [run for run in report["runs"][: report.get("n_asked")] if "calibration" in run]:
+        tables.append(_calibration_table(report, runs))
     if rows := published(report["dataset"]):
         tables.append(_published_table(report["dataset"], rows))
     return tables
+
+
+def _calibration_table(report: dict[str, Any], runs: list[Row]) -> Table:
+    """How far scores (before) and probabilities (after) are from how often labels are right."""
+    columns = ("@1 before", "@1 after", "@5 before", "@5 after", "threshold", "F1")
+    table = Table(f"{subject(report)}: calibration error, in percent", ("method", *columns))
+    for run in runs:
+        seed = f", seed {run['settings']['seed']}" if "seeds" in report else ""
+        own = run["calibration"]
+        errors = (own["ece"][name][k] for k in ("1", "5") for name in ("scores", "probabilities"))
+        told = (f"{own['threshold']:.4f}", f"{own['f1']:.2f}")
+        table.add(setting_name(run) + seed, *(f"{error:.2f}" for error in errors), *told)
+    table.notes = [
+        "Expected calibration error of scores (before) and probabilities (after) on the test part, of the "
+        "first label and of the first five of each instance; 15 bins.",
+        "threshold: the probability with the highest micro-averaged F1 on the validation part, of the ten "
+        "best labels; F1: that of the test part with it, in percent",
+    ]
+    return table
 
 
 def _rows(report: dict[str, Any]) -> list[Row]:

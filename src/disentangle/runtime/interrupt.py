@@ -27,6 +27,8 @@ _WAIT_SECONDS = 1.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # What is to be removed if the process is stopped now, oldest first.
 _undos: dict[object, Undo] = {}
+# What the next signals call in place of ending the process, the next one last.
+_heeding: list[Callable[[], None]] = []
 # Held while something is begun that would have to be undone; for good once the process stops.
 _beginning = threading.Lock()
 
@@ -62,8 +64,10 @@ def run(command: Callable[[], T]) -> T:
         os.write(writer, b"\0")
 
     threading.Thread(target=work, daemon=True).start()
-    if stopped := os.read(reader, 1)[0]:
-        _stop(stopped)
+    while stopped := os.read(reader, 1)[0]:
+        if not _heeding:
+            _stop(stopped)
+        _heeding.pop()()
     signal.set_wakeup_fd(-1)
     for number in _SIGNALS:  # what is left to do is to say how it ended
         signal.signal(number, signal.SIG_IGN)
@@ -84,6 +88,23 @@ def _stop(number: int) -> NoReturn:
         os.execv(sys.executable, [sys.executable, "-I", "-S", undo.__file__, str(status), json.dumps(undos)])
     undo.main(status, undos)
     os._exit(status)
+
+
+@contextmanager
+def heeding(end: Callable[[], None]) -> Iterator[None]:
+    """Let the first signal call `end`, for a command that ends by itself then; the next ends it as ever.
+
+    Parameters
+    ----------
+    end : callable
+        Called in the main thread.
+    """
+    _heeding.append(end)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # it has been called
+            _heeding.remove(end)
 
 
 @contextmanager

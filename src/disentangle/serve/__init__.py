@@ -1,0 +1,1 @@
+"""Bundles behind Annif's REST API: what is asked, what is answered, and the server."""

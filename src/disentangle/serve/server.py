@@ -1,0 +1,87 @@
+"""The server: a socket, uvicorn over it, and an end that answers what has begun."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from importlib.util import find_spec
+from pathlib import Path
+
+from ..errors import DisentangleError
+from ..runtime import interrupt
+from .app import App
+from .params import ServeParams
+from .project import Project
+
+logger = logging.getLogger(__name__)
+
+
+def require() -> None:
+    """Raise DisentangleError unless what serves HTTP is installed."""
+    if find_spec("uvicorn") is None:
+        raise DisentangleError(
+            "serve needs the package uvicorn, found none: python -m pip install -r requirements-serve.txt"
+        )
+
+
+def run_serve(folders: list[Path], host: str, language: str, params: ServeParams, threads: int) -> None:
+    """Serve bundles until a signal asks for the end; what has begun is answered then.
+
+    Raises
+    ------
+    DisentangleError
+        If a folder is no bundle of a model of texts, two have one name, or nothing can listen there.
+    """
+    import uvicorn
+
+    params.validate()
+    listening = _listen(host, params.port)
+    app = App(_projects(folders, language), params, threads)
+    config = uvicorn.Config(
+        app,
+        loop="asyncio",
+        http="h11",
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=params.timeout,
+    )
+    server = uvicorn.Server(config)
+
+    def end() -> None:
+        logger.info("ending: what has begun is answered first")
+        server.should_exit = True
+
+    with interrupt.heeding(end), listening:
+        address, port = listening.getsockname()[:2]
+        shown = f"[{address}]" if ":" in address else address
+        logger.info("serving at http://%s:%d/", shown, port)
+        server.run([listening])
+        app.close()
+    logger.info("ended")
+
+
+def _projects(folders: list[Path], language: str) -> list[Project]:
+    projects: dict[str, Project] = {}
+    for folder in folders:
+        project = Project(folder, language)
+        if project.name in projects:
+            raise DisentangleError(f"bundles must have folders of different names, got {project.name} twice")
+        projects[project.name] = project
+        logger.info("%s: /v1/projects/%s", folder, project.name)
+    return [*projects.values()]
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    if not host:  # would be every address
+        raise DisentangleError("--host must be an address, got ''")
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except (OSError, UnicodeError) as error:
+        why = str(getattr(error, "strerror", None) or error).partition(" (while")[0]  # which address, again
+        raise DisentangleError(f"cannot listen at {host}, port {port}: {why}") from error

@@ -1,0 +1,244 @@
+"""Calibration as a user has it: base --calibrate, its report, predict --min-probability, bundles."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from conftest import Command, reseal, run_disentangle
+
+import disentangle
+from disentangle.data import datasets
+from disentangle.evaluate import metrics
+from disentangle.evaluate.calibration import CALIBRATION_FILE, Calibration
+from disentangle.model.predictor import Predictor
+from disentangle.storage.saved import RECORD, Saved
+
+TREE = ("--nr-splits", "8", "--max-leaf-size", "10")
+LEAN = ("--preset", "lean", "--without-xr-linear")
+
+
+def records(folder: Path) -> dict[str, bytes]:
+    """Of each stage: they have its seconds, so that they tell whether it was made anew."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob(RECORD)}
+
+
+@pytest.fixture(scope="module")
+def place(verbs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a sweep, and a base job that was calibrated after it, with two trees."""
+    folder = tmp_path_factory.mktemp("calibrate")
+    shutil.copytree(verbs / "verbs", folder / "dataset" / "xmc-base" / "verbs")
+    run = partial(run_disentangle, folder)
+    ended = run("sweep", "verbs", *TREE, "--preset", "lean")
+    assert ended.returncode == 0, ended.stderr
+    swept = records(folder / "model" / "verbs" / "sweep")
+    ended = run("base", "verbs", *TREE, "--preset", "lean", "--n-trees", "2", "--calibrate")
+    assert ended.returncode == 0, ended.stderr
+    assert "calibration error, in percent" in ended.stdout
+    now = records(folder / "model" / "verbs" / "sweep")
+    assert {name: now[name] for name in swept} == swept  # nothing of the sweep is trained anew
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(place: Path) -> Command:
+    return partial(run_disentangle, place)
+
+
+@pytest.fixture
+def copy(place: Path, tmp_path: Path) -> Path:
+    """The same folder, to be changed."""
+    return Path(shutil.copytree(place, tmp_path / "copy"))
+
+
+def base(place: Path) -> Path:
+    return place / "model" / "verbs" / "base"
+
+
+def reported(place: Path) -> list[dict]:
+    return json.loads((base(place) / "report.json").read_text())["runs"]
+
+
+def test_a_sweep_after_it_trains_nothing_anew(copy: Path):
+    before = records(copy / "model" / "verbs" / "sweep")
+    shutil.rmtree(copy / "model" / "verbs" / "base")
+    ended = run_disentangle(copy, "sweep", "verbs", *TREE, "--preset", "lean")
+    assert ended.returncode == 0, ended.stderr
+    assert records(copy / "model" / "verbs" / "sweep") == before
+
+
+def test_it_is_fitted_on_the_validation_part(place: Path):
+    data = place / "dataset" / "xmc-base"
+    part = datasets.validation(datasets.source(data, "verbs"), 0).load()
+    predictor = Predictor.load(place / "model" / "verbs" / "sweep" / "seed-0" / "lean" / "evaluation")
+    labels, scores = (np.vstack(own) for own in zip(*predictor.best(part.X_tst, 10, 1), strict=True))
+    hits = np.array(
+        [[label in row.indices for label in own] for row, own in zip(part.Y_tst, labels, strict=True)]
+    )
+    expected = Calibration.fit(np.where(labels < 0, np.nan, scores), hits, part.Y_tst.nnz)
+    found = Calibration.load(Saved(base(place) / "lean" / "calibration"))
+    given = np.linspace(0, 1, 1001, dtype=np.float32)
+    assert (found.of(given) == expected.of(given)).all()
+    assert (found.threshold, found.f1) == (expected.threshold, expected.f1)
+
+
+@pytest.mark.parametrize(
+    ("name", "which"),
+    [("xr-linear-{}", (None, 1)), ("lean/{}-trees-2", ("lean", 2))],
+    ids=["one", "two trees"],
+)
+def test_the_report_has_the_errors_on_the_test_part(place: Path, name: str, which: tuple):
+    part = datasets.source(place / "dataset" / "xmc-base", "verbs").load()
+    predictor = Predictor.load(base(place) / name.format("evaluation"))
+    calibration = Calibration.load(Saved(base(place) / name.format("calibration")))
+    labels, scores = (np.vstack(own) for own in zip(*predictor.best(part.X_tst, 10, 1), strict=True))
+    (own,) = [one for one in reported(place) if (one["variant"], one["n_trees"]) == which]
+    for kind, found in (("scores", scores), ("probabilities", calibration.of(scores))):
+        for k in (1, 5):
+            pairs = [
+                (found[i, j], labels[i, j] in row.indices)
+                for i, row in enumerate(part.Y_tst)
+                for j in range(k)
+                if labels[i, j] >= 0
+            ]
+            values, hits = np.array(pairs).T
+            error = 0.0
+            for b in range(15):
+                is_in = (values >= b / 15) & ((values < (b + 1) / 15) | (b == 14))
+                if is_in.any():
+                    error += is_in.sum() * abs(values[is_in].mean() - hits[is_in].mean()) / len(values)
+            assert own["calibration"]["ece"][kind][str(k)] == pytest.approx(100 * error, abs=0.001)
+    errors = own["calibration"]["ece"]
+    assert all(errors["probabilities"][k] < errors["scores"][k] / 2 for k in ("1", "5"))
+
+
+def test_the_page_has_the_diagram_and_its_numbers(place: Path):
+    rows = list(csv.DictReader((base(place) / "reliability.csv").read_text().splitlines()))
+    assert {(row["method"], row["of"], row["k"]) for row in rows} == {
+        (method, of, k)
+        for method in ("XR-Linear", "lean", "XR-Linear, 2 trees", "lean, 2 trees")
+        for of in ("scores", "probabilities")
+        for k in "15"
+    }
+    page = (base(place) / "report.html").read_text(encoding="utf-8")
+    assert "The numbers of reliability" in page
+    assert "calibration error, in percent" in page
+
+
+def test_what_is_calibrated_stays_reported(copy: Path):
+    before = [one["calibration"] for one in reported(copy)]
+    ended = run_disentangle(copy, "base", "verbs", *TREE, "--preset", "lean")
+    assert ended.returncode == 0, ended.stderr
+    assert "calibration error, in percent" in ended.stdout
+    assert [one["calibration"] for one in reported(copy)] == before
+
+
+def test_less_probable_labels_are_left_out_and_the_others_keep_their_order(
+    place: Path, run: Command, tmp_path: Path
+):
+    X = place / "dataset" / "xmc-base" / "verbs" / "tfidf-attnxml" / "X.tst.npz"
+    given, found = ("predict", "verbs", "--variant", "lean", "--input", X), {}
+    for name, ending in (("all", "tsv"), ("some", "tsv"), ("some", "jsonl"), ("some", "npz")):
+        more = () if name == "all" else ("--min-probability", "0.3")
+        found[name, ending] = tmp_path / f"{name}.{ending}"
+        ended = run(*given, "--out", found[name, ending], *more)
+        assert ended.returncode == 0, ended.stderr
+    rows = {
+        name: list(csv.DictReader(found[name, "tsv"].read_text().splitlines(), delimiter="\t"))
+        for name in ("all", "some")
+    }
+    kept = [row for row in rows["all"] if float(row["probability"]) >= 0.3]
+    assert rows["some"] == kept
+    assert 0 < len(kept) < len(rows["all"])
+    objects = [json.loads(line) for line in found["some", "jsonl"].read_text().splitlines()]
+    flat = [label for one in objects for label in one["labels"]]
+    assert [(label["label"], label["probability"]) for label in flat] == [
+        (int(row["label"]), float(row["probability"])) for row in kept
+    ]
+    assert [one["instance"] for one in objects] == list(range(len(objects)))
+    scores = sp.load_npz(found["some", "npz"])
+    assert scores.nnz == len(kept)
+    probabilities = Calibration.load(Saved(base(place) / "lean" / "calibration")).of(scores.data)
+    assert sorted(probabilities) == pytest.approx(sorted(float(row["probability"]) for row in kept), rel=1e-5)
+    assert json.loads((tmp_path / "some.npz.json").read_text())["min_probability"] == 0.3
+
+
+def refused(ended, *words: str) -> None:
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    (line,) = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
+    assert "Traceback" not in ended.stderr
+    assert all(word in line for word in words), line
+
+
+def test_the_calibration_of_another_model_is_passed_over(copy: Path):
+    X = copy / "dataset" / "xmc-base" / "verbs" / "tfidf-attnxml" / "X.tst.npz"
+    ended = run_disentangle(copy, "base", "verbs", *TREE, *LEAN, "--beam-size", "3")
+    assert ended.returncode == 0, ended.stderr
+    assert "calibration error, in percent" not in ended.stdout
+    given = ("predict", "verbs", "--variant", "lean", "--input", X)
+    ended = run_disentangle(copy, *given)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith("instance\tlabel\tname\tscore\n")
+    assert "is of another model" in ended.stderr
+    out = copy / "labels.tsv"
+    ended = run_disentangle(copy, *given, "--min-probability", "0.5", "--out", out)
+    refused(ended, "--min-probability", "found none of", "lean/evaluation")
+    assert not out.exists()
+
+
+def test_a_damaged_calibration_is_refused(copy: Path):
+    file = base(copy) / "lean" / "calibration" / CALIBRATION_FILE
+    file.write_text(file.read_text().replace("0.", "0.0", 1))
+    given = ("predict", "verbs", "--variant", "lean", "--input", "x.npy")
+    np.save(copy / "x.npy", np.zeros((1, 3)))
+    refused(run_disentangle(copy, *given), str(CALIBRATION_FILE), "is damaged")
+    (file.parent / RECORD).write_text("{")
+    refused(run_disentangle(copy, *given), RECORD, "a damaged one", "run the job again")
+
+
+@pytest.mark.parametrize("least", ["-0.1", "1.5", "nan", "much"])
+def test_what_is_no_probability_is_refused(run: Command, least: str):
+    refused(run("predict", "verbs", "--input", "x.npy", "--min-probability", least), "--min-probability")
+
+
+def test_a_bundle_has_the_calibration(place: Path, run: Command, tmp_path: Path):
+    X = place / "dataset" / "xmc-base" / "verbs" / "tfidf-attnxml" / "X.tst.npz"
+    ended = run("bundle", "verbs", "--preset", "lean-trees-2", "--out", tmp_path / "made")
+    assert ended.returncode == 0, ended.stderr
+    more = ("--input", X, "--min-probability", "0.2")
+    of_bundle = run_disentangle(tmp_path, "predict", "--bundle", "made", *more)
+    of_base = run("predict", "verbs", "--variant", "lean-trees-2", *more)
+    assert of_bundle.returncode == 0, of_bundle.stderr
+    assert of_bundle.stdout == of_base.stdout
+    model = disentangle.load(tmp_path / "made")
+    (own,) = [one for one in reported(place) if (one["variant"], one["n_trees"]) == ("lean", 2)]
+    assert model.calibration.threshold == own["calibration"]["threshold"]
+    features, threshold = sp.load_npz(X).tocsr(), model.calibration.threshold
+    found, kept = model.predict(features), model.predict(features, threshold=threshold)
+    assert 0 < kept.nnz == (found.data >= threshold).sum() < found.nnz
+    order = np.argsort(-found.toarray(), axis=1, kind="stable")[:, :10]
+    best = metrics.rank(model.scores(features), 10)
+    assert (order == best)[best >= 0].all()
+    card = (tmp_path / "made" / "README.md").read_text()
+    assert f"{model.calibration.threshold:.4f}" in card
+    assert "no\nprobabilities" not in card
+
+
+def test_a_bundle_with_another_models_calibration_gives_no_probabilities(
+    place: Path, run: Command, tmp_path: Path
+):
+    for name in ("lean", "xr-linear"):
+        assert run("bundle", "verbs", "--preset", name, "--out", tmp_path / name).returncode == 0
+    shutil.copyfile(tmp_path / "xr-linear" / CALIBRATION_FILE, tmp_path / "lean" / CALIBRATION_FILE)
+    reseal(tmp_path / "lean")
+    assert disentangle.load(tmp_path / "lean").calibration is None
+    np.save(tmp_path / "x.npy", np.zeros((1, disentangle.load(tmp_path / "lean").n_features)))
+    given = ("--bundle", "lean", "--input", "x.npy", "--min-probability", "0.5")
+    refused(run_disentangle(tmp_path, "predict", *given), "--min-probability", "found none of")
