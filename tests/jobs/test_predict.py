@@ -165,10 +165,12 @@ def test_instances_without_features_get_no_labels(place: Path, predict: Command,
     X = sp.load_npz(features_of(place)).tocsr()[:3]
     X.data[X.indptr[1] : X.indptr[2]] = 0
     sp.save_npz(tmp_path / "X.npz", X)
-    ended = predict("--input", tmp_path / "X.npz", "--out", tmp_path / "X.jsonl")
-    assert "1 of 3 instances have no features: no labels for them" in ended.stderr
-    objects = [json.loads(line) for line in (tmp_path / "X.jsonl").open()]
-    assert [len(one["labels"]) for one in objects] == [10, 0, 10]
+    np.save(tmp_path / "X.npy", X.toarray())
+    for ending in ("npz", "npy"):
+        ended = predict("--input", tmp_path / f"X.{ending}", "--out", tmp_path / "X.jsonl")
+        assert "1 of 3 instances have no features: no labels for them" in ended.stderr
+        objects = [json.loads(line) for line in (tmp_path / "X.jsonl").open()]
+        assert [len(one["labels"]) for one in objects] == [10, 0, 10]
 
 
 def test_an_output_is_refused_before_anything_is_read(place: Path, predict: Command, tmp_path: Path):

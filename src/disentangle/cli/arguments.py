@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import printable
-from ..params import ARCHIVE, FEATURES
+from ..params import ARCHIVE, DEFAULT_DATASET, FEATURES
 
 _SHOWN = 1000  # characters of a refusal
 
@@ -78,6 +78,11 @@ def add_place(
     """Add a folder that an environment variable can name."""
     folder = os.environ.get(variable) or default
     parser.add_argument(option, type=place, default=folder, help=f"{words} (environment: {variable})")
+
+
+def add_dataset(parser: argparse.ArgumentParser, words: str) -> None:
+    """Add which dataset is meant; the embedded one where none is named."""
+    parser.add_argument("dataset", nargs="?", type=dataset_name, default=DEFAULT_DATASET, help=words)
 
 
 def add_features(parser: argparse._ActionsContainer) -> None:

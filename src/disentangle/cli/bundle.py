@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from ..params import DEFAULT_DATASET
 from ..presets import DEFAULT_PRESET
-from .arguments import add_features, add_place, dataset_name, place
+from .arguments import add_dataset, add_features, add_place, place
 from .jobs import from_here
 
 
@@ -20,13 +19,7 @@ def add_bundle(commands: argparse._SubParsersAction) -> None:
     )
     parser.set_defaults(handler=_bundle)
     add = parser.add_argument
-    add(
-        "dataset",
-        nargs="?",
-        type=dataset_name,
-        default=DEFAULT_DATASET,
-        help="name of the base job's dataset",
-    )
+    add_dataset(parser, "name of the base job's dataset")
     add(
         "--preset",
         "--variant",

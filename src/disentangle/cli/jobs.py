@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..errors import DisentangleError
 from ..limits import Limits, option
 from ..params import (
-    DEFAULT_DATASET,
     FEATURES,
     MAX_REPEATS,
     BinParams,
@@ -29,12 +28,12 @@ from ..presets import DEFAULT_PRESET, PRESETS
 from ..runtime.threads import limit_threads
 from .arguments import (
     READERS,
+    add_dataset,
     add_features,
     add_max_memory,
     add_mirror,
     add_place,
     add_threads,
-    dataset_name,
     integer,
 )
 
@@ -167,13 +166,7 @@ def add_job(
     usage = f"python -m disentangle {name} [DATASET] [options]"
     parser = commands.add_parser(name, help=summary, usage=usage, description=f"{description} {reuse}")
     parser.set_defaults(handler=handler)
-    parser.add_argument(
-        "dataset",
-        nargs="?",
-        type=dataset_name,
-        default=DEFAULT_DATASET,
-        help="name of a folder in the data folder",
-    )
+    add_dataset(parser, "name of a folder in the data folder")
     parser.add_argument(
         "--preset",
         type=_presets,

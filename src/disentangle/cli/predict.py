@@ -10,11 +10,11 @@ from ..params import DEFAULT_DATASET, FEATURES, MAX_K
 from ..presets import DEFAULT_PRESET
 from ..runtime.threads import limit_threads
 from .arguments import (
+    add_dataset,
     add_features,
     add_max_memory,
     add_place,
     add_threads,
-    dataset_name,
     integer,
     number,
     place,
@@ -30,13 +30,7 @@ def add_predict(commands: argparse._SubParsersAction) -> None:
     )
     parser.set_defaults(handler=_predict)
     add = parser.add_argument
-    add(
-        "dataset",
-        nargs="?",
-        type=dataset_name,
-        default=DEFAULT_DATASET,
-        help="name of the base job's dataset",
-    )
+    add_dataset(parser, "name of the base job's dataset")
     add("--bundle", type=place, metavar="FOLDER", help="a bundle instead of a base job's model")
     add(
         "--variant",

@@ -75,6 +75,20 @@ def is_missing(data_dir: Path, name: str) -> bool:
     return name in entries() and not (data_dir / name / "Y.trn.npz").exists()
 
 
+def folder_of(data_dir: Path, name: str, mirror: str = ARCHIVE) -> Path:
+    """The folder of a dataset; a known one that is not there is fetched.
+
+    Raises
+    ------
+    DisentangleError
+        As `get` and `datasets.dataset_folder`.
+    """
+    datasets.check_name(data_dir, name)
+    if is_missing(data_dir, name):
+        get(data_dir, name, mirror)
+    return datasets.dataset_folder(data_dir, name)
+
+
 def get(data_dir: Path, name: str, mirror: str = ARCHIVE, any_size: bool = False) -> Path:
     """Fetch a known dataset and put it into `data_dir`, unless it is there.
 

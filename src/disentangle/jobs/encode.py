@@ -117,15 +117,10 @@ def run_encode(job: Encode) -> dict[str, Any]:
     job.validate()
     chosen = device.choose(job.device)
     device.limit_threads(job.threads)
-    datasets.check_name(job.data_dir, job.dataset)
-    if known_datasets.is_missing(job.data_dir, job.dataset):
-        known_datasets.get(job.data_dir, job.dataset, job.mirror)
-    folder = datasets.dataset_folder(job.data_dir, job.dataset)
+    folder = known_datasets.folder_of(job.data_dir, job.dataset, job.mirror)
     source = find(job.encoder)
     name = job.features(source)
-    sizes = datasets.sizes_in(folder)
-    for part, n in zip(PARTS, (sizes["n_train_instances"], sizes["n_test_instances"]), strict=True):
-        check_texts(folder / f"X.{part}.txt", n)
+    check_texts(folder, datasets.sizes_in(folder))
     work = job.model_dir / job.dataset / f"encode-{name}"
     tuned = None if job.tuning is None else _tuned(job, job.tuning, work, source, folder, chosen)
     made = _features(job, folder, name, source, chosen, tuned)
@@ -138,13 +133,15 @@ def run_encode(job: Encode) -> dict[str, Any]:
     return record["results"] | {"folder": folder / name, "name": name}
 
 
-def check_texts(path: Path, n: int) -> None:
-    """Raise DisentangleError unless a file has a text for each instance."""
-    if not path.is_file():
-        raise DisentangleError(f"missing file {path}: expected the text of each instance, one a line")
-    found = sum(1 for _ in read_lines(path))
-    if found != n:
-        raise DisentangleError(f"{path} must have {n} lines, one an instance, got {found}")
+def check_texts(folder: Path, sizes: dict[str, int]) -> None:
+    """Raise DisentangleError unless a dataset of these sizes has a text for each instance."""
+    for part, n in zip(PARTS, (sizes["n_train_instances"], sizes["n_test_instances"]), strict=True):
+        path = folder / f"X.{part}.txt"
+        if not path.is_file():
+            raise DisentangleError(f"missing file {path}: expected the text of each instance, one a line")
+        found = sum(1 for _ in read_lines(path))
+        if found != n:
+            raise DisentangleError(f"{path} must have {n} lines, one an instance, got {found}")
 
 
 def check_place(folder: Path, made_by: str) -> None:

@@ -38,7 +38,8 @@ from .calibrate import calibration_of
 
 logger = logging.getLogger(__name__)
 
-INPUTS, OUTPUTS = (".npz", ".npy", ".txt", ".jsonl"), (".npz", ".tsv", ".jsonl")
+MATRICES = (".npz", ".npy")
+INPUTS, OUTPUTS = (*MATRICES, ".txt", ".jsonl"), (".npz", ".tsv", ".jsonl")
 XR_LINEAR = "xr-linear"
 # Takes the number of the first instance, and labels and scores of some, best first, -1 for none.
 Write = Callable[[int, np.ndarray, np.ndarray], None]
@@ -108,7 +109,7 @@ def features(
     """
     blocks: Iterable[list[str]] = [source] if isinstance(source, list) else []
     if isinstance(source, Path):
-        if source.suffix in (".npz", ".npy"):
+        if source.suffix in MATRICES:
             X = load_any(source)
             if X.shape[0] == 0:
                 raise DisentangleError(f"{source} is empty: its shape is {X.shape}")
@@ -315,7 +316,7 @@ def run_predict(
         predictor.load_models(for_few=len(first) == 1 and first[0].shape[0] <= FEW)
         X = itertools.chain(first, blocks)
         n, n_empty = predict(predictor, X, min(k, predictor.n_labels), threads, budget, write)
-    _say_empty(n_empty, n, is_text=isinstance(source, list) or source.suffix != ".npz")
+    _say_empty(n_empty, n, is_text=isinstance(source, list) or source.suffix not in MATRICES)
     if out is not None:
         said: dict[str, Any] = {"k": k, "n_instances": n, "n_without_features": n_empty}
         said["min_probability"] = min_probability

@@ -102,14 +102,11 @@ def run_xr_transformer(job: XrTransformerJob) -> dict[str, Any]:
     datasets.check_name(job.data_dir, job.dataset)
     if not job.encoder.is_dir():
         raise DisentangleError(f"--encoder must be a folder, found none at {job.encoder}")
-    if known_datasets.is_missing(job.data_dir, job.dataset):
-        known_datasets.get(job.data_dir, job.dataset, job.mirror)
-    folder = datasets.dataset_folder(job.data_dir, job.dataset)
+    folder = known_datasets.folder_of(job.data_dir, job.dataset, job.mirror)
     sizes = datasets.sizes_in(folder)
     job.settings.learnt(sizes["n_labels"])
     job.settings.tree.sizes(sizes["n_labels"])
-    for part, n in zip(datasets.PARTS, (sizes["n_train_instances"], sizes["n_test_instances"]), strict=True):
-        check_texts(folder / f"X.{part}.txt", n)
+    check_texts(folder, sizes)
     trained = _training(job, folder, Pretrained.at(job.encoder), chosen)
     made = _features(job, folder, trained)
     with atomic.claim(folder / job.name), atomic.workspace(job.folder, RECORD):
