@@ -76,6 +76,17 @@ def run_disentangle(
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, **kwargs)
 
 
+def run_without_torch(folder: Path, *args: str) -> subprocess.CompletedProcess:
+    """Run a command in a folder as if torch were not installed."""
+    code = (
+        f"import sys; sys.modules['torch'] = None; sys.argv[1:] = {args!r};"
+        "from disentangle.cli.main import main; main()"
+    )
+    env = {"PYTHONPATH": str(ROOT / "src")}
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+
+
 def reseal(folder: Path) -> None:
     """Make a stage's record vouch for what is in its folder now, as nobody but a forger does."""
     path = folder / saved.RECORD

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from conftest import EMBEDDED, ROOT, Command, run_disentangle
-from tiny import save_encoder
+from conftest import ROOT, Command, run_disentangle
+from tiny import import_texts, save_encoder
 
 REASON = "encoding is tested where torch and transformers are installed (requirements-encoder.txt)"
 torch = pytest.importorskip("torch", reason=REASON)
@@ -43,15 +43,7 @@ SMALL = EncoderParams(max_length=32, batch_size=32)
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder where texts were imported."""
     folder = tmp_path_factory.mktemp("encode")
-    names = (EMBEDDED / "output-items.txt").read_text(encoding="utf-8").splitlines()
-    for part, n in N.items():
-        texts = (EMBEDDED / f"X.{part}.txt").read_text(encoding="utf-8").splitlines()[-n:]
-        Y = sp.load_npz(EMBEDDED / f"Y.{part}.npz")[-n:]
-        rows = [{"text": text, "labels": [names[i] for i in Y[r].indices]} for r, text in enumerate(texts)]
-        (folder / f"{part}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    files = ("--format", "jsonl", "--trn", "trn.jsonl", "--tst", "tst.jsonl")
-    ended = run_disentangle(folder, "data", "import", "verbs", *files)
-    assert ended.returncode == 0, ended.stderr
+    import_texts(folder, N)
     return folder
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import run_without_torch
 
 from disentangle.encoder import pretrained
 from disentangle.encoder.pretrained import Pretrained
@@ -58,18 +56,7 @@ def test_what_is_neither_a_folder_nor_a_name_is_refused():
 
 
 def test_without_the_packages_one_sentence_says_what_to_install(tmp_path: Path):
-    code = (
-        "import sys; sys.modules['torch'] = None; sys.argv[1:] = ['encode', 'none', '--encoder', 'none'];"
-        "from disentangle.cli.main import main; main()"
-    )
-    ended = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT / "src")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ended = run_without_torch(tmp_path, "encode", "none", "--encoder", "none")
     assert ended.returncode == 2
     assert ended.stderr.startswith("error: an encoder needs the packages torch, ")
     assert "found no torch" in ended.stderr

@@ -2,7 +2,36 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+
+import scipy.sparse as sp
+from conftest import EMBEDDED, run_disentangle
+
+
+def import_texts(folder: Path, sizes: dict[str, int], unlabelled: int | None = None) -> None:
+    """Import so many of the embedded set's last instances of each part as `verbs`.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the command runs.
+    sizes : dict of str to int
+        Of "trn" and "tst".
+    unlabelled : int, optional
+        The test instance that has no labels.
+    """
+    names = (EMBEDDED / "output-items.txt").read_text(encoding="utf-8").splitlines()
+    for part, n in sizes.items():
+        texts = (EMBEDDED / f"X.{part}.txt").read_text(encoding="utf-8").splitlines()[-n:]
+        Y = sp.load_npz(EMBEDDED / f"Y.{part}.npz")[-n:]
+        rows = [{"text": text, "labels": [names[i] for i in Y[r].indices]} for r, text in enumerate(texts)]
+        if part == "tst" and unlabelled is not None:
+            rows[unlabelled]["labels"] = []
+        (folder / f"{part}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    files = ("--format", "jsonl", "--trn", "trn.jsonl", "--tst", "tst.jsonl")
+    ended = run_disentangle(folder, "data", "import", "verbs", *files)
+    assert ended.returncode == 0, ended.stderr
 
 
 def save_encoder(folder: Path, texts: list[str], seed: int = 0, positions: int = 64) -> Path:

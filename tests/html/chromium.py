@@ -10,8 +10,12 @@ import select
 import shutil
 import subprocess
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 # It is to end a test whose browser has died or hangs, not to time anything.
@@ -191,3 +195,13 @@ class Chromium:
             self._left += block
         message, _, self._left = self._left.partition(b"\0")
         return json.loads(message)
+
+
+@contextmanager
+def browsing(profile: Path) -> Iterator[Chromium]:
+    """A browser with a folder of its own, for tests that are skipped where there is none."""
+    if (command := find()) is None:
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    browser = Chromium(command, profile)
+    yield browser
+    browser.close()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chromium import Chromium, find
+from chromium import Chromium, browsing
 from fake_meanings import HOSTILE, fake_meanings
 from test_run_page import fake_figures, fake_report, fake_tables
 
@@ -22,12 +22,8 @@ TAB, ENTER = ("Tab", 9), ("Enter", 13, "\r")
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
-    command = find()
-    if command is None:
-        pytest.skip("no Chromium on this machine: apt-get install chromium")
-    browser = Chromium(command, tmp_path_factory.mktemp("profile"))
-    yield browser
-    browser.close()
+    with browsing(tmp_path_factory.mktemp("profile")) as browser:
+        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Iterator
 
 import pytest
-from chromium import Chromium, find
+from chromium import Chromium, browsing
 from serving import Server, serving
 from test_browser import AXE
 
@@ -31,12 +31,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
-    command = find()
-    if command is None:
-        pytest.skip("no Chromium on this machine: apt-get install chromium")
-    browser = Chromium(command, tmp_path_factory.mktemp("profile"))
-    yield browser
-    browser.close()
+    with browsing(tmp_path_factory.mktemp("profile")) as browser:
+        yield browser
 
 
 def until(browser: Chromium, condition: str) -> None:

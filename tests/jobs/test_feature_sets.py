@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from conftest import ROOT, Command
+from conftest import Command, run_without_torch
 
 from disentangle.data.features import DENSE, SPARSE, Block, FeatureSet
 from disentangle.data.tfidf import Vectorizer
@@ -155,18 +153,7 @@ def test_a_text_without_the_packages_is_one_sentence(mixed: Path, tmp_path: Path
     replace(made, blocks=(embedding, made.blocks[1])).save()
     where = ("verbs", "--data-dir", "data", "--features", "mixed")
     assert disentangle("base", *where, *SMALL_TREE).returncode == 0
-    code = (
-        f"import sys; sys.modules['torch'] = None; sys.argv[1:] = ['predict', *{where}, '--text', 'move'];"
-        "from disentangle.cli.main import main; main()"
-    )
-    ended = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT / "src")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ended = run_without_torch(tmp_path, "predict", *where, "--text", "move")
     assert ended.returncode == 2
     assert ended.stderr.splitlines()[-1].startswith("error: an encoder needs the packages torch")
     assert "Traceback" not in ended.stderr

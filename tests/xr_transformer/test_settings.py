@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Command
+from conftest import Command, run_without_torch
 
 from disentangle.data import known_datasets
 from disentangle.errors import DisentangleError
@@ -76,19 +74,7 @@ def test_settings_that_do_not_fit_the_labels_are_refused():
 
 
 def test_without_the_packages_one_sentence_says_what_to_install(tmp_path: Path):
-    code = (
-        "import sys; sys.modules['torch'] = None;"
-        "sys.argv[1:] = ['xr-transformer', 'none', '--encoder', 'none'];"
-        "from disentangle.cli.main import main; main()"
-    )
-    ended = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT / "src")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ended = run_without_torch(tmp_path, "xr-transformer", "none", "--encoder", "none")
     assert ended.returncode == 2
     assert "needs the packages torch and transformers before 4.50, found no torch" in ended.stderr
     assert "pip install -r requirements-xr-transformer.txt" in ended.stderr

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import scipy.sparse as sp
-from conftest import EMBEDDED, ROOT, Command, run_disentangle
+from conftest import ROOT, Command, run_disentangle
 
 from disentangle.data import datasets
 from disentangle.data.features import FeatureSet
@@ -28,7 +27,7 @@ except DisentangleError as error:
     pytest.skip(f"training needs requirements-xr-transformer.txt: {error}", allow_module_level=True)
 
 sys.path.insert(0, str(ROOT / "tests" / "encoder"))
-from tiny import save_encoder
+from tiny import import_texts, save_encoder
 
 N = {"trn": 600, "tst": 60}
 # Tokens, texts and steps that take a moment.
@@ -39,19 +38,8 @@ FAST = ("--max-length", "32", "--batch-size", "16", "--steps", "4", "--device", 
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder where texts were imported, one without labels among those of the test part, and an encoder."""
     folder = tmp_path_factory.mktemp("xr")
-    names = (EMBEDDED / "output-items.txt").read_text(encoding="utf-8").splitlines()
-    for part, n in N.items():
-        texts = (EMBEDDED / f"X.{part}.txt").read_text(encoding="utf-8").splitlines()[-n:]
-        Y = sp.load_npz(EMBEDDED / f"Y.{part}.npz")[-n:]
-        rows = [{"text": text, "labels": [names[i] for i in Y[r].indices]} for r, text in enumerate(texts)]
-        if part == "tst":
-            rows[1]["labels"] = []
-        else:
-            save_encoder(folder / "Tiny", texts)
-        (folder / f"{part}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    files = ("--format", "jsonl", "--trn", "trn.jsonl", "--tst", "tst.jsonl")
-    ended = run_disentangle(folder, "data", "import", "verbs", *files)
-    assert ended.returncode == 0, ended.stderr
+    import_texts(folder, N, unlabelled=1)
+    save_encoder(folder / "Tiny", (folder / "dataset/xmc-base/verbs/X.trn.txt").read_text().splitlines())
     return folder
 
 
