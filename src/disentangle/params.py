@@ -114,7 +114,7 @@ LONG = 50
 
 @dataclass(frozen=True)
 class SolverParams:
-    """What PECOS's solver is told.
+    """What the solver is told, PECOS's or our own.
 
     Attributes
     ----------
@@ -208,12 +208,13 @@ class Effort:
     first_terms, terms : int or None
         Most terms of an instance that the matcher which the choices are made by, and the retrained model,
         learn from: the largest. None for all. Predicting takes all of them in any case. Columns of an
-        embedding are no terms: all are learnt from, by a solver that takes a third of PECOS's seconds there.
+        embedding are no terms: all are learnt from. Where terms may be left out, the solver is one of our
+        own, which has the labels of a cluster side by side.
     max_df : float
         The retrained model learns from no terms that a larger share of the training instances has, if these
         have more than `LONG` terms on average.
     matcher_eps : float or None
-        Tolerance at which PECOS's solver stops in training matchers, the one that choices are made by and the
+        Tolerance at which the solver stops in training matchers, the one that choices are made by and the
         retrained one; None for `eps`. With `EPS` and all terms the first is XR-Linear's; otherwise one of
         its own beside that, on the same tree.
     eps : float

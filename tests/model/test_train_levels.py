@@ -16,7 +16,7 @@ from pecos.xmc.xlinear import XLinearModel
 
 from disentangle.data.datasets import Dataset, load_dataset
 from disentangle.errors import DisentangleError
-from disentangle.model import beam_search, saved_model, subproblems, train_levels, tree
+from disentangle.model import beam_search, saved_model, side_by_side, subproblems, train_levels, tree
 from disentangle.model.mixed import Mixed
 from disentangle.params import PredictParams, SolverParams, TreeParams
 from disentangle.storage.saved import Saved
@@ -135,12 +135,9 @@ def embedded(dataset: Dataset) -> tuple[sp.csr_matrix, np.ndarray]:
     return X, (np.arange(X.shape[1]) >= 50) & (np.arange(X.shape[1]) < 87)
 
 
-@pytest.mark.parametrize("batch", [subproblems._BATCH, 1])
-def test_svms_on_an_embedding_are_pecos_s(
-    dataset: Dataset, model: Path, monkeypatch: pytest.MonkeyPatch, batch: int
-):
-    monkeypatch.setattr(subproblems, "_BATCH", batch)
-    X, is_dense = embedded(dataset)
+@pytest.mark.parametrize("has_embedding", [True, False])
+def test_svms_side_by_side_are_pecos_s(dataset: Dataset, model: Path, has_embedding: bool):
+    X, is_dense = embedded(dataset) if has_embedding else (dataset.X_trn, None)
     Y, chain, predict = dataset.Y_trn.tocsc(), tree.load_chain(Saved(model)), PredictParams()
     exact = SolverParams(eps=1e-3, threshold=0.0)
     for features, threads in ((X, 2), (Mixed.of(X, is_dense), 1)):
@@ -154,6 +151,20 @@ def test_svms_on_an_embedding_are_pecos_s(
         difference = abs(one.W - other.W).max(axis=0).toarray()
         assert difference.max() < 5e-3
         assert difference.mean() < 1e-3
+
+
+def test_a_label_s_weights_do_not_depend_on_those_beside_it(
+    dataset: Dataset, model: Path, monkeypatch: pytest.MonkeyPatch
+):
+    X, chain = Mixed.of(*embedded(dataset)), tree.load_chain(Saved(model))
+    Y, M = dataset.Y_trn.tocsc(), (dataset.Y_trn @ chain[-1]).tocsc()
+    levels = [subproblems.Level.of(Y, chain[-1], M, chain[-2])] * 2
+    (both, again), alone = side_by_side.train(X, levels, 2, SolverParams()), []
+    for labels, threads in ((1, 3), (5, 1)):
+        monkeypatch.setattr(side_by_side, "_LABELS", (labels, labels))
+        alone.append(side_by_side.train(X, levels[:1], threads, SolverParams())[0])
+    for W in (again, *alone):
+        assert all(np.array_equal(getattr(W, of), getattr(both, of)) for of in ("indptr", "indices", "data"))
 
 
 def test_weights_below_the_threshold_are_left_out_on_an_embedding(dataset: Dataset, model: Path):

@@ -30,7 +30,8 @@ from .stages import Stage
 logger = logging.getLogger(__name__)
 
 _TRAINING = ("model.tree", "model.mixed", "model.subproblems", "model.train_levels", "model.saved_model")
-_OF_TERMS = ("model.feature_selection", "kernels.largest_features", "kernels.dual_descent")
+_SIDE_BY_SIDE = ("model.side_by_side", "kernels.dual_descent", "kernels.lanes")
+_OF_TERMS = ("model.feature_selection", "kernels.largest_features", *_SIDE_BY_SIDE)
 _PREDICTING = ("model.saved_model", "model.beam_search")
 
 
@@ -216,7 +217,7 @@ class Plan:
         kernels = {
             "kernels.matched_positives": params.copies.positives != "all",
             "kernels.largest_features": effort.terms is not None,
-            "kernels.dual_descent": (effort.terms, effort.max_df) != (None, Effort.max_df),
+            **dict.fromkeys(_SIDE_BY_SIDE, (effort.terms, effort.max_df) != (None, Effort.max_df)),
             "kernels.merge_and_rank": params.negatives.negatives > 0,
         }
         modules = (

@@ -264,7 +264,8 @@ def _chain(saved_tree: Saved, dataset: Dataset) -> ClusterChain:
 def _learnt(dataset: Dataset, n_terms: int | None, max_df: float = Effort.max_df) -> sp.csr_matrix | Mixed:
     """Training instances as they are learnt from: with so many terms each, or all (None).
 
-    Where terms are left out, those of an embedding are no terms, and stay.
+    Where terms are left out, those of an embedding are no terms, and stay, and the solver is that of
+    `side_by_side`.
     """
     X = dataset.X_trn
     if n_terms is None and max_df == Effort.max_df:
@@ -272,7 +273,6 @@ def _learnt(dataset: Dataset, n_terms: int | None, max_df: float = Effort.max_df
     from ..model.feature_selection import largest, without_common
     from ..model.mixed import Mixed
 
-    mixed = None if dataset.is_dense is None else Mixed.of(X, dataset.is_dense)
-    terms = without_common(X if mixed is None else mixed.terms, max_df)
-    terms = terms if n_terms is None else largest(terms, n_terms)
-    return terms if mixed is None else replace(mixed, terms=terms)
+    mixed = Mixed.of(X, dataset.is_dense)
+    terms = without_common(mixed.terms, max_df)
+    return replace(mixed, terms=terms if n_terms is None else largest(terms, n_terms))

@@ -1,56 +1,30 @@
-"""SVMs of labels whose instances have terms, which are few of many, and an embedding, which is dense.
+"""SVMs of a cluster's labels, sixteen side by side: an instance is read once for all of them.
 
-An L2-regularised squared-hinge SVM a label, C = 1, with a bias feature of 1, by dual coordinate descent with
-shrinking: algorithm 3 of Hsieh et al., "A Dual Coordinate Descent Method for Large-scale Linear SVM" (ICML
-2008), which PECOS's solver is, too. That reads an embedding's columns one by one, as it does terms.
+An L2-regularised squared-hinge SVM a label, C = 1, with a bias feature of 1, by dual coordinate descent:
+algorithm 1 of Hsieh et al., "A Dual Coordinate Descent Method for Large-scale Linear SVM" (ICML 2008), which
+PECOS's solver is, too. That has one label at a time, and reads an embedding's columns one by one, as it does
+terms. A label's weights do not depend on which labels are beside it.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import numpy as np
 from numba import float32, float64, int64, njit, types, void
 
 from . import INDICES, POINTERS, SCORES, kernel, share
+from .lanes import LANES, add_row, add_rows
 
 # PECOS's.
 _MOST_ROUNDS = 100
-# Labels of a cluster lie side by side, in so many places or a multiple: what a processor adds at once.
-_LANES = 8
 # 1 / (2 C), which a squared hinge adds to the diagonal of the dual.
 _DIAGONAL = 0.5
 _SEED = 0x9E3779B97F4A7C15
-
-
-@njit
-def _add_scores(x, w, z):
-    """Add the product of an instance's embedding and each label's weights, a column each of `w`, to `z`."""
-    n_fours = len(x) // 4 * 4
-    for j in range(0, n_fours, 4):
-        w0, w1, w2, w3 = w[j], w[j + 1], w[j + 2], w[j + 3]
-        x0, x1, x2, x3 = x[j], x[j + 1], x[j + 2], x[j + 3]
-        for k in range(len(z)):
-            z[k] += (x0 * w0[k] + x1 * w1[k]) + (x2 * w2[k] + x3 * w3[k])
-    for j in range(n_fours, len(x)):
-        _add(x[j], w[j], z)
-
-
-@njit
-def _add(factor, row, z):
-    width = len(z)
-    for k in range(width):
-        z[k] += factor * row[k]
-
-
-@njit
-def _add_steps(x, steps, w):
-    """Add each label's step along an instance's embedding to its weights."""
-    width = len(steps)
-    for j in range(len(x)):
-        factor, row = x[j], w[j]
-        for k in range(width):
-            row[k] += factor * steps[k]
+# What is known of each label, in one array, as a compiler vectorises no loop over many: what the SVM says of
+# an instance, the step in its dual variable, the highest and lowest gradient of a round, 1 until it is done.
+_SCORE, _STEP, _HIGH, _LOW, _OPEN = (LANES * i for i in range(5))
 
 
 @njit
@@ -66,61 +40,74 @@ def _shuffle(order, state):
 
 
 @njit
-def _solve(terms, rows, dense, squares, signs, eps, v, w, bias, is_done):
-    """SVMs of some labels on a cluster's rows: weights of their terms in `v`, of dense columns in `w`."""
+def _step(labels, duals, i, inverse):
+    """An instance's dual variables, made the best for its labels' scores; whether one of them moved."""
+    zero, one, diagonal = np.float32(0), np.float32(1), np.float32(_DIAGONAL)
+    # Unsigned, as a negative index would be another place, and to look for it is no vector's work.
+    alpha = np.uint64(2 * LANES * i)
+    sign = alpha + np.uint64(LANES)
+    for j in range(LANES):
+        k = np.uint64(j)
+        a, y = duals[alpha + k], duals[sign + k]
+        gradient = y * labels[np.uint64(_SCORE) + k] - one + diagonal * a
+        projected = gradient if a > zero or gradient < zero else zero
+        high, low = labels[np.uint64(_HIGH) + k], labels[np.uint64(_LOW) + k]
+        labels[np.uint64(_HIGH) + k] = projected if projected > high else high
+        labels[np.uint64(_LOW) + k] = projected if projected < low else low
+        better = a - gradient * inverse
+        better = better if better > zero else zero
+        step = (better - a) * labels[np.uint64(_OPEN) + k]
+        duals[alpha + k] = a + step
+        labels[np.uint64(_STEP) + k] = y * step
+    moved = False
+    for j in range(LANES):
+        moved |= labels[np.uint64(_STEP) + np.uint64(j)] != zero
+    return moved
+
+
+@njit
+def _close(labels, eps):
+    """Whether the labels are done, all those whose gradients are no further apart."""
+    is_open = False
+    for k in range(LANES):
+        if labels[_HIGH + k] - labels[_LOW + k] <= eps:
+            labels[_OPEN + k] = 0
+        is_open |= labels[_OPEN + k] > 0
+    return not is_open
+
+
+@njit
+def _solve(terms, rows, dense, dense_ids, inverses, duals, eps, weights, labels):
+    """The weights of some labels on a cluster's instances, LANES for each feature; the bias is the last."""
     indptr, indices, values = terms
-    n, width = signs.shape
-    order, state = np.arange(n), np.uint64(_SEED)
-    alpha, steps, z = (
-        np.zeros((n, width), np.float32),
-        np.empty(width, np.float32),
-        np.empty(width, np.float32),
-    )
-    high, low = np.empty(width, np.float32), np.empty(width, np.float32)
+    n_columns, bias = dense.shape[1], len(weights) - LANES
+    flat, order, state = dense.reshape(-1), np.arange(len(rows)), np.uint64(_SEED)
     for _ in range(_MOST_ROUNDS):
         state = _shuffle(order, state)
-        high[:], low[:] = -np.inf, np.inf
+        labels[_HIGH : _HIGH + LANES], labels[_LOW : _LOW + LANES] = -np.inf, np.inf
         for i in order:
-            x, a, y = dense[rows[i]], alpha[i], signs[i]
-            z[:] = bias
-            _add_scores(x, w, z)
-            for p in range(indptr[i], indptr[i + 1]):
-                _add(values[p], v[indices[p]], z)
-            inverse = np.float32(1 / (squares[rows[i]] + 1 + _DIAGONAL))
-            moved = np.float32(0)
-            for k in range(width):
-                gradient = y[k] * z[k] - np.float32(1) + np.float32(_DIAGONAL) * a[k]
-                projected = gradient if a[k] > 0 else min(gradient, np.float32(0))
-                high[k], low[k] = max(high[k], projected), min(low[k], projected)
-                better = max(a[k] - gradient * inverse, np.float32(0))
-                better = a[k] if is_done[k] else better
-                steps[k] = y[k] * (better - a[k])
-                a[k] = better
-                moved = max(moved, abs(steps[k]))
-            if moved > 0:
-                _add_steps(x, steps, w)
-                for p in range(indptr[i], indptr[i + 1]):
-                    _add(values[p], steps, v[indices[p]])
-                for k in range(width):
-                    bias[k] += steps[k]
-        is_done |= high - low <= eps
-        if is_done.all():
+            start, n, own = indptr[i], indptr[i + 1] - indptr[i], rows[i] * n_columns
+            for k in range(LANES):
+                labels[_SCORE + k] = weights[bias + k]
+            add_rows(labels, _SCORE, values, start, indices, start, n, weights)
+            add_rows(labels, _SCORE, flat, own, dense_ids, 0, n_columns, weights)
+            if not _step(labels, duals, i, inverses[rows[i]]):
+                continue
+            for p in range(start, start + n):
+                add_row(weights, LANES * indices[p], values[p], labels, _STEP)
+            for j in range(n_columns):
+                add_row(weights, LANES * dense_ids[j], flat[own + j], labels, _STEP)
+            add_row(weights, bias, np.float32(1), labels, _STEP)
+        if _close(labels, eps):
             break
 
 
 @njit
-def _room(found, n):
-    """The same array with places for so many, and for as many again as there are."""
-    if n <= len(found):
-        return found
-    more = np.empty(n + len(found), found.dtype)
-    more[: len(found)] = found
-    return more
-
-
-@njit
 def _part(terms, rows, place):
-    """The terms of some rows, features renumbered from 0: index pointers, indices, values; which they are."""
+    """The terms of some rows, features renumbered from 0: index pointers, indices, values; which they are.
+
+    `place` has -1 for each feature, before and after.
+    """
     indptr, indices, values = terms
     starts = np.zeros(len(rows) + 1, np.int64)
     for i, row in enumerate(rows):
@@ -140,13 +127,22 @@ def _part(terms, rows, place):
 
 
 @njit
-def _keep(weights, features, threshold, ids, kept, n):
-    """Append a label's weights that are kept, and their features; how many there are then."""
-    for j in range(len(weights)):
-        if weights[j] != 0 and abs(weights[j]) >= threshold:
-            ids[n], kept[n] = features[j], weights[j]
-            n += 1
-    return n
+def _kept(weights, features, threshold, sizes):
+    """Weights of each label in `sizes` that are kept, and their features, ascending."""
+    n_labels = len(sizes)
+    for j in range(len(features)):
+        for k in range(n_labels):
+            weight = weights[LANES * j + k]
+            sizes[k] += weight != 0 and abs(weight) >= threshold
+    places = sizes.cumsum() - sizes
+    ids, kept = np.empty(sizes.sum(), np.int32), np.empty(sizes.sum(), np.float32)
+    for j in np.argsort(features):
+        for k in range(n_labels):
+            weight = weights[LANES * j + k]
+            if weight != 0 and abs(weight) >= threshold:
+                ids[places[k]], kept[places[k]] = features[j], weight
+                places[k] += 1
+    return ids, kept
 
 
 _CSR = types.Tuple((POINTERS, INDICES, SCORES))
@@ -154,61 +150,66 @@ _CSC = types.Tuple((POINTERS, INDICES))
 _DENSE = float32[:, ::1]
 
 
-@kernel(void(int64, int64, _CSR, _DENSE, float64[::1]))
-def _square(first, end, terms, dense, squares):
-    """Squared lengths of the rows from `first` to before `end`."""
+@kernel(void(int64, int64, _CSR, _DENSE, SCORES))
+def _invert(first, end, terms, dense, inverses):
+    """One over what the dual has on its diagonal for each of the rows from `first` to before `end`."""
     indptr, _, values = terms
     for row in range(first, end):
-        total = 0.0
+        total = 1 + _DIAGONAL  # of the bias, and of the hinge
         for j in range(dense.shape[1]):
             total += dense[row, j] * dense[row, j]
         for p in range(indptr[row], indptr[row + 1]):
             total += values[p] * values[p]
-        squares[row] = total
+        inverses[row] = 1 / total
 
 
 @kernel(
     types.Tuple((POINTERS, INDICES, SCORES))(
-        int64[::1], int64, _CSC, _CSC, _CSR, _DENSE, float64[::1], INDICES, int64, float64, float64
+        int64[::1], INDICES, _CSC, _CSR, _DENSE, SCORES, INDICES, int64, float64, float64, INDICES, INDICES
     )
 )
-def _train(labels, cluster, Y, M, terms, dense, squares, columns, n_features, eps, threshold):
+def _train(labels, rows, Y, terms, dense, inverses, columns, n_features, eps, threshold, place, position):
     """The SVMs of some labels of a cluster: how many weights each has; their features; they."""
-    rows = M[1][M[0][cluster] : M[0][cluster + 1]]
-    part, features = _part(terms, rows, np.full(n_features, -1, np.int32))
-    width = -(-len(labels) // _LANES) * _LANES
-    signs, position = np.full((len(rows), width), np.float32(-1)), np.empty(len(dense), np.int32)
-    position[rows] = np.arange(len(rows), dtype=np.int32)
-    for k, label in enumerate(labels):
-        for p in range(Y[0][label], Y[0][label + 1]):
-            signs[position[Y[1][p]], k] = 1
-    v, w = np.zeros((len(features), width), np.float32), np.zeros((len(columns), width), np.float32)
-    bias, is_done = np.zeros(width, np.float32), np.arange(width) >= len(labels)
-    _solve(part, rows, dense, squares, signs, eps, v, w, bias, is_done)
-    by_feature = np.argsort(features)
-    features = features[by_feature]
-    sizes, n = np.zeros(len(labels), np.int64), 0
+    part, of_terms = _part(terms, rows, place)
+    features = np.concatenate((of_terms, columns, np.array([n_features], np.int32)))
+    dense_ids = np.arange(len(of_terms), len(features) - 1).astype(np.int32)
+    for i in range(len(rows)):
+        position[rows[i]] = i
+    sizes = np.zeros(len(labels), np.int64)
     ids, kept = np.empty(0, np.int32), np.empty(0, np.float32)
-    for k in range(len(labels)):
-        start, n_most = n, n + len(features) + len(columns) + 1
-        ids, kept = _room(ids, n_most), _room(kept, n_most)
-        n = _keep(v[:, k][by_feature], features, threshold, ids, kept, n)
-        n = _keep(w[:, k], columns, threshold, ids, kept, n)
-        n = _keep(bias[k : k + 1], np.array([n_features], np.int32), threshold, ids, kept, n)
-        sizes[k] = n - start
-    return sizes, ids[:n].copy(), kept[:n].copy()
+    for first in range(0, len(labels), LANES):
+        end = min(first + LANES, len(labels))
+        duals, known = np.zeros((len(rows), 2, LANES), np.float32), np.zeros(5 * LANES, np.float32)
+        duals[:, 1], known[_OPEN : _OPEN + end - first] = -1, 1
+        for label in range(first, end):
+            for p in range(Y[0][labels[label]], Y[0][labels[label] + 1]):
+                duals[position[Y[1][p]], 1, label - first] = 1
+        weights = np.zeros(LANES * len(features), np.float32)
+        _solve(part, rows, dense, dense_ids, inverses, duals.reshape(-1), eps, weights, known)
+        more_ids, more_kept = _kept(weights, features, threshold, sizes[first:end])
+        ids, kept = np.concatenate((ids, more_ids)), np.concatenate((kept, more_kept))
+    return sizes, ids, kept
 
 
-def trainer(
+@kernel(void(int64[::1], int64[::1], INDICES, SCORES, INDICES, SCORES))
+def put(places, sizes, ids, kept, indices, weights):
+    """Copy labels' weights, which lie one after another, each label's to its place."""
+    n = 0
+    for k in range(len(places)):
+        for j in range(sizes[k]):
+            indices[places[k] + j], weights[places[k] + j] = ids[n], kept[n]
+            n += 1
+
+
+def solver(
     terms: tuple[np.ndarray, np.ndarray, np.ndarray],
     dense: np.ndarray,
     columns: np.ndarray,
     n_features: int,
-    Y: tuple[np.ndarray, np.ndarray],
-    M: tuple[np.ndarray, np.ndarray],
     eps: float,
     threshold: float,
-) -> Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    threads: int,
+) -> Callable[[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]], tuple[np.ndarray, ...]]:
     """What trains some labels' SVMs, in any thread.
 
     Parameters
@@ -220,21 +221,31 @@ def trainer(
         Which features these are; the others are terms.
     n_features : int
         With which the bias is counted.
-    Y, M : int64 and int32 arrays
-        Index pointers and indices, by column: instances that have a label, and that a cluster is trained on.
     eps : float
         Training ends where no two projected gradients are further apart.
     threshold : float
         Weights of a smaller absolute value are left out.
+    threads : int
+        To prepare it; it runs in one.
 
     Returns
     -------
     callable
-        Takes labels (int64 array) of a cluster (int); gives how many weights each label has (int64),
-        the feature of each, ascending (int32), and the weights (float32).
+        Takes labels (int64 array) of one cluster, the instances that it is trained on (int32 array), and
+        the instances of all labels (index pointers and indices, by label: int64 and int32 arrays); gives
+        how many weights each of the labels has (int64), the feature of each, ascending (int32), and the
+        weights (float32).
     """
-    squares = np.empty(len(dense))
-    share(len(dense), lambda first, end: _square(first, end, terms, dense, squares))
-    return lambda labels, cluster: _train(
-        labels, cluster, Y, M, terms, dense, squares, columns, n_features, eps, threshold
-    )
+    inverses, scratch = np.empty(len(dense), np.float32), threading.local()
+    share(len(dense), lambda first, end: _invert(first, end, terms, dense, inverses), threads)
+
+    def solve(
+        labels: np.ndarray, rows: np.ndarray, Y: tuple[np.ndarray, np.ndarray]
+    ) -> tuple[np.ndarray, ...]:
+        if not hasattr(scratch, "of_features"):
+            scratch.of_features = np.full(n_features, -1, np.int32)
+            scratch.of_rows = np.empty(len(dense), np.int32)
+        room = scratch.of_features, scratch.of_rows
+        return _train(labels, rows, Y, terms, dense, inverses, columns, n_features, eps, threshold, *room)
+
+    return solve

@@ -29,8 +29,10 @@ class Mixed:
     columns: np.ndarray
 
     @classmethod
-    def of(cls, X: sp.csr_matrix, is_dense: np.ndarray) -> Mixed:
-        """A matrix taken apart, given which of its columns are dense: bool of shape (n_features,)."""
+    def of(cls, X: sp.csr_matrix, is_dense: np.ndarray | None) -> Mixed:
+        """A matrix taken apart, given whether each of its columns is dense; None where none is."""
+        if is_dense is None:
+            return cls(X, np.empty((X.shape[0], 0), np.float32), np.empty(0, np.int32))
         columns, in_dense = np.flatnonzero(is_dense).astype(np.int32), is_dense[X.indices]
         dense = only(X, in_dense)
         place = is_dense.cumsum() - 1

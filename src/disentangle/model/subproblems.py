@@ -22,8 +22,6 @@ from ..storage.matrices import one_per_row
 _PAIRS = 4096
 # Labels of one cluster that share the cost of picking its instances; more only make groups unequal.
 _LABELS = 64
-# The same where nothing is picked, and the labels that are trained at once: at least, and at most.
-_BATCH, _WIDTHS = 1 << 20, (8, 64)
 # Where a cluster has more of the instances, threads had better read them together than a copy each.
 _CROWDED = 0.25
 
@@ -48,6 +46,49 @@ class Subproblem:
     M: sp.csc_matrix
     labels: np.ndarray
     features: np.ndarray
+
+
+@dataclass(frozen=True)
+class Level:
+    """A level of a tree, and the SVMs that are to be trained for its nodes.
+
+    Attributes
+    ----------
+    C : csc_matrix of shape (n_nodes, n_clusters), float32
+        The nodes above.
+    Y : csc_matrix of shape (n_instances, n_svms), float32
+    clusters : ndarray of shape (n_svms,), int
+        Of each SVM's nodes.
+    M : csc_matrix of shape (n_instances, n_clusters), float32, or None
+        What the SVMs of each cluster are trained on; None below the root: all instances.
+    parents : ndarray of shape (n_clusters,), int, or None
+        The nodes above the clusters.
+    place : ndarray of shape (n_nodes,), int
+        The SVM of each node.
+    """
+
+    C: sp.csc_matrix
+    Y: sp.csc_matrix
+    clusters: np.ndarray
+    M: sp.csc_matrix | None
+    parents: np.ndarray | None
+    place: np.ndarray
+
+    @classmethod
+    def of(
+        cls, Y: sp.csc_matrix, C: sp.csc_matrix, M: sp.csc_matrix | None, above: sp.csc_matrix | None
+    ) -> Level:
+        """The nodes in C's rows, below those in its columns, which are below those `above`."""
+        clusters = C.tocsr().indices
+        svms, place = distinct(Y, clusters)
+        # A chain's integers may be of 4 or 8 bytes; the model's bytes must not depend on that.
+        C = one_per_row(clusters, C.shape[1]).tocsc()
+        parents = None if above is None else above.tocsr().indices
+        return cls(C, Y[:, svms], clusters[svms], M, parents, place)
+
+    def of_nodes(self, W: sp.csc_matrix) -> sp.csc_matrix:
+        """The weights of nodes from those of SVMs."""
+        return W if len(self.clusters) == len(self.place) else W[:, self.place]
 
 
 def distinct(Y: sp.csc_matrix, clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -108,23 +149,6 @@ def groups(
     number = (share[clusters[order]].cumsum() - 1e-3) // _PAIRS
     found = np.split(order, np.flatnonzero(np.diff(number)) + 1)
     return (crowded, found) if len(found) >= fewest else (np.arange(len(clusters)), [])
-
-
-def batches(clusters: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
-    """Labels of one cluster in groups that are worth a call each, where nothing is picked.
-
-    Parameters
-    ----------
-    clusters : ndarray of shape (n_labels,), int
-    sizes : ndarray of shape (n_clusters,), int
-        Instances of each cluster.
-    """
-    order = np.argsort(clusters, kind="stable")
-    found = []
-    for labels in np.split(order, np.flatnonzero(np.diff(clusters[order])) + 1):
-        most = np.clip(_BATCH // max(sizes[clusters[labels[0]]], 1), *_WIDTHS)
-        found += np.array_split(labels, -(-len(labels) // most))
-    return found
 
 
 def restrict(

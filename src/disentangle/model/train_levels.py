@@ -13,10 +13,11 @@ from ..params import HINGE, PredictParams, SolverParams
 from ..runtime.interrupt import interruptible
 from ..runtime.progress import track
 from ..runtime.threads import in_threads
-from ..storage.matrices import flat, one_per_row
+from ..storage.matrices import one_per_row
+from . import side_by_side
 from .mixed import Mixed
 from .pecos import ClusterChain, HierarchicalMLModel, MLModel, MLProblem, XLinearModel
-from .subproblems import assemble, batches, distinct, groups, restrict
+from .subproblems import Level, assemble, groups, restrict
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ def train_matcher(
     Parameters
     ----------
     X : csr_matrix of shape (n_instances, n_features), float32, or Mixed
-        Mixed instances are what the same SVMs are trained on by a solver that knows dense columns.
+        Which solver trains the SVMs: PECOS's, or for mixed instances the one of `side_by_side`.
     Y : csc_matrix of shape (n_instances, n_labels), float32
     chain : ClusterChain
         Its last matrix has `n_labels` rows.
@@ -53,13 +54,13 @@ def train_matcher(
     Ys = [Y]  # of the nodes of each level, from the leaves up
     for C in reversed(chain[1:]):
         Ys.append(_binary(Ys[-1] @ C))
-    levels, M, parents = [], None, None
+    levels: list[Level] = []
+    M = None
     for C, Y_level in zip(chain[:-1], reversed(Ys), strict=False):
-        how = params.beam_size, HINGE
-        levels.append(_train_level(X, Y_level, C, M, parents, threads, solver, *how))
-        # An instance is trained on below the nodes that it has (TFN).
-        M, parents = Y_level, C.tocsr().indices
-    return XLinearModel(HierarchicalMLModel(levels))
+        levels.append(Level.of(Y_level, C, M, levels[-1].C if levels else None))
+        M = Y_level  # an instance is trained on below the nodes that it has (TFN)
+    how = MLModel.PredParams(only_topk=params.beam_size, post_processor=f"l{HINGE}-hinge")
+    return XLinearModel(HierarchicalMLModel(_trained(X, levels, how, threads, solver)))
 
 
 def train_ranker(
@@ -85,10 +86,12 @@ def train_ranker(
         A label's score, by which those of the clusters above it are multiplied, is exp(-max(0, 1 - z)^hinge),
         z being what its SVM says; no weight depends on it.
     """
-    C, parents = chain[-1], chain[-2].tocsr().indices
+    C = chain[-1]
     M = Y @ C if negatives is None else Y @ C + negatives
-    ranker = _train_level(X, Y, C, _binary(M), parents, threads, solver, params.top_k, hinge)
-    return XLinearModel(HierarchicalMLModel([*matcher.model.model_chain, ranker]))
+    how = MLModel.PredParams(only_topk=params.top_k, post_processor=f"l{hinge}-hinge")
+    level = Level.of(Y, C, _binary(M), chain[-2])
+    ranker = _trained(X, [level], how, threads, solver)
+    return XLinearModel(HierarchicalMLModel([*matcher.model.model_chain, *ranker]))
 
 
 def _binary(M: sp.spmatrix) -> sp.csc_matrix:
@@ -98,47 +101,29 @@ def _binary(M: sp.spmatrix) -> sp.csc_matrix:
     return M
 
 
-def _train_level(
+def _trained(
     X: sp.csr_matrix | Mixed,
-    Y: sp.csc_matrix,
-    C: sp.csc_matrix,
-    M: sp.csc_matrix | None,
-    parents: np.ndarray | None,
+    levels: list[Level],
+    how: MLModel.PredParams,
     threads: int,
     solver: SolverParams,
-    top_k: int,
-    hinge: int,
-) -> MLModel:
-    """Train one level: the children in C's rows of the nodes in its columns, on the instances in M's.
-
-    The level below the root has neither `M` nor `parents`, the nodes above those in C's columns.
-    """
-    logger.info("training %s nodes below %s", f"{C.shape[0]:,}", f"{C.shape[1]:,}")
-    clusters = C.tocsr().indices
-    labels, place = distinct(Y, clusters)
-    # A chain's integers may be of 4 or 8 bytes; the model's bytes must not depend on that.
-    C = one_per_row(clusters, C.shape[1]).tocsc()
-    Y, kept = Y[:, labels], clusters[labels]
+) -> list[MLModel]:
+    """Levels of a model, which predict so."""
     if isinstance(X, Mixed):
-        W = _train_on_mixed(X, Y, kept, M, threads, solver)
+        # None waits for the one above: what a node is trained on is known from the labels.
+        weights = side_by_side.train(X, levels, threads, solver)
     else:
-        W = _train_labels(X, Y, kept, M, parents, threads, solver)
-    if len(labels) < len(place):
-        W = W[:, place]
-    how = MLModel.PredParams(only_topk=top_k, post_processor=f"l{hinge}-hinge")
-    return MLModel(W=W, C=C, bias=MLModel.TrainParams().bias, pred_params=how)
+        weights = [_train_by_pecos(X, level, threads, solver) for level in levels]
+    bias = MLModel.TrainParams().bias
+    return [
+        MLModel(W=level.of_nodes(W), C=level.C, bias=bias, pred_params=how)
+        for level, W in zip(levels, weights, strict=True)
+    ]
 
 
-def _train_labels(
-    X: sp.csr_matrix,
-    Y: sp.csc_matrix,
-    clusters: np.ndarray,
-    M: sp.csc_matrix | None,
-    parents: np.ndarray | None,
-    threads: int,
-    solver: SolverParams,
-) -> sp.csc_matrix:
-    """Weights of a level's nodes, given the node above each; shape (n_features + 1, n_nodes), float32."""
+def _train_by_pecos(X: sp.csr_matrix, level: Level, threads: int, solver: SolverParams) -> sp.csc_matrix:
+    """Weights of a level's SVMs; shape (n_features + 1, n_svms), float32."""
+    Y, clusters, M = level.Y, level.clusters, level.M
 
     def train(
         X: sp.csr_matrix, Y: sp.csc_matrix, C: sp.csc_matrix, M: sp.csc_matrix | None, threads: int
@@ -151,9 +136,10 @@ def _train_labels(
         # The part's instances, which all parts together have many times, must not be kept.
         return part.labels, part.features, train(part.X, part.Y, part.C, part.M, threads)
 
+    logger.info("training %s nodes below %s", f"{level.C.shape[0]:,}", f"{level.C.shape[1]:,}")
     found: list[np.ndarray] = []
-    if M is not None and parents is not None:
-        crowded, found = groups(clusters, parents, M, _GROUPS_PER_THREAD * threads)
+    if M is not None and level.parents is not None:
+        crowded, found = groups(clusters, level.parents, M, _GROUPS_PER_THREAD * threads)
     if not found:
         n_clusters = 1 if M is None else M.shape[1]
         C = one_per_row(clusters, n_clusters).tocsc()
@@ -161,31 +147,3 @@ def _train_labels(
     of_crowded = [interruptible(lambda: train_part(crowded, threads))] if len(crowded) else []
     of_groups = track(in_threads(train_part, found, threads), len(found))
     return assemble(itertools.chain(of_crowded, of_groups), X.shape[1], Y.shape[1])
-
-
-def _train_on_mixed(
-    X: Mixed,
-    Y: sp.csc_matrix,
-    clusters: np.ndarray,
-    M: sp.csc_matrix | None,
-    threads: int,
-    solver: SolverParams,
-) -> sp.csc_matrix:
-    """As `_train_labels`, but for PECOS, whose solver takes three times as long for it."""
-    from ..kernels import dual_descent
-
-    n_instances, n_features = X.terms.shape
-    M = sp.csc_matrix(np.ones((n_instances, 1), np.float32)) if M is None else M
-    of_labels = dual_descent.trainer(
-        flat(X.terms), X.dense, X.columns, n_features, flat(Y)[:2], flat(M)[:2], solver.eps, solver.threshold
-    )
-
-    def train_part(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, sp.csc_matrix]:
-        sizes, ids, weights = of_labels(labels, int(clusters[labels[0]]))
-        indptr = np.concatenate([[0], sizes.cumsum()])
-        W = sp.csc_matrix((weights, ids, indptr), shape=(n_features + 1, len(labels)))
-        W.sort_indices()  # an embedding may lie between terms
-        return labels, np.arange(n_features), W
-
-    found = batches(clusters, np.diff(M.indptr))
-    return assemble(track(in_threads(train_part, found, threads), len(found)), n_features, Y.shape[1])
