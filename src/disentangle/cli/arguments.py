@@ -113,6 +113,16 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=integer, default=cores, help="threads; no effect on results")
 
 
+def add_cluster(parser: argparse.ArgumentParser) -> None:
+    """Add who else there may be."""
+    parser.add_argument(
+        "--cluster",
+        metavar="ADDRESS|FILE",
+        help="the scheduler of a dask.distributed cluster that runs, or the file that it writes, to share "
+        "work out to its workers; no effect on results; it needs the package distributed",
+    )
+
+
 def add_max_memory(parser: argparse.ArgumentParser) -> None:
     """Add how much memory there may be."""
     parser.add_argument(

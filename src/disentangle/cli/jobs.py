@@ -9,6 +9,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -28,6 +29,7 @@ from ..presets import DEFAULT_PRESET, PRESETS
 from ..runtime.threads import limit_threads
 from .arguments import (
     READERS,
+    add_cluster,
     add_dataset,
     add_features,
     add_max_memory,
@@ -165,7 +167,7 @@ def add_job(
     reuse = "Finished stages are reused while data, parameters, code and versions match."
     usage = f"python -m disentangle {name} [DATASET] [options]"
     parser = commands.add_parser(name, help=summary, usage=usage, description=f"{description} {reuse}")
-    parser.set_defaults(handler=handler)
+    parser.set_defaults(handler=lambda args: _to_the_end(handler, args))
     add_dataset(parser, "name of a folder in the data folder")
     parser.add_argument(
         "--preset",
@@ -186,6 +188,7 @@ def add_job(
         "each ensemble begins at its own seed",
     )
     add_threads(parser)
+    add_cluster(parser)
     add_max_memory(parser)
     for name, variable, default, words in (
         ("--data-dir", "XMC_DATA", "dataset/xmc-base", "folder of the datasets"),
@@ -196,6 +199,12 @@ def add_job(
     _add_rest(parser)
     _add_parts(parser)
     return parser
+
+
+def _to_the_end(handler: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> None:
+    """Run a job's handler, and close what it has opened."""
+    with ExitStack() as args.opened:
+        handler(args)
 
 
 def _add_rest(parser: argparse.ArgumentParser) -> None:
@@ -286,8 +295,15 @@ def job_of(args: argparse.Namespace, combinations: tuple[dict[str, Any], ...] = 
     if args.seeds:
         given["seed"] = args.seeds[0]
     seeds = args.seeds if len(args.seeds) > 1 else ()
+    progress.set_up_logging()
+    workers = None
+    if args.cluster is not None:
+        from ..jobs import cluster
+
+        workers = args.opened.enter_context(cluster.opened(args.cluster, args.threads, args.model_dir))
     settings = Settings(
         threads=args.threads,
+        workers=workers,
         variants=distinct(
             variant_of(preset, given | combination) for preset in args.preset for combination in combinations
         ),
@@ -299,7 +315,6 @@ def job_of(args: argparse.Namespace, combinations: tuple[dict[str, Any], ...] = 
         force=args.force,
         xr_linear=not getattr(args, "without_xr_linear", False),
     )
-    progress.set_up_logging()
     if args.mlflow is not None:
         from ..jobs import mlflow_log
 

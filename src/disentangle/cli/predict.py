@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import ExitStack
 
 from ..errors import DisentangleError
 from ..limits import Limits, at_least
@@ -10,6 +11,7 @@ from ..params import DEFAULT_DATASET, FEATURES, MAX_K
 from ..presets import DEFAULT_PRESET
 from ..runtime.threads import limit_threads
 from .arguments import (
+    add_cluster,
     add_dataset,
     add_features,
     add_max_memory,
@@ -65,10 +67,16 @@ def add_predict(commands: argparse._SubParsersAction) -> None:
     add_place(parser, "--model-dir", "XMC_MODEL", "model", "folder of the results")
     add_features(parser)
     add_threads(parser)
+    add_cluster(parser)
     add_max_memory(parser)
 
 
 def _predict(args: argparse.Namespace) -> None:
+    with ExitStack() as opened:
+        _run(args, opened)
+
+
+def _run(args: argparse.Namespace, opened: ExitStack) -> None:
     limit_threads(args.threads)
     at_least("--k", args.k, 1)
     if args.min_probability is not None:
@@ -88,6 +96,11 @@ def _predict(args: argparse.Namespace) -> None:
         raise DisentangleError(
             "--bundle has one model: expected no DATASET, --variant or --features beside it"
         )
+    workers = args.threads
+    if args.cluster is not None:
+        from ..jobs import cluster
+
+        workers = opened.enter_context(cluster.opened(args.cluster, args.threads, args.model_dir))
     predict.run_predict(
         base if args.bundle is None else args.bundle,
         getattr(args, "variant", None),
@@ -95,7 +108,7 @@ def _predict(args: argparse.Namespace) -> None:
         args.data_dir / args.dataset if args.bundle is None else None,
         args.out,
         args.k,
-        args.threads,
+        workers,
         Budget.of(args.max_memory),
         args.features,
         args.min_probability,

@@ -137,7 +137,7 @@ def _stage(
 ) -> Stage:
     predict = plan.settings.prediction(variant)
     merge = "mean" if variant is None else variant.params.scoring.merge
-    means = Means(plan.settings.threads, plan.settings.budget)
+    means = Means(plan.settings.workers or plan.settings.threads, plan.settings.budget)
     step = partial(step, predict=predict, merge=merge, means=means)
     return Stage(
         "calibrate",
@@ -148,7 +148,7 @@ def _stage(
         (plan.load, *needs),
         prepare=lambda: plan.dataset,
         code=(step, _best, _identity, MERGES[merge]),
-        threads=plan.settings.threads,
+        threads=plan.settings.slots,
         force=plan.settings.force,
         title=str(folder.relative_to(plan.root)),
     )

@@ -103,7 +103,7 @@ class Plan:
         self.folder = root / place
         self.source = source
         self.settings = settings
-        self._means = steps.Means(settings.threads, settings.budget)
+        self._means = steps.Means(settings.workers or settings.threads, settings.budget)
         self._made: dict[str, Stage] = {}
         self.load = self._stage(
             "load",
@@ -149,7 +149,7 @@ class Plan:
                 (*loaded, *needs),
                 prepare=(lambda: self.dataset) if loaded else (lambda: None),
                 code=(step, *code),
-                threads=self.settings.threads,
+                threads=self.settings.slots,
                 force=self.settings.force,
                 title=str(Path(self.place, folder)),
             )

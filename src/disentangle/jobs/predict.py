@@ -28,6 +28,7 @@ from ..presets import DEFAULT_PRESET
 from ..runtime import progress, provenance
 from ..runtime.memory import Budget
 from ..runtime.terminal import shown, standard_output
+from ..runtime.workers import Workers, workers_of
 from ..storage import atomic, npz, places
 from ..storage.files import sha256
 from ..storage.matrices import load_any
@@ -133,7 +134,12 @@ def _check_width(path: Path, found: int, expected: int) -> None:
 
 
 def predict(
-    predictor: Predictor, blocks: Iterable[sp.csr_matrix], k: int, threads: int, budget: Budget, write: Write
+    predictor: Predictor,
+    blocks: Iterable[sp.csr_matrix],
+    k: int,
+    threads: int | Workers,
+    budget: Budget,
+    write: Write,
 ) -> tuple[int, int]:
     """Write the `k` best labels of each instance; those without features get none.
 
@@ -269,7 +275,7 @@ def run_predict(
     data_folder: Path | None,
     out: Path | None,
     k: int,
-    threads: int,
+    threads: int | Workers,
     budget: Budget,
     features_name: str = FEATURES,
     min_probability: float | None = None,
@@ -339,7 +345,7 @@ def _write_record(
     source: Path | list[str],
     said: dict[str, Any],
     start: float,
-    threads: int,
+    threads: int | Workers,
 ) -> None:
     """Write what a run predicted, and how, beside its file."""
     atomic.write_json(
@@ -352,7 +358,7 @@ def _write_record(
             **said,
             "seconds": round(time.perf_counter() - start, 3),
             "peak_rss_mib": provenance.peak_rss_mib(),
-            "threads": threads,
+            "threads": workers_of(threads).slots,
             "versions": provenance.versions(),
             "machine": provenance.machine(),
         },

@@ -12,6 +12,7 @@ from ..params import MAX_REPEATS, SCORING, OverlapParams, PredictParams, Propens
 from ..presets import DEFAULT_PRESET, PRESETS
 from ..runtime.memory import Budget
 from ..runtime.threads import check_threads
+from ..runtime.workers import Workers
 
 # Of the 255 bytes of a file system some are for what stands beside a variant's name.
 _LONGEST = 200
@@ -49,13 +50,15 @@ class Settings:
     n_trees : int
         How many trees there are in the ensembles that are compared as well; 1 for none.
     threads : int
-        Has no effect on results, nor has `force`.
+        Has no effect on results, nor have `force` and `workers`.
     max_memory : float or None
         GiB that the process may hold while batches are matched and predicted; no effect on results either.
     force : bool
         Redo stages that are done.
     xr_linear : bool
         Whether XR-Linear itself is reported, and so trained whole in any case.
+    workers : Workers or None
+        Who does what can be shared out; None for the threads.
     """
 
     threads: int
@@ -69,6 +72,12 @@ class Settings:
     max_memory: float | None = None
     force: bool = False
     xr_linear: bool = True
+    workers: Workers | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def slots(self) -> int:
+        """How many parts of a step are worked on side by side."""
+        return self.workers.slots if self.workers else self.threads
 
     @property
     def budget(self) -> Budget:

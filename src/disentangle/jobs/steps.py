@@ -20,6 +20,7 @@ from ..params import Assignment, Effort, OverlapParams, PredictParams, Propensit
 from ..rules import MERGES, POSITIVES
 from ..runtime.memory import Budget
 from ..runtime.progress import track
+from ..runtime.workers import Workers, workers_of
 from ..storage.saved import Saved
 from . import cost_estimate
 
@@ -37,11 +38,11 @@ class Means:
 
     Attributes
     ----------
-    threads : int
+    threads : int or Workers
     budget : Budget
     """
 
-    threads: int
+    threads: int | Workers
     budget: Budget
 
 
@@ -55,7 +56,8 @@ def build_tree(out: Path, dataset: Dataset, params: TreeParams, means: Means) ->
     """The label tree."""
     from ..model import tree
 
-    chain = tree.build_chain(dataset.X_trn, dataset.Y_trn.tocsc(), params, means.threads)
+    threads = workers_of(means.threads).threads
+    chain = tree.build_chain(dataset.X_trn, dataset.Y_trn.tocsc(), params, threads)
     tree.save_chain(chain, out)
     return {}
 
@@ -108,8 +110,9 @@ def match(
     """Where a model's matcher, or one that is alone, sends training instances."""
     from ..model import beam_search, saved_model
 
-    matcher = saved_model.load(model) if is_matcher else saved_model.load_matcher(model)
-    model.check_fit("a model of features:", saved_model.n_features(matcher), dataset.X_trn.shape[1])
+    load = saved_model.load if is_matcher else saved_model.load_matcher
+    model.check_fit("a model of features:", saved_model.n_features_of(model), dataset.X_trn.shape[1])
+    matcher = load(model, is_needed=False)
     M = beam_search.match(matcher, dataset.X_trn, beam_size, means.threads, means.budget)
     sp.save_npz(out / MATCHING_FILE, M, compressed=False)
     return {}
@@ -173,7 +176,7 @@ def _retrained(
     params: OverlapParams,
     predict: PredictParams,
     seed: int,
-    threads: int,
+    threads: int | Workers,
 ) -> Any:
     """The matcher and, on the negatives that it sends, the ranker."""
     from ..model.negatives import mine

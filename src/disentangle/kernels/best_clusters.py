@@ -82,6 +82,8 @@ def best_clusters(
     n_clusters: int,
     width: int,
     threads: int,
+    first: int = 0,
+    end: int | None = None,
 ) -> np.ndarray:
     """Per label the clusters of most gain: the sum of what its instances gain each cluster that they match.
 
@@ -96,18 +98,21 @@ def best_clusters(
         Clusters to choose.
     threads : int
         Has no effect on the result.
+    first, end : int
+        Labels from which and before which it is asked for; all by default.
 
     Returns
     -------
-    int32 array of shape (n_labels, width)
+    int32 array of shape (end - first, width)
         Best first, equal gains in a fixed pseudo-random order; -1 where a label has gain in fewer clusters.
     """
     n_labels = len(y_indptr) - 1
     clusters, gains = np.full((n_labels, width), -1, np.int32), np.zeros((n_labels, width), np.float64)
     instances = y_indptr, y_indices, m_indptr, m_indices, m_gains
+    end = n_labels if end is None else end
     share(
-        n_labels,
-        lambda first, end: _choose(first, end, *instances, n_clusters, clusters, gains),
+        end - first,
+        lambda i, j: _choose(first + i, first + j, *instances, n_clusters, clusters, gains),
         threads,
     )
-    return clusters
+    return clusters[first:end]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -11,6 +12,7 @@ from ..params import PredictParams
 from ..runtime.interrupt import interruptible
 from ..runtime.memory import UNLIMITED, Budget
 from ..runtime.progress import track
+from ..runtime.workers import Workers, most_rows, workers_of
 from .pecos import XLinearModel
 
 # What PECOS holds for each label or cluster that an instance is scored for: measured on the embedded set.
@@ -31,8 +33,26 @@ def _with_bias(X: sp.csr_matrix) -> sp.csr_matrix:
     return sp.csr_matrix((values, indices, indptr), shape=(n_instances, n_features + 1))
 
 
+@dataclass(frozen=True)
+class _Matching:
+    """What all batches have in common."""
+
+    matcher: XLinearModel
+    X: sp.csr_matrix
+    beam_size: int
+
+
+def _match(shared: _Matching, rows: slice, threads: int) -> sp.csr_matrix:
+    beam = {"beam_size": shared.beam_size, "only_topk": shared.beam_size}
+    return shared.matcher.predict(_with_bias(shared.X[rows]), threads=threads, **beam)
+
+
 def match(
-    matcher: XLinearModel, X: sp.csr_matrix, beam_size: int, threads: int, budget: Budget = UNLIMITED
+    matcher: XLinearModel,
+    X: sp.csr_matrix,
+    beam_size: int,
+    threads: int | Workers,
+    budget: Budget = UNLIMITED,
 ) -> sp.csr_matrix:
     """Leaf clusters that survive the beam, with the matcher's scores.
 
@@ -43,7 +63,7 @@ def match(
     X : csr_matrix of shape (n_instances, n_features), float32
     beam_size : int
         Clusters kept per level, the leaf level included.
-    threads : int
+    threads : int or Workers
     budget : Budget
         Has no effect on the result, nor have threads.
 
@@ -55,11 +75,11 @@ def match(
     costs = np.full(X.shape[0], beam_size * _CHILDREN * BYTES_PER_CANDIDATE)
     # Index and score of each cluster found, in the batches and in the matrix made of them.
     kept = 2 * 8 * beam_size * X.shape[0]
-    beam = {"beam_size": beam_size, "only_topk": beam_size}
-    batches = (
-        interruptible(partial(matcher.predict, _with_bias(X[rows]), threads=threads, **beam))
-        for rows in budget.slices(costs, kept, _MATCHED_ROWS)
-    )
+    workers = workers_of(threads)
+    if budget.limit is not None:
+        _ = matcher.model  # it takes of what there is, and is loaded when it is first asked for
+    rows = budget.slices(costs, kept, most_rows(X.shape[0], _MATCHED_ROWS, workers))
+    batches = workers.in_turn(_match, _Matching(matcher, X, beam_size), rows)
     return sp.vstack(list(track(batches, X.shape[0], lambda batch: batch.shape[0])), format="csr")
 
 

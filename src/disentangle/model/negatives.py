@@ -7,6 +7,7 @@ import scipy.sparse as sp
 
 from ..kernels.merge_and_rank import rank_rows
 from ..params import Negatives
+from ..runtime.workers import Workers
 from ..storage.matrices import flat
 from .beam_search import match
 from .pecos import XLinearModel
@@ -19,7 +20,7 @@ def mine(
     params: Negatives,
     beam_size: int,
     seed: int,
-    threads: int,
+    threads: int | Workers,
 ) -> sp.csr_matrix | None:
     """Clusters in which instances are negatives besides their own labels'; None if there are none.
 
@@ -34,7 +35,7 @@ def mine(
     beam_size : int
         Clusters that the matcher keeps per level.
     seed : int
-    threads : int
+    threads : int or Workers
         Has no effect on the result.
 
     Returns

@@ -19,7 +19,8 @@ from ..overlap.copies import OVERLAP_FILE, Overlap
 from ..overlap.merge import best_labels
 from ..params import PredictParams
 from ..rules import MERGES
-from ..runtime.memory import UNLIMITED, Budget
+from ..runtime.memory import MOST_ROWS, UNLIMITED, Budget
+from ..runtime.workers import Workers, most_rows, workers_of
 from ..storage.saved import Saved
 from . import beam_search, saved_model
 from .saved_model import load_overlap
@@ -44,6 +45,25 @@ class Voice:
     @cached_property
     def overlap(self) -> Overlap:
         return load_overlap(self.saved)
+
+
+@dataclass(frozen=True)
+class _Ranking:
+    """What all batches of instances have in common."""
+
+    models: tuple[Any, ...]
+    predict: tuple[PredictParams, ...]
+    originals: tuple[np.ndarray, ...]
+    merge: str
+    k: int
+
+
+def _best(shared: _Ranking, X: sp.csr_matrix, threads: int) -> tuple[np.ndarray, np.ndarray]:
+    found = [
+        beam_search.predict(model, X, predict, threads)
+        for model, predict in zip(shared.models, shared.predict, strict=True)
+    ]
+    return best_labels(found, shared.originals, shared.merge, shared.k)
 
 
 class Predictor:
@@ -72,6 +92,7 @@ class Predictor:
         self.voices = voices
         self.merge = merge
         self.saved = saved
+        self._rankings: dict[int, _Ranking] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What another process is sent is where it was read from: PECOS's models lie in memory of its own.
@@ -169,13 +190,20 @@ class Predictor:
 
     @cached_property
     def _models(self) -> tuple[Any, ...]:
-        return tuple(saved_model.load(voice.saved) for voice in self.voices)
+        return tuple(saved_model.load(voice.saved, is_needed=False) for voice in self.voices)
 
     @cached_property
     def _matchers(self) -> tuple[Any, ...]:
-        return tuple(saved_model.load_matcher(voice.saved) for voice in self.voices)
+        return tuple(saved_model.load_matcher(voice.saved, is_needed=False) for voice in self.voices)
 
-    def candidates(self, X: sp.csr_matrix, threads: int, budget: Budget = UNLIMITED) -> np.ndarray:
+    def _ranking(self, k: int) -> _Ranking:
+        """The same each time, so that it is sent elsewhere once."""
+        if k not in self._rankings:
+            predict, originals = zip(*((one.predict, one.overlap.original) for one in self.voices), strict=True)
+            self._rankings[k] = _Ranking(self._models, predict, originals, self.merge, k)
+        return self._rankings[k]
+
+    def candidates(self, X: sp.csr_matrix, threads: int | Workers, budget: Budget = UNLIMITED) -> np.ndarray:
         """Labels, copies counted, that each model ranks for each instance.
 
         Returns
@@ -196,7 +224,7 @@ class Predictor:
         self,
         X: sp.csr_matrix,
         k: int,
-        threads: int,
+        threads: int | Workers,
         budget: Budget = UNLIMITED,
         candidates: np.ndarray | None = None,
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -207,7 +235,7 @@ class Predictor:
         X : csr_matrix of shape (n_instances, n_features), float32
         k : int
             How many, at most the models' `top_k`.
-        threads : int
+        threads : int or Workers
             Has no effect on the result, nor has `budget`.
         budget : Budget
         candidates : ndarray, optional
@@ -220,19 +248,15 @@ class Predictor:
         scores : ndarray of the same shape, float32
             Theirs, 0 where there is none.
         """
-        models = self._models
+        workers, ranking = workers_of(threads), self._ranking(k)
         costs = np.zeros(X.shape[0], np.int64)
         if budget.limit is not None:
             if candidates is None:
                 candidates = self.candidates(X, threads, budget)
             costs = candidates.max(axis=0) * beam_search.BYTES_PER_CANDIDATE
-        originals = [voice.overlap.original for voice in self.voices]
-        for rows in budget.slices(costs):
-            found = [
-                beam_search.predict(model, X[rows], voice.predict, threads)
-                for voice, model in zip(self.voices, models, strict=True)
-            ]
-            yield best_labels(found, originals, self.merge, k)
+            _ = [model.model for model in ranking.models]  # they take of what there is
+        batches = budget.slices(costs, most_rows=most_rows(X.shape[0], MOST_ROWS, workers))
+        yield from workers.in_turn(_best, ranking, (X[rows] for rows in batches))
 
 
 def _voice(evaluation: Path, said: dict[str, Any]) -> Voice:

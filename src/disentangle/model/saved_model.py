@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -137,14 +138,58 @@ def load_trained(saved: Saved) -> XLinearModel:
     DisentangleError
         If it is damaged, or no model.
     """
+    return _trained(_levels(saved))
+
+
+class Predicting(XLinearModel):
+    """A model for prediction, loaded when it first predicts.
+
+    PECOS's own lies in memory of its library. So what another process is sent is its levels, of which it is
+    loaded there.
+
+    Parameters
+    ----------
+    load : callable
+        What loads PECOS's.
+    levels : callable
+        What gives its levels from the root, each a weight matrix, C, `only_topk` and the post-processor.
+    """
+
+    def __init__(self, load: Callable[[], Any], levels: Callable[[], Iterable[_Level]]) -> None:
+        self._load, self._levels = load, levels
+
+    @cached_property
+    def model(self) -> Any:
+        return self._load()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _predicting, ([tuple(level) for level in self._levels()],)
+
+
+def _predicting(levels: list[tuple[Any, ...]]) -> Predicting:
+    """What was sent of a model."""
+    return _of_levels(lambda: map(_Level._make, levels))
+
+
+def _of_levels(levels: Callable[[], Iterable[_Level]]) -> Predicting:
+    def loaded() -> Any:
+        with scratch() as temporary:
+            save(_trained(levels()), temporary)
+            return _read(Saved(temporary), 0, _CHUNKS)
+
+    return Predicting(loaded, levels)
+
+
+def _trained(levels: Iterable[_Level]) -> XLinearModel:
     bias = MLModel.TrainParams().bias
-    levels = [
-        MLModel(W=level.W, C=level.C, bias=bias, pred_params=level.pred_kwargs) for level in _levels(saved)
-    ]
-    return XLinearModel(HierarchicalMLModel(levels))
+    return XLinearModel(
+        HierarchicalMLModel(
+            [MLModel(W=level.W, C=level.C, bias=bias, pred_params=level.pred_kwargs) for level in levels]
+        )
+    )
 
 
-def load(saved: Saved, for_few: bool = False) -> XLinearModel:
+def load(saved: Saved, for_few: bool = False, is_needed: bool = True) -> Predicting:
     """A saved model, for prediction by `match` and `predict` alone.
 
     Parameters
@@ -153,31 +198,43 @@ def load(saved: Saved, for_few: bool = False) -> XLinearModel:
     for_few : bool
         Whether it is for at most `FEW` instances; has no effect on the result. On tibkat-all (tuned, 377 MiB)
         weights in chunks take 7 to 10 s to make, as they are 1 s, and an instance 1 ms instead of 10.
+    is_needed : bool
+        Whether it is loaded now; else when it first predicts.
 
     Raises
     ------
     DisentangleError
         If it is damaged, or no model.
     """
-    return _load(saved, kind=_AS_SAVED if for_few else _CHUNKS)
+    return _loaded(saved, 0, _AS_SAVED if for_few else _CHUNKS, is_needed)
 
 
-def load_matcher(saved: Saved) -> XLinearModel:
+def load_matcher(saved: Saved, is_needed: bool = True) -> Predicting:
     """A saved model's matcher, the levels above the labels, likewise."""
-    return _load(saved, without=1)
+    return _loaded(saved, 1, _CHUNKS, is_needed)
 
 
-def _load(saved: Saved, without: int = 0, kind: str = _CHUNKS) -> XLinearModel:
+def _loaded(saved: Saved, without: int, kind: str, is_needed: bool) -> Predicting:
+    model = Predicting(partial(_read, saved, without, kind), partial(_levels, saved, without))
+    if is_needed:
+        _ = model.model
+    return model
+
+
+def _read(saved: Saved, without: int, kind: str) -> Any:
     how = {"is_predict_only": True, "weight_matrix_type": kind}
     with _view(saved, without) as view:
-        return interruptible(lambda: XLinearModel.load(view, **how))
+        return interruptible(lambda: XLinearModel.load(view, **how)).model
 
 
-def for_prediction(model: XLinearModel) -> XLinearModel:
+def for_prediction(model: XLinearModel) -> Predicting:
     """What `load` would give of a model, were it saved."""
-    with scratch() as temporary:
-        save(model, temporary)
-        return load(Saved(temporary))
+    levels = model.model.model_chain
+    return _of_levels(lambda: (_Level(one.W, one.C, *_predicts(one)) for one in levels))
+
+
+def _predicts(level: MLModel) -> tuple[int, str]:
+    return level.pred_params.only_topk, level.pred_params.post_processor
 
 
 def n_features(model: XLinearModel) -> int:

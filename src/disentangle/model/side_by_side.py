@@ -6,6 +6,9 @@ PECOS's has one at a time. The SVMs are the same, to the solver's tolerance.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
@@ -13,6 +16,7 @@ import scipy.sparse as sp
 from ..params import SolverParams
 from ..runtime.progress import track
 from ..runtime.threads import in_threads
+from ..runtime.workers import Workers, workers_of
 from ..storage.matrices import flat
 from .mixed import Mixed
 from .subproblems import Level
@@ -23,14 +27,54 @@ logger = logging.getLogger(__name__)
 _PAIRS, _LABELS = 1 << 20, (16, 64)
 
 
-def train(X: Mixed, levels: list[Level], threads: int, solver: SolverParams) -> list[sp.csc_matrix]:
+@dataclass(frozen=True)
+class _Problem:
+    """What the SVMs of levels are trained on.
+
+    Attributes
+    ----------
+    X : Mixed
+    labels : list of (ndarray, ndarray)
+        The instances of each label of a level: index pointers, int64, and indices, int32.
+    clusters : list of ndarray
+        Of each label.
+    instances : list of (ndarray, ndarray)
+        Those that the labels of each cluster are trained on, likewise.
+    solver : SolverParams
+    """
+
+    X: Mixed
+    labels: list[tuple[np.ndarray, np.ndarray]]
+    clusters: list[np.ndarray]
+    instances: list[tuple[np.ndarray, np.ndarray]]
+    solver: SolverParams
+
+    @cached_property
+    def solve(self) -> Callable[..., tuple[np.ndarray, ...]]:
+        """What trains some labels, made where it is to do so."""
+        from ..kernels import dual_descent
+
+        X, solver = self.X, self.solver
+        sizes = X.terms.shape[1], solver.eps, solver.threshold
+        return dual_descent.solver(flat(X.terms), X.dense, X.columns, *sizes, threads=1)
+
+
+def _train(problem: _Problem, part: tuple[int, np.ndarray], threads: int) -> tuple[np.ndarray, ...]:
+    number, labels = part
+    starts, of_clusters = problem.instances[number]
+    cluster = problem.clusters[number][labels[0]]
+    own = of_clusters[starts[cluster] : starts[cluster + 1]]
+    return problem.solve(labels, own, problem.labels[number])
+
+
+def train(X: Mixed, levels: list[Level], threads: int | Workers, solver: SolverParams) -> list[sp.csc_matrix]:
     """Weights of the labels of levels that do not wait for one another.
 
     Parameters
     ----------
     X : Mixed
     levels : list of Level
-    threads : int
+    threads : int or Workers
     solver : SolverParams
 
     Returns
@@ -38,30 +82,19 @@ def train(X: Mixed, levels: list[Level], threads: int, solver: SolverParams) -> 
     list of csc_matrix of shape (n_features + 1, n_labels), float32
         One for each level, indices sorted; the last row is the bias.
     """
-    from ..kernels import dual_descent
-
-    n_features = X.terms.shape[1]
-    solve = dual_descent.solver(
-        flat(X.terms), X.dense, X.columns, n_features, solver.eps, solver.threshold, threads
-    )
-    instances = [(flat(level.Y)[:2], _instances(level)) for level in levels]
-
-    def train_part(part: tuple[int, np.ndarray]) -> tuple[np.ndarray, ...]:
-        number, labels = part
-        of_labels, (starts, of_clusters) = instances[number]
-        cluster = levels[number].clusters[labels[0]]
-        return solve(labels, of_clusters[starts[cluster] : starts[cluster + 1]], of_labels)
-
-    n_svms, n_levels = sum(len(level.clusters) for level in levels), len(levels)
+    workers, clusters = workers_of(threads), [level.clusters for level in levels]
+    of_labels = [flat(level.Y)[:2] for level in levels]
+    problem = _Problem(X, of_labels, clusters, [_instances(level) for level in levels], solver)
+    n_svms, n_levels = sum(map(len, clusters)), len(levels)
     logger.info("training %s nodes of %d level%s", f"{n_svms:,}", n_levels, "s" * (n_levels > 1))
-    parts = _parts([level.clusters for level in levels], [starts for _, (starts, _) in instances])
-    found = list(track(in_threads(train_part, parts, threads), len(parts)))
+    parts = _parts(clusters, [starts for starts, _ in problem.instances])
+    found = list(track(workers.map(_train, problem, parts), len(parts)))
     return [
         _assemble(
             [labels for of, labels in parts if of == number],
             [one for (of, _), one in zip(parts, found, strict=True) if of == number],
-            (n_features + 1, level.Y.shape[1]),
-            threads,
+            (X.terms.shape[1] + 1, level.Y.shape[1]),
+            workers.threads,
         )
         for number, level in enumerate(levels)
     ]

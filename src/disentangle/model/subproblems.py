@@ -35,7 +35,8 @@ class Subproblem:
     X : csr_matrix of shape (n_instances, n_features), float32
     Y : csc_matrix of shape (n_instances, n_labels), float32
     C : csc_matrix of shape (n_labels, n_clusters), float32
-    M : csc_matrix of shape (n_instances, n_clusters), float32
+    M : csc_matrix of shape (n_instances, n_clusters), float32, or None
+        None for all instances.
     labels, features : ndarray of int
         Which labels and features of the whole these are.
     """
@@ -43,7 +44,7 @@ class Subproblem:
     X: sp.csr_matrix
     Y: sp.csc_matrix
     C: sp.csc_matrix
-    M: sp.csc_matrix
+    M: sp.csc_matrix | None
     labels: np.ndarray
     features: np.ndarray
 

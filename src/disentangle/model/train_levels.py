@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import itertools
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import scipy.sparse as sp
 
 from ..params import HINGE, PredictParams, SolverParams
-from ..runtime.interrupt import interruptible
 from ..runtime.progress import track
-from ..runtime.threads import in_threads
+from ..runtime.workers import Workers, split, workers_of
 from ..storage.matrices import one_per_row
 from . import side_by_side
 from .mixed import Mixed
 from .pecos import ClusterChain, HierarchicalMLModel, MLModel, MLProblem, XLinearModel
-from .subproblems import Level, assemble, groups, restrict
+from .subproblems import Level, Subproblem, assemble, groups, restrict
 
 logger = logging.getLogger(__name__)
 
 _DEFAULTS = SolverParams()
-# With fewer a thread would wait for another one's last.
-_GROUPS_PER_THREAD = 8
+# With fewer one that works would wait for another one's last.
+_GROUPS_PER_SLOT = 8
 
 
 def train_matcher(
@@ -31,7 +30,7 @@ def train_matcher(
     Y: sp.csc_matrix,
     chain: ClusterChain,
     params: PredictParams,
-    threads: int,
+    threads: int | Workers,
     solver: SolverParams = _DEFAULTS,
 ) -> XLinearModel:
     """Train the levels above the leaves on a given tree, with PECOS's defaults for everything else.
@@ -48,7 +47,8 @@ def train_matcher(
         Its last matrix has `n_labels` rows.
     params : PredictParams
         Stored in the model as what `predict` does unless told otherwise.
-    threads : int
+    threads : int or Workers
+        Have no effect on the result.
     solver : SolverParams
     """
     Ys = [Y]  # of the nodes of each level, from the leaves up
@@ -69,7 +69,7 @@ def train_ranker(
     chain: ClusterChain,
     matcher: XLinearModel,
     params: PredictParams,
-    threads: int,
+    threads: int | Workers,
     negatives: sp.csr_matrix | None = None,
     solver: SolverParams = _DEFAULTS,
     hinge: int = HINGE,
@@ -105,15 +105,16 @@ def _trained(
     X: sp.csr_matrix | Mixed,
     levels: list[Level],
     how: MLModel.PredParams,
-    threads: int,
+    threads: int | Workers,
     solver: SolverParams,
 ) -> list[MLModel]:
     """Levels of a model, which predict so."""
+    workers = workers_of(threads)
     if isinstance(X, Mixed):
         # None waits for the one above: what a node is trained on is known from the labels.
-        weights = side_by_side.train(X, levels, threads, solver)
+        weights = side_by_side.train(X, levels, workers, solver)
     else:
-        weights = [_train_by_pecos(X, level, threads, solver) for level in levels]
+        weights = [_train_by_pecos(X, level, workers, solver) for level in levels]
     bias = MLModel.TrainParams().bias
     return [
         MLModel(W=level.of_nodes(W), C=level.C, bias=bias, pred_params=how)
@@ -121,29 +122,45 @@ def _trained(
     ]
 
 
-def _train_by_pecos(X: sp.csr_matrix, level: Level, threads: int, solver: SolverParams) -> sp.csc_matrix:
+@dataclass(frozen=True)
+class _Problem:
+    """What the SVMs of a level are trained on; its groups are a `Subproblem` each."""
+
+    X: sp.csr_matrix
+    Y: sp.csc_matrix
+    clusters: np.ndarray
+    M: sp.csc_matrix | None
+    solver: SolverParams
+
+    def of(self, labels: np.ndarray) -> Subproblem:
+        """The part that some labels depend on; that of all labels, or below the root, is not copied."""
+        if self.M is not None and len(labels) < self.Y.shape[1]:
+            return restrict(self.X, self.Y, self.clusters, self.M, labels)
+        n_clusters = 1 if self.M is None else self.M.shape[1]
+        C = one_per_row(self.clusters[labels], n_clusters).tocsc()
+        return Subproblem(self.X, self.Y[:, labels], C, self.M, labels, np.arange(self.X.shape[1]))
+
+
+def _train(
+    problem: _Problem, labels: np.ndarray, threads: int
+) -> tuple[np.ndarray, np.ndarray, sp.csc_matrix]:
+    """Labels, features and weights of a part, as `assemble` takes them."""
+    part = problem.of(labels)
+    params = MLModel.TrainParams(threads=threads, **asdict(problem.solver))
+    given = MLProblem(part.X, part.Y, C=part.C, M=part.M, threads=threads)
+    # The part's instances, which all parts together have many times, must not be kept.
+    return part.labels, part.features, MLModel.train(given, train_params=params).W
+
+
+def _train_by_pecos(X: sp.csr_matrix, level: Level, workers: Workers, solver: SolverParams) -> sp.csc_matrix:
     """Weights of a level's SVMs; shape (n_features + 1, n_svms), float32."""
-    Y, clusters, M = level.Y, level.clusters, level.M
-
-    def train(
-        X: sp.csr_matrix, Y: sp.csc_matrix, C: sp.csc_matrix, M: sp.csc_matrix | None, threads: int
-    ) -> sp.csc_matrix:
-        problem = MLProblem(X, Y, C=C, M=M, threads=threads)
-        return MLModel.train(problem, train_params=MLModel.TrainParams(threads=threads, **asdict(solver))).W
-
-    def train_part(labels: np.ndarray, threads: int = 1) -> tuple[np.ndarray, np.ndarray, sp.csc_matrix]:
-        part = restrict(X, Y, clusters, M, labels)
-        # The part's instances, which all parts together have many times, must not be kept.
-        return part.labels, part.features, train(part.X, part.Y, part.C, part.M, threads)
-
     logger.info("training %s nodes below %s", f"{level.C.shape[0]:,}", f"{level.C.shape[1]:,}")
-    found: list[np.ndarray] = []
-    if M is not None and level.parents is not None:
-        crowded, found = groups(clusters, level.parents, M, _GROUPS_PER_THREAD * threads)
-    if not found:
-        n_clusters = 1 if M is None else M.shape[1]
-        C = one_per_row(clusters, n_clusters).tocsc()
-        return interruptible(lambda: train(X, Y, C, M, threads))
-    of_crowded = [interruptible(lambda: train_part(crowded, threads))] if len(crowded) else []
-    of_groups = track(in_threads(train_part, found, threads), len(found))
-    return assemble(itertools.chain(of_crowded, of_groups), X.shape[1], Y.shape[1])
+    problem = _Problem(X, level.Y, level.clusters, level.M, solver)
+    crowded, found = np.arange(level.Y.shape[1]), []
+    if level.M is not None and level.parents is not None:
+        crowded, found = groups(level.clusters, level.parents, level.M, _GROUPS_PER_SLOT * workers.slots)
+    # Those of a cluster side by side, as they share their instances.
+    crowded = crowded[np.argsort(level.clusters[crowded], kind="stable")]
+    of_crowded = workers.in_turn(_train, problem, split(crowded, workers))
+    of_groups = track(workers.map(_train, problem, found), len(found))
+    return assemble(itertools.chain(of_crowded, of_groups), X.shape[1], level.Y.shape[1])

@@ -12,7 +12,7 @@ from ..errors import DisentangleError
 from ..params import TreeParams
 from ..runtime.interrupt import interruptible
 from ..runtime.progress import track
-from ..runtime.threads import in_threads
+from ..runtime.workers import Workers, workers_of
 from ..storage.matrices import one_per_row
 from ..storage.saved import Saved
 from .pecos import ClusterChain, HierarchicalKMeans, Indexer, LabelEmbeddingFactory, ScipyCsrF32, clib
@@ -139,7 +139,7 @@ def split_leaves(
     Y: sp.csc_matrix,
     leaf_size: int,
     seed: int,
-    threads: int,
+    threads: int | Workers,
 ) -> ClusterChain:
     """The same tree, each leaf cluster of too many labels split into parts of about equal size.
 
@@ -159,7 +159,7 @@ def split_leaves(
         Most labels per leaf cluster.
     seed : int
         Of k-means.
-    threads : int
+    threads : int or Workers
 
     Returns
     -------
@@ -176,11 +176,12 @@ def split_leaves(
     labels = np.flatnonzero(sizes[clusters] > leaf_size)
     labels = labels[np.argsort(clusters[labels], kind="stable")]
     offsets = np.concatenate([[0], np.cumsum(sizes[too_large])])
-    features = interruptible(lambda: _label_features(X, Y[:, labels], threads))
+    workers = workers_of(threads)
+    features = interruptible(lambda: _label_features(X, Y[:, labels], workers.threads))
     members = [slice(*pair) for pair in pairwise(offsets)]
     part_of = [np.arange(n_clusters)]
     # Clusters are so small that the threads of one would only wait for one another.
-    parts = in_threads(lambda rows: _halve(features[rows], leaf_size, seed), members, threads)
+    parts = workers.map(_halve, (features, leaf_size, seed), members)
     for k, rows, part in track(zip(too_large, members, parts, strict=True), len(too_large)):
         clusters[labels[rows]] = np.where(part == 0, k, n_clusters + part - 1)
         n_clusters += int(part.max())
@@ -190,19 +191,21 @@ def split_leaves(
     return ClusterChain([*chain[:-1], *below])
 
 
-def _halve(label_features: sp.csr_matrix, leaf_size: int, seed: int) -> np.ndarray:
-    """Part of each label: halves of halves, down to `leaf_size`; int64 of shape (n_labels,).
+def _halve(shared: tuple[sp.csr_matrix, int, int], rows: slice, threads: int) -> np.ndarray:
+    """Part of each label of a cluster: halves of halves, down to the leaf size; int64 of shape (n_labels,).
 
-    The leaf clusters of `_cluster`, by the call that PECOS makes for them: the tree above takes longer to
+    Shared are the features of all labels, the leaf size and the seed of k-means. The leaf clusters of `_cluster`, by the call that PECOS makes for them: the tree above takes longer to
     make than a cluster to halve, in one thread at a time.
     """
+    features, leaf_size, seed = shared
+    own = features[rows]
     # The last two are for clusters of all rows and not of a sample.
     params = HierarchicalKMeans.TrainParams(
-        max_leaf_size=leaf_size, seed=seed, threads=1, warmup_ratio=1.0, min_sample_rate=1.0
+        max_leaf_size=leaf_size, seed=seed, threads=threads, warmup_ratio=1.0, min_sample_rate=1.0
     )
-    params.depth = params.infer_binary_tree_depth(label_features.shape[0])
+    params.depth = params.infer_binary_tree_depth(own.shape[0])
     params.partition_algo = HierarchicalKMeans.SKMEANS
-    return clib.run_clustering(ScipyCsrF32.init_from(label_features), params).astype(np.int64)
+    return clib.run_clustering(ScipyCsrF32.init_from(own), params).astype(np.int64)
 
 
 def leaf_clusters(chain: ClusterChain) -> np.ndarray:

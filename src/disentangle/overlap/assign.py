@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import scipy.sparse as sp
 
 from ..kernels.best_clusters import best_clusters
 from ..params import Assignment
 from ..rules import GAINS
+from ..runtime.workers import Workers, split, workers_of
 from ..storage.matrices import flat
 from .copies import Overlap
 
 
+@dataclass(frozen=True)
+class _Counts:
+    """What is counted, as `best_clusters` takes it."""
+
+    labels: tuple[np.ndarray, np.ndarray]
+    matches: tuple[np.ndarray, np.ndarray, np.ndarray]
+    sizes: tuple[int, int]
+
+
+def _choose(counts: _Counts, labels: np.ndarray, threads: int) -> np.ndarray:
+    first, end = int(labels[0]), int(labels[-1]) + 1
+    return best_clusters(*counts.labels, *counts.matches, *counts.sizes, threads, first, end)
+
+
 def assign(
-    Y: sp.csc_matrix, M: sp.csr_matrix, own: np.ndarray, params: Assignment, threads: int = 1
+    Y: sp.csc_matrix, M: sp.csr_matrix, own: np.ndarray, params: Assignment, threads: int | Workers = 1
 ) -> Overlap:
     """Put each label into the clusters that gain it most.
 
@@ -31,7 +48,7 @@ def assign(
     own : ndarray of shape (n_labels,), int
         Cluster of each label now; a label that matches no cluster keeps it.
     params : Assignment
-    threads : int
+    threads : int or Workers
         Has no effect on the result.
 
     Returns
@@ -50,7 +67,9 @@ def assign(
     n_copies = min(params.n_copies, n_clusters)
     m_indptr, m_indices, scores = flat(M)
     gains = GAINS[params.gain](scores)
-    clusters = best_clusters(*flat(Y)[:2], m_indptr, m_indices, gains, n_clusters, n_copies, threads)
+    counts = _Counts(flat(Y)[:2], (m_indptr, m_indices, gains), (n_clusters, n_copies))
+    workers = workers_of(threads)
+    clusters = np.vstack(list(workers.in_turn(_choose, counts, split(np.arange(n_labels), workers))))
     unmatched = clusters[:, 0] < 0
     first = np.where(unmatched, own, clusters[:, 0]).astype(np.int32)
     label, copy = np.nonzero(clusters[:, 1:] >= 0)

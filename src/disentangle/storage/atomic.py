@@ -103,8 +103,13 @@ def write_json(path: Path, value: Any) -> None:
 
 
 @contextmanager
-def scratch() -> Iterator[Path]:
+def scratch(place: Path | None = None) -> Iterator[Path]:
     """An empty folder for a moment, in the system's temporary one, without what killed processes left there.
+
+    Parameters
+    ----------
+    place : Path, optional
+        A folder to make it in instead; made if it is not there.
 
     Raises
     ------
@@ -112,9 +117,10 @@ def scratch() -> Iterator[Path]:
         If there can be none.
     """
     start = f"{_SCRATCH}{os.getuid()}-"
-    folder = Path(tempfile.gettempdir(), f"{start}{secrets.token_hex(8)}")
+    folder = Path(place or tempfile.gettempdir(), f"{start}{secrets.token_hex(8)}").absolute()
     with ExitStack() as stack:
         try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
             for left in folder.parent.glob(f"{start}*"):
                 with suppress(FileNotFoundError):  # its process removes it just now
                     if left.lstat().st_uid == os.getuid():
