@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from ..data.components import LABEL_NAMES
 from ..data.lines import write_lines
 from ..errors import DisentangleError
 from ..evaluate.metrics import precision, rank, recall
-from ..jobs import bundles
+from ..jobs import bundles, cluster
 from ..limits import Limits
 from ..params import MAX_K, TfidfParams
 from . import labels, training
@@ -47,6 +49,9 @@ class LabelTreeClassifier(ClassifierMixin, Parameters):
         Threads, as in scikit-learn; no effect on results.
     max_memory : float, optional
         GiB that the process may hold while it matches and predicts; no effect on results either.
+    cluster : str, optional
+        The scheduler of a dask.distributed cluster that runs, by its address or the file that it writes: its
+        workers share in fitting. No effect on results.
     min_probability : float
         `predict` gives labels of at least this.
     sparse_output : bool
@@ -114,7 +119,11 @@ matcher_eps, eps, threshold, hinge, predict_beam, merge : optional
             # Fewer make no tree: what is added to them has no instance, and is never predicted.
             matrix = labels.widened(matrix, n_added)
             settings = self.settings(matrix.shape[1])
-            model = training.train(canonical(X), matrix, settings, names, vectorizer, self.calibrate)
+            with ExitStack() as stack:
+                if self.cluster is not None:
+                    workers = stack.enter_context(cluster.opened(self.cluster, settings.threads))
+                    settings = replace(settings, workers=workers)
+                model = training.train(canonical(X), matrix, settings, names, vectorizer, self.calibrate)
         self.classes_, self._form, self._model = classes, form, model
         return self
 

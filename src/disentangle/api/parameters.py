@@ -30,6 +30,7 @@ class Parameters(BaseEstimator):
         random_state: Any = 0,
         n_jobs: int | None = None,
         max_memory: float | None = None,
+        cluster: str | None = None,
         min_probability: float = 0.5,
         sparse_output: bool = True,
         calibrate: bool = False,
@@ -60,6 +61,7 @@ class Parameters(BaseEstimator):
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.max_memory = max_memory
+        self.cluster = cluster
         self.min_probability = min_probability
         self.sparse_output = sparse_output
         self.calibrate = calibrate

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -218,10 +219,10 @@ def _sentences() -> Iterator[None]:
 
 
 def chunks(items: Sequence[T], most: int) -> list[Sequence[T]]:
-    """Items side by side, in about as many chunks as there may be; the first ones, of most work, are small."""
+    """Items side by side, in at most so many chunks; the first, as those of most work may be, are small."""
     share = np.arange(most + 1) / most
     bounds = np.unique(np.ceil(len(items) * share**2).astype(int))
-    return [items[i:j] for i, j in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [items[i:j] for i, j in pairwise(bounds)]
 
 
 @contextmanager
@@ -256,9 +257,8 @@ def opened(where: str, threads: int, place: Path | None = None) -> Iterator[Clus
     try:
         client = distributed.Client(address, set_as_default=False)
     except (OSError, ValueError, TypeError, RuntimeError) as error:
-        raise DisentangleError(
-            f"--cluster: no scheduler answers at {excerpt(address)}: {excerpt(str(error) or type(error).__name__)}"
-        ) from error
+        why = excerpt(str(error) or type(error).__name__)
+        raise DisentangleError(f"--cluster: no scheduler answers at {excerpt(address)}: {why}") from error
     try:
         with atomic.scratch(place) as folder:
             yield _checked(client, threads, folder)
@@ -289,23 +289,26 @@ def _checked(client: Any, threads: int, folder: Path) -> Cluster:
     """The workers, if there are any, and all of the same versions."""
     token = secrets.token_hex(16)
     (folder / token).write_text(token, encoding="utf-8")
-    try:
-        client.wait_for_workers(1, timeout=_PATIENCE)
+    answers: dict[str, Any] = {}
+    with _sentences():
+        while not answers:
+            try:
+                client.wait_for_workers(1, timeout=_PATIENCE)
+            except TimeoutError as error:
+                raise DisentangleError(f"--cluster: no worker has come in {_PATIENCE:.0f} seconds") from error
+            found = client.run(worker.answer, str(folder / token), on_error="return")
+            # One that is lost meanwhile does not answer; one that comes later is checked by its first task.
+            answers = {name: own for name, own in found.items() if not isinstance(own, OSError)}
         slots = sum(client.nthreads().values())
-        answers = client.run(worker.answer, str(folder / token), on_error="return")
-    except TimeoutError as error:
-        raise DisentangleError(f"--cluster: no worker has come in {_PATIENCE:.0f} seconds") from error
-    except OSError as error:
-        raise DisentangleError(f"--cluster: the scheduler is lost ({excerpt(str(error))})") from error
     is_seen = True
-    for name, found in answers.items():
-        if not isinstance(found, tuple):
+    for name, own in answers.items():
+        if not isinstance(own, tuple):
             raise DisentangleError(
                 f"--cluster: the worker {name} cannot run disentangle, install the same version there: "
-                f"{excerpt(f'{type(found).__name__}: {found}')}"
+                f"{excerpt(f'{type(own).__name__}: {own}')}"
             )
-        worker.check(found[0], worker.made_by(), name)
-        is_seen &= found[1] == token
+        worker.check(own[0], worker.made_by(), name)
+        is_seen &= own[1] == token
     (folder / token).unlink()
     logger.info(
         "cluster: %d worker%s, %d thread%s; dashboard %s",
@@ -314,4 +317,3 @@ def _checked(client: Any, threads: int, folder: Path) -> Cluster:
     how = "workers read data from %s" if is_seen else "workers do not see %s and are sent data"
     logger.info(f"cluster: {how}", folder)
     return Cluster(client, threads, slots, folder if is_seen else None)
-

@@ -79,5 +79,3 @@ def split(ids: np.ndarray, workers: Workers) -> list[np.ndarray]:
 def most_rows(n_rows: int, most: int, workers: Workers) -> int:
     """Rows of a batch: at most so many, and so few that there is a batch for each part."""
     return max(1, min(most, -(-n_rows // workers.parts)))
-
-
