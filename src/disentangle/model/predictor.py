@@ -199,9 +199,8 @@ class Predictor:
     def _ranking(self, k: int) -> _Ranking:
         """The same each time, so that it is sent elsewhere once."""
         if k not in self._rankings:
-            predict, originals = zip(
-                *((one.predict, one.overlap.original) for one in self.voices), strict=True
-            )
+            predict = tuple(voice.predict for voice in self.voices)
+            originals = tuple(voice.overlap.original for voice in self.voices)
             self._rankings[k] = _Ranking(self._models, predict, originals, self.merge, k)
         return self._rankings[k]
 

@@ -156,7 +156,8 @@ def _train_by_pecos(X: sp.csr_matrix, level: Level, workers: Workers, solver: So
     """Weights of a level's SVMs; shape (n_features + 1, n_svms), float32."""
     logger.info("training %s nodes below %s", f"{level.C.shape[0]:,}", f"{level.C.shape[1]:,}")
     problem = _Problem(X, level.Y, level.clusters, level.M, solver)
-    crowded, found = np.arange(level.Y.shape[1]), []
+    crowded = np.arange(level.Y.shape[1])
+    found: list[np.ndarray] = []
     if level.M is not None and level.parents is not None:
         crowded, found = groups(level.clusters, level.parents, level.M, _GROUPS_PER_SLOT * workers.slots)
     # Those of a cluster side by side, as they share their instances.

@@ -194,8 +194,9 @@ def split_leaves(
 def _halve(shared: tuple[sp.csr_matrix, int, int], rows: slice, threads: int) -> np.ndarray:
     """Part of each label of a cluster: halves of halves, down to the leaf size; int64 of shape (n_labels,).
 
-    Shared are the features of all labels, the leaf size and the seed of k-means. The leaf clusters of `_cluster`, by the call that PECOS makes for them: the tree above takes longer to
-    make than a cluster to halve, in one thread at a time.
+    Shared are the features of all labels, the leaf size and the seed of k-means. The leaf clusters of
+    `_cluster`, by the call that PECOS makes for them: the tree above takes longer to make than a cluster to
+    halve, in one thread at a time.
     """
     features, leaf_size, seed = shared
     own = features[rows]
