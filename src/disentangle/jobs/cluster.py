@@ -299,20 +299,24 @@ def _checked(client: Any, threads: int, folder: Path) -> Cluster:
             found = client.run(worker.answer, str(folder / token), on_error="return")
             # One that is lost meanwhile does not answer; one that comes later is checked by its first task.
             answers = {name: own for name, own in found.items() if not isinstance(own, OSError)}
+        try:
+            answers["scheduler"] = client.run_on_scheduler(worker.answer, str(folder / token))
+        except (ImportError, AttributeError, RuntimeError) as error:  # it reads what is sent to workers
+            answers["scheduler"] = error
         slots = sum(client.nthreads().values())
     is_seen = True
     for name, own in answers.items():
         if not isinstance(own, tuple):
             raise DisentangleError(
-                f"--cluster: the worker {name} cannot run disentangle, install the same version there: "
+                f"--cluster: {name} cannot run disentangle, install the same version there: "
                 f"{excerpt(f'{type(own).__name__}: {own}')}"
             )
         worker.check(own[0], worker.made_by(), name)
-        is_seen &= own[1] == token
+        is_seen &= own[1] == token or name == "scheduler"
     (folder / token).unlink()
     logger.info(
         "cluster: %d worker%s, %d thread%s; dashboard %s",
-        *(len(answers), "s" * (len(answers) != 1), slots, "s" * (slots != 1), client.dashboard_link),
+        *(len(answers) - 1, "s" * (len(answers) != 2), slots, "s" * (slots != 1), client.dashboard_link),
     )
     how = "workers read data from %s" if is_seen else "workers do not see %s and are sent data"
     logger.info(f"cluster: {how}", folder)

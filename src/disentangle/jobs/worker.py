@@ -42,8 +42,7 @@ def check(found: dict[str, str], expected: dict[str, str], name: str) -> None:
     for what, version in expected.items():
         if found.get(what) != version:
             raise DisentangleError(
-                f"--cluster: the worker {name} must have {what} {version}, as is here, found "
-                f"{found.get(what, 'none')}"
+                f"--cluster: {name} must have {what} {version}, as is here, found {found.get(what, 'none')}"
             )
 
 
@@ -103,7 +102,7 @@ def run(
         Takes what all share, an item and a number of threads.
     items : sequence
     """
-    check(made_by(), made_by_whom, "that came last")
+    check(made_by(), made_by_whom, "a worker that came last")
     limit_threads(1)
     shared = _shared(head, names, buffers)
     return [task(shared, item, 1) for item in items]

@@ -1,0 +1,324 @@
+"""A cluster of dask.distributed: the same bytes as one process, whoever is lost, or a sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from cluster_tasks import add, die, fail
+from conftest import ROOT, run_disentangle
+
+from disentangle import LabelTreeClassifier
+from disentangle.data import datasets
+from disentangle.errors import DisentangleError
+from disentangle.jobs import cluster, worker
+from disentangle.kernels import best_clusters
+from disentangle.runtime.workers import Threads, most_rows, split
+from disentangle.storage.saved import RECORD
+
+distributed = pytest.importorskip(
+    "distributed", reason="distributed is not installed: requirements-cluster.txt"
+)
+
+TREE = ("--nr-splits", "8", "--max-leaf-size", "20")
+PRESETS = "paper,lean,tuned"
+
+
+def start(*args: str | Path, folder: Path) -> subprocess.Popen:
+    """A scheduler or a worker, whose log is in a folder."""
+    env = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{Path(__file__).parent}"}
+    command = [sys.executable, "-m", "distributed.cli.dask_" + str(args[0]), *map(str, args[1:])]
+    with (folder / f"{args[0]}.log").open("a") as log:
+        return subprocess.Popen(command, env=env, cwd=folder, stdout=log, stderr=log)
+
+
+class Cluster:
+    """A scheduler and workers in processes of their own.
+
+    Attributes
+    ----------
+    file : Path
+        The scheduler's.
+    """
+
+    def __init__(self, folder: Path, n_workers: int) -> None:
+        self.folder, self.file = folder, folder / "scheduler.json"
+        where = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--no-show")
+        self.scheduler = start("scheduler", *where, "--scheduler-file", self.file, folder=folder)
+        self.workers: list[subprocess.Popen] = []
+        for _ in range(n_workers):
+            self.add()
+
+    def add(self) -> None:
+        """One more worker of one thread."""
+        how = ("--nthreads", "1", "--no-nanny", "--no-dashboard", "--scheduler-file", self.file)
+        self.workers.append(start("worker", *how, folder=self.folder))
+
+    def client(self) -> Any:
+        while not self.file.exists() or not self.file.read_text():
+            assert self.scheduler.poll() is None, (self.folder / "scheduler.log").read_text()
+            time.sleep(0.01)
+        return distributed.Client(json.loads(self.file.read_text())["address"], set_as_default=False)
+
+    def ready(self) -> Cluster:
+        """It, with all workers there."""
+        with self.client() as client:
+            client.wait_for_workers(len(self.workers))
+        return self
+
+    def end(self) -> None:
+        for process in (*self.workers, self.scheduler):
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def running(folder: Path, n_workers: int = 2) -> Iterator[Cluster]:
+    folder.mkdir()
+    found = Cluster(folder, n_workers)
+    try:
+        yield found.ready()
+    finally:
+        found.end()
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with running(tmp_path_factory.mktemp("two") / "cluster") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def alone(verbs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the models that one process trains."""
+    folder = tmp_path_factory.mktemp("alone")
+    result = run_disentangle(folder, "base", "verbs", "--data-dir", verbs, "--preset", PRESETS, *TREE)
+    assert result.returncode == 0, result.stderr
+    return folder / "model"
+
+
+def contents(model: Path) -> dict[str, dict[str, str]]:
+    """Digests of the files of each stage, by its folder."""
+    return {
+        str(path.parent.relative_to(model)): json.loads(path.read_text())["files"]
+        for path in sorted(model.rglob(RECORD))
+    }
+
+
+def test_presets_are_those_of_one_process(two: Cluster, verbs: Path, alone: Path, tmp_path: Path):
+    args = ("base", "verbs", "--data-dir", verbs, "--preset", PRESETS, *TREE)
+    result = run_disentangle(tmp_path, *args, "--cluster", two.file)
+    assert result.returncode == 0, result.stderr
+    assert "cluster: 2 workers, 2 threads" in result.stderr
+    assert "workers read data from" in result.stderr
+    assert contents(tmp_path / "model") == contents(alone)
+    assert [path.name for path in (tmp_path / "model").iterdir()] == ["verbs"]
+    # It has no part in what a stage depends on.
+    again = run_disentangle(tmp_path, *args)
+    assert (again.returncode, "done in" in again.stderr) == (0, False), again.stderr
+
+
+def test_predictions_are_those_of_one_process(two: Cluster, verbs: Path, alone: Path, tmp_path: Path):
+    place = ("--data-dir", verbs, "--model-dir", alone, "--variant", "lean")
+    X = verbs / "verbs" / "tfidf-attnxml" / "X.tst.npz"
+    for name, more in (("one", ()), ("two", ("--cluster", two.file))):
+        out = tmp_path / f"{name}.npz"
+        result = run_disentangle(tmp_path, "predict", "verbs", *place, "--input", X, "--out", out, *more)
+        assert result.returncode == 0, result.stderr
+    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
+
+
+def test_the_classifier_is_that_of_one_process(two: Cluster, verbs: Path):
+    parts = datasets.load_parts(verbs / "verbs")
+    X, Y = parts["X_trn"][:400], parts["Y_trn"][:400]
+    fitted = [
+        LabelTreeClassifier(nr_splits=8, max_leaf_size=10, cluster=where).fit(X, Y)
+        for where in (None, str(two.file))
+    ]
+    one, other = (model.decision_function(parts["X_tst"]) for model in fitted)
+    assert (one != other).nnz == 0
+
+
+@pytest.fixture
+def shared() -> dict[str, Any]:
+    values = np.arange(5000, dtype=np.float32)
+    return {"values": values, "M": sp.identity(5000, np.float32, "csr"), "name": "small"}
+
+
+@pytest.mark.parametrize("is_seen", [True, False])
+def test_results_come_in_order_with_a_folder_and_without(two: Cluster, shared: dict[str, Any], is_seen: bool):
+    with cluster.opened(str(two.file), 1) as workers:
+        assert workers.slots == 2
+        folder = workers._folder
+        if not is_seen:
+            workers._folder = None
+        for n_items in (0, 1, 5, 1000):
+            expected = [(float(i + 1), 1) for i in range(n_items)]
+            assert list(workers.map(add, shared, range(n_items))) == expected
+            assert list(workers.in_turn(add, shared, range(n_items))) == expected
+        # One array is the whole of the other: equal contents are one file.
+        assert len(list(folder.iterdir())) == (4 if is_seen else 0)
+    assert not folder.exists()
+
+
+def test_what_a_task_refuses_is_raised_here(two: Cluster):
+    with (
+        cluster.opened(str(two.file), 1) as workers,
+        pytest.raises(DisentangleError, match="no 7"),
+    ):
+        list(workers.map(fail, "no", [7, 8]))
+
+
+@pytest.mark.parametrize("is_seen", [True, False])
+def test_a_lost_workers_parts_are_done_again(tmp_path: Path, is_seen: bool):
+    once = tmp_path / "once"
+    once.touch()
+    with running(tmp_path / "cluster", 3) as three, cluster.opened(str(three.file), 1) as workers:
+        if not is_seen:
+            workers._folder = None
+        assert list(workers.map(die, once, range(50))) == list(range(50))
+
+
+def test_what_ends_every_worker_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "1")
+    with running(tmp_path / "cluster", 3) as many, cluster.opened(str(many.file), 1) as workers:
+        with pytest.raises(DisentangleError, match="workers ended again and again in the same part"):
+            list(workers.in_turn(die, tmp_path / "always", [1, 3]))
+        assert list(workers.in_turn(die, tmp_path / "always", [1, 2])) == [1, 2]
+
+
+def test_without_workers_it_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cluster, "_LOOK", 0.2)
+    with running(tmp_path / "cluster", 1) as one, cluster.opened(str(one.file), 1) as workers:
+        monkeypatch.setattr(cluster, "_PATIENCE", 1.0)
+        one.workers[0].kill()
+        with pytest.raises(DisentangleError, match="the cluster has no workers for 1 seconds"):
+            list(workers.in_turn(die, tmp_path / "always", [1, 2]))
+
+
+def test_a_lost_scheduler_is_a_sentence_and_costs_no_finished_stage(verbs: Path, alone: Path, tmp_path: Path):
+    args = ("base", "verbs", "--data-dir", verbs, "--preset", "paper", *TREE)
+    env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    with running(tmp_path / "cluster") as lost:
+        command = [sys.executable, "-m", "disentangle", *map(str, args), "--cluster", str(lost.file)]
+        process = subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True)
+        said = ""
+        while "matcher: done" not in said:
+            line = process.stderr.readline()
+            assert line, said
+            said += line
+        lost.scheduler.kill()
+        said += process.communicate()[1]
+    assert process.returncode == 2, said
+    assert "error: the cluster's scheduler is lost" in said.splitlines()[-1]
+    assert "Traceback" not in said
+    again = run_disentangle(tmp_path, *args)
+    assert (again.returncode, " matcher: done" in again.stderr) == (0, False), again.stderr
+    mine, whole = contents(tmp_path / "model"), contents(alone)
+    assert mine == {name: whole[name] for name in mine}
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("where", "content", "expected"),
+    [
+        (
+            "nowhere",
+            None,
+            "must be a scheduler's address, such as tcp://host:8786, or its file, got 'nowhere'",
+        ),
+        ("file.json", "{", "file.json: expected a scheduler's file, which has its address"),
+        ("file.json", '{"address": "x y"}', "file.json: expected a scheduler's address, found x y"),
+        ("file.json", '{"address": "tcp://127.0.0.1:PORT"}', "no scheduler answers at tcp://127.0.0.1:"),
+        ("tcp://127.0.0.1:PORT", None, "no scheduler answers at tcp://127.0.0.1:"),
+    ],
+)
+def test_no_cluster_is_a_sentence(
+    where: str, content: str | None, expected: str, verbs: Path, tmp_path: Path
+):
+    port = str(free_port())
+    if content is not None:
+        (tmp_path / where).write_text(content.replace("PORT", port))
+    os.environ["DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT"] = "1s"
+    try:
+        place = ("--data-dir", verbs, "--cluster", where.replace("PORT", port))
+        result = run_disentangle(tmp_path, "base", "verbs", *place)
+    finally:
+        del os.environ["DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT"]
+    assert result.returncode == 2
+    assert expected in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "model").exists()
+
+
+def test_other_versions_are_a_sentence(two: Cluster, monkeypatch: pytest.MonkeyPatch):
+    other = worker.made_by() | {"numpy": "0.1"}
+    monkeypatch.setattr(worker, "made_by", lambda: other)
+    with (
+        pytest.raises(DisentangleError, match=r"tcp://.* must have numpy 0\.1, as is here, found"),
+        cluster.opened(str(two.file), 1),
+    ):
+        pass
+
+
+def test_a_worker_that_comes_late_is_checked_too():
+    other = worker.made_by() | {"scipy": "0.1"}
+    with pytest.raises(DisentangleError, match=r"a worker that came last must have scipy 0\.1"):
+        worker.run(other, b"", [], [], add, [])
+
+
+def test_nothing_is_read_from_a_file_but_arrays(tmp_path: Path, shared: dict[str, Any]):
+    head, buffers = worker.packed(shared)
+    assert sum(buffer.nbytes for buffer in buffers) > 8 * len(head)
+    names = [f"{i}" for i in range(len(buffers))]
+    for name, buffer in zip(names, buffers, strict=True):
+        (tmp_path / name).write_bytes(buffer)
+    found = pickle.loads(head, buffers=[worker._mapped(str(tmp_path / name)) for name in names])
+    assert np.array_equal(found["values"], shared["values"])
+    assert (found["M"] != shared["M"]).nnz == 0
+    found["values"][0] = 7  # kernels take what can be written to; the file stays as it is
+    assert (tmp_path / names[0]).read_bytes() == bytes(buffers[0])
+
+
+@pytest.mark.parametrize("n_items", [0, 1, 2, 3, 63, 64, 65, 10_000])
+def test_chunks_have_all_items_in_order(n_items: int):
+    found = cluster.chunks(list(range(n_items)), 64)
+    assert [item for chunk in found for item in chunk] == list(range(n_items))
+    assert len(found) <= 64
+    assert all(len(chunk) for chunk in found)
+    assert n_items < 2 or len(found[0]) == 1 or n_items > 64**2
+
+
+def test_parts_are_those_of_the_whole():
+    rng = np.random.default_rng(0)
+    Y = sp.random(300, 90, 0.1, "csc", np.float32, random_state=rng)
+    M = sp.random(300, 8, 0.3, "csr", np.float32, random_state=rng)
+    given = (Y.indptr.astype(np.int64), Y.indices, M.indptr.astype(np.int64), M.indices, M.data, 8, 3, 1)
+    whole = best_clusters.best_clusters(*given)
+    parts = [best_clusters.best_clusters(*given, first, first + 30) for first in (0, 30, 60)]
+    assert np.array_equal(np.vstack(parts), whole)
+
+
+def test_few_ids_make_few_parts():
+    workers = Threads(3)
+    workers.parts = 8
+    assert [part.tolist() for part in split(np.arange(3), workers)] == [[0], [1], [2]]
+    assert split(np.arange(0), workers) == []
+    assert [most_rows(n, 100, workers) for n in (0, 1, 80, 81, 10_000)] == [1, 1, 10, 11, 100]
