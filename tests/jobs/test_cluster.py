@@ -191,6 +191,19 @@ def test_a_lost_workers_parts_are_done_again(tmp_path: Path, is_seen: bool):
         assert list(workers.map(die, once, range(50))) == list(range(50))
 
 
+@pytest.mark.parametrize("is_seen", [True, False])
+def test_data_that_all_workers_have_lost_are_there_again(
+    shared: dict[str, Any], tmp_path: Path, is_seen: bool
+):
+    with running(tmp_path / "cluster", 1) as one, cluster.opened(str(one.file), 1) as workers:
+        if not is_seen:
+            workers._folder = None
+        for _ in range(2):
+            assert list(workers.in_turn(add, shared, range(3))) == [(1.0, 1), (2.0, 1), (3.0, 1)]
+            one.workers[-1].kill()
+            one.add()
+
+
 def test_what_ends_every_worker_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "1")
     with running(tmp_path / "cluster", 3) as many, cluster.opened(str(many.file), 1) as workers:

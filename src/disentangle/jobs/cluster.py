@@ -117,11 +117,7 @@ class Cluster:
         named = {hashlib.sha256(buffer).hexdigest(): buffer for buffer in found}
         names = list(named)
         if self._folder is None:
-            with _sentences():
-                sent = self._client.scatter(
-                    {name: np.frombuffer(buffer, np.uint8) for name, buffer in named.items()},
-                    broadcast=True,
-                )
+            sent = self._sent(named) if named else {}
             buffers = [sent[name] for name in names]
         else:
             buffers = [self._written(self._folder / name, buffer) for name, buffer in named.items()]
@@ -130,6 +126,20 @@ class Cluster:
         self._kept.append(packed)
         self._clear()
         return packed
+
+    def _sent(self, named: dict[str, memoryview]) -> dict[str, Any]:
+        """Futures of what is in buffers, on all workers."""
+        arrays = {name: np.frombuffer(buffer, np.uint8) for name, buffer in named.items()}
+        for _ in range(_TRIES):
+            try:
+                return dict(self._client.scatter(arrays, broadcast=True, timeout=_PATIENCE))
+            except TimeoutError as error:
+                raise DisentangleError(f"no worker has come in {_PATIENCE:.0f} seconds: {_AGAIN}") from error
+            except OSError:
+                if self._client.status != "running":
+                    break
+                # A worker was lost while it was sent them.
+        raise DisentangleError(f"{_LOST}: {_AGAIN}")
 
     def _written(self, path: Path, buffer: memoryview) -> str:
         """The path of a file that has what is in a buffer."""
