@@ -261,8 +261,9 @@ def opened(where: str, threads: int, place: Path | None = None) -> Iterator[Clus
             "-r requirements-cluster.txt"
         ) from error
     # They tell of what comes here as an exception, too.
-    for name in ("distributed", "asyncio", "tornado"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    for name in ("asyncio", *logging.root.manager.loggerDict):
+        if name.partition(".")[0] in ("asyncio", "distributed", "tornado"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     address = _address(where)
     try:
         client = distributed.Client(address, set_as_default=False)
