@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from ..data.components import LABEL_NAMES
 from ..data.lines import write_lines
 from ..errors import DisentangleError
 from ..evaluate.metrics import precision, rank, recall
-from ..jobs import bundles, cluster
+from ..jobs import bundles
 from ..limits import Limits
 from ..params import MAX_K, TfidfParams
 from . import labels, training
@@ -45,13 +43,10 @@ class LabelTreeClassifier(ClassifierMixin, Parameters):
         Most labels per cluster of the first tree; by default 100, or half of so few labels.
     random_state : int, RandomState or None
         Seed of all that is random; an int gives the same model each time, and that of the commands.
-    n_jobs : int, optional
-        Threads, as in scikit-learn; no effect on results.
-    max_memory : float, optional
-        GiB that the process may hold while it matches and predicts; no effect on results either.
-    cluster : str, optional
-        The scheduler of a dask.distributed cluster that runs, by its address or the file that it writes: its
-        workers share in fitting. No effect on results.
+    n_jobs, max_memory, cluster : int, float and str, optional
+        Threads, as in scikit-learn; GiB that the process may hold while it matches and predicts; a scheduler
+        of dask.distributed, by its address or file, whose workers share in fitting. None has an effect on
+        results.
     min_probability : float
         `predict` gives labels of at least this.
     sparse_output : bool
@@ -118,12 +113,8 @@ matcher_eps, eps, threshold, hinge, predict_beam, merge : optional
         with python_names():
             # Fewer make no tree: what is added to them has no instance, and is never predicted.
             matrix = labels.widened(matrix, n_added)
-            settings = self.settings(matrix.shape[1])
-            with ExitStack() as stack:
-                if self.cluster is not None:
-                    workers = stack.enter_context(cluster.opened(self.cluster, settings.threads))
-                    settings = replace(settings, workers=workers)
-                model = training.train(canonical(X), matrix, settings, names, vectorizer, self.calibrate)
+            given = names, vectorizer, self.calibrate, self.cluster
+            model = training.train(canonical(X), matrix, self.settings(matrix.shape[1]), *given)
         self.classes_, self._form, self._model = classes, form, model
         return self
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from contextlib import ExitStack
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ..data.features import looks_dense
 from ..data.lines import write_lines
 from ..data.tfidf import VECTORIZER_FILE, Vectorizer
 from ..errors import DisentangleError
-from ..jobs import bundles, calibrate
+from ..jobs import bundles, calibrate, cluster
 from ..jobs.ensemble import Ensemble
 from ..jobs.settings import Settings
 from ..model.predictor import Predictor, Voice
@@ -30,6 +31,7 @@ def train(
     names: list[str] | None = None,
     vectorizer: Vectorizer | None = None,
     is_calibrated: bool = False,
+    where: str | None = None,
 ) -> Packed:
     """The model that the base job trains of the same training data and settings, byte for byte.
 
@@ -47,6 +49,8 @@ def train(
         What has made `X` of texts.
     is_calibrated : bool
         Whether it is calibrated, as the base job does it.
+    where : str, optional
+        The scheduler of a cluster that shares in it.
 
     Raises
     ------
@@ -56,7 +60,11 @@ def train(
     """
     dataset = _dataset(X, Y)
     source = Source(dataset.name, {}, lambda: dataset)
-    with scratch() as folder:
+    with ExitStack() as stack:
+        folder = stack.enter_context(scratch())
+        if where is not None:
+            workers = stack.enter_context(cluster.opened(where, settings.threads))
+            settings = replace(settings, workers=workers)
         trees = Ensemble(folder, source, settings, lambda of_tree: f"seed-{of_tree.tree.seed}").trees
         models = [tree.overlaps[0].model for tree in trees]
         for model in models:

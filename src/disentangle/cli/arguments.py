@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -121,6 +122,25 @@ def add_cluster(parser: argparse.ArgumentParser) -> None:
         help="the scheduler of a dask.distributed cluster that runs, or the file that it writes, to share "
         "work out to its workers; no effect on results; it needs the package distributed",
     )
+
+
+def closing(handler: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Namespace], None]:
+    """A handler that closes what it has opened."""
+
+    def run(args: argparse.Namespace) -> None:
+        with ExitStack() as args.opened:
+            handler(args)
+
+    return run
+
+
+def workers_of(args: argparse.Namespace) -> Any:
+    """The workers of the cluster that is meant, until the handler ends; None if none is."""
+    if args.cluster is None:
+        return None
+    from ..jobs import cluster
+
+    return args.opened.enter_context(cluster.opened(args.cluster, args.threads, args.model_dir))
 
 
 def add_max_memory(parser: argparse.ArgumentParser) -> None:

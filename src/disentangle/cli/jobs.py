@@ -9,7 +9,6 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -36,7 +35,9 @@ from .arguments import (
     add_mirror,
     add_place,
     add_threads,
+    closing,
     integer,
+    workers_of,
 )
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ def add_job(
     reuse = "Finished stages are reused while data, parameters, code and versions match."
     usage = f"python -m disentangle {name} [DATASET] [options]"
     parser = commands.add_parser(name, help=summary, usage=usage, description=f"{description} {reuse}")
-    parser.set_defaults(handler=lambda args: _to_the_end(handler, args))
+    parser.set_defaults(handler=closing(handler))
     add_dataset(parser, "name of a folder in the data folder")
     parser.add_argument(
         "--preset",
@@ -199,12 +200,6 @@ def add_job(
     _add_rest(parser)
     _add_parts(parser)
     return parser
-
-
-def _to_the_end(handler: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> None:
-    """Run a job's handler, and close what it has opened."""
-    with ExitStack() as args.opened:
-        handler(args)
 
 
 def _add_rest(parser: argparse.ArgumentParser) -> None:
@@ -296,14 +291,9 @@ def job_of(args: argparse.Namespace, combinations: tuple[dict[str, Any], ...] = 
         given["seed"] = args.seeds[0]
     seeds = args.seeds if len(args.seeds) > 1 else ()
     progress.set_up_logging()
-    workers = None
-    if args.cluster is not None:
-        from ..jobs import cluster
-
-        workers = args.opened.enter_context(cluster.opened(args.cluster, args.threads, args.model_dir))
     settings = Settings(
         threads=args.threads,
-        workers=workers,
+        workers=workers_of(args),
         variants=distinct(
             variant_of(preset, given | combination) for preset in args.preset for combination in combinations
         ),

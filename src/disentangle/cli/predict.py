@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import ExitStack
 
 from ..errors import DisentangleError
 from ..limits import Limits, at_least
@@ -17,9 +16,11 @@ from .arguments import (
     add_max_memory,
     add_place,
     add_threads,
+    closing,
     integer,
     number,
     place,
+    workers_of,
 )
 
 
@@ -30,7 +31,7 @@ def add_predict(commands: argparse._SubParsersAction) -> None:
         help="labels for new instances, from a base job's model",
         description="Predict original labels with a model that a base job has left.",
     )
-    parser.set_defaults(handler=_predict)
+    parser.set_defaults(handler=closing(_predict))
     add = parser.add_argument
     add_dataset(parser, "name of the base job's dataset")
     add("--bundle", type=place, metavar="FOLDER", help="a bundle instead of a base job's model")
@@ -72,11 +73,6 @@ def add_predict(commands: argparse._SubParsersAction) -> None:
 
 
 def _predict(args: argparse.Namespace) -> None:
-    with ExitStack() as opened:
-        _run(args, opened)
-
-
-def _run(args: argparse.Namespace, opened: ExitStack) -> None:
     limit_threads(args.threads)
     at_least("--k", args.k, 1)
     if args.min_probability is not None:
@@ -96,11 +92,6 @@ def _run(args: argparse.Namespace, opened: ExitStack) -> None:
         raise DisentangleError(
             "--bundle has one model: expected no DATASET, --variant or --features beside it"
         )
-    workers = args.threads
-    if args.cluster is not None:
-        from ..jobs import cluster
-
-        workers = opened.enter_context(cluster.opened(args.cluster, args.threads, args.model_dir))
     predict.run_predict(
         base if args.bundle is None else args.bundle,
         getattr(args, "variant", None),
@@ -108,7 +99,7 @@ def _run(args: argparse.Namespace, opened: ExitStack) -> None:
         args.data_dir / args.dataset if args.bundle is None else None,
         args.out,
         args.k,
-        workers,
+        workers_of(args) or args.threads,
         Budget.of(args.max_memory),
         args.features,
         args.min_probability,

@@ -163,10 +163,13 @@ class Cluster:
     def look(self) -> str | None:
         """Why no worker can do anything now; None if one can."""
         with _sentences():
-            workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+            # Not there while it looks for a scheduler that was lost; what is asked of it then is never done.
+            workers = self._client.scheduler_info(n_workers=-1).get("workers")
+        if self._client.status != "running" or workers is None:
+            raise DisentangleError(f"{_LOST}: {_AGAIN}")
         if not workers:
             return "the cluster has no workers"
-        if all(one.get("status") == "paused" for one in workers):
+        if all(one.get("status") == "paused" for one in workers.values()):
             return "all workers are at their memory limits"
         return None
 
