@@ -162,6 +162,7 @@ _KINDS: tuple[tuple[str, str, tuple[str, ...], str, tuple[str, ...], tuple[str, 
         ("learned_features.py", "presets.py"),
         0.02,
     ),
+    ("scaling", "how seconds fall with threads", SETS, "", JOB, ("scaling.py", "presets.py"), 0.02),
     ("scale", "how seconds grow", SETS[:1], "", JOB, ("scale.py", "presets.py"), 0.02),
 )
 

@@ -22,6 +22,7 @@ import learned_features
 import leave_one_out
 import presets
 import scale
+import scaling
 from compare import print_comparison, print_summary
 from presets import FIGURES, columns
 from reproduce import version_of
@@ -210,6 +211,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Result]], None]]] = {
     "linear-tree": ("linear-tree", partial(print_each, write=print_comparison)),
     "ambiguity": ("ambiguity", print_ambiguity),
     "learned-features": ("learned-features", print_learned),
+    "scaling": ("scaling", partial(print_each, write=scaling.print_scaling)),
     "scale": ("scale", partial(print_each, write=scale.print_scale)),
 }
 

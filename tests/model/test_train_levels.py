@@ -103,7 +103,7 @@ def test_levels_trained_in_parts_are_what_pecos_trains_whole(
 
     groups = train_levels.groups
     monkeypatch.setattr(train_levels, "groups", counted)
-    monkeypatch.setattr(subproblems, "_PAIRS", pairs)
+    monkeypatch.setattr(subproblems, "_PAIRS", (pairs, pairs))
     monkeypatch.setattr(subproblems, "_CROWDED", share)
     X, Y, chain = dataset.X_trn, dataset.Y_trn.tocsc(), tree.load_chain(Saved(model))
     # With negatives an instance is in clusters that none of its labels are in.
