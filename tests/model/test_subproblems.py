@@ -94,9 +94,9 @@ def test_groups_by_eye(monkeypatch: pytest.MonkeyPatch):
     assert found(1000, 1.0) == [[], [4, 1, 3, 5, 2, 6, 0]]
     # With more threads groups are smaller, down to a least size.
     monkeypatch.setattr(subproblems, "_CROWDED", 1.0)
-    monkeypatch.setattr(subproblems, "_PAIRS", (1, 3))
-    assert len(groups(clusters, parents, matching, 2)[1]) == 3
-    assert len(groups(clusters, parents, matching, 4)[1]) == 4
+    monkeypatch.setattr(subproblems, "_PAIRS", (1, 100))
+    assert len(groups(clusters, parents, matching, 1)[1]) == 1
+    assert len(groups(clusters, parents, matching, 3)[1]) == 3
     everything = [0, 1, 2, 3, 4, 5, 6]
     assert found(2, 1.0, fewest=4) == [everything]
     assert found(2, 0.0)[0] == [1, 2, 3, 4, 5, 6]
