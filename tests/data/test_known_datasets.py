@@ -82,42 +82,25 @@ def test_a_mirror_may_be_a_folder_whose_archive_stays(archive: bytes, tmp_path: 
     assert source.read_bytes() == archive
 
 
-def in_place_of_the_archive(make: Callable[[Path], object], tmp_path: Path) -> str:
-    """What is said of a mirror with something else, at once and without changing it."""
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path: None,
+        lambda path: path.symlink_to("nowhere"),
+        lambda path: path.mkdir(),
+        os.mkfifo,
+        lambda path: path.symlink_to("/dev/zero"),
+    ],
+)
+def test_what_is_no_file_with_an_end_is_not_waited_for(make: Callable[[Path], object], tmp_path: Path):
     source = tmp_path / "mirror" / f"{NAME}.tar.gz"
     source.parent.mkdir()
     make(source)
     with pytest.raises(DisentangleError) as caught:
         known_datasets.get(tmp_path / "data", NAME, str(source.parent))
     assert files(tmp_path) == ["mirror"]
-    start = f"the mirror {source.parent} must be a URL or a folder with {NAME}.tar.gz, a file of up to "
-    text = str(caught.value)
-    assert text.startswith(f"{start}40,000,000,000 bytes, found ")
-    return text.rpartition("found ")[2]
-
-
-def giant(path: Path) -> None:
-    with path.open("wb") as file:
-        file.truncate(40_000_000_001)
-
-
-@pytest.mark.parametrize(
-    ("make", "found"),
-    [
-        (lambda path: None, "no such file"),
-        (lambda path: path.symlink_to("nowhere"), "no such file"),
-        (lambda path: path.symlink_to(path), os.strerror(errno.ELOOP)),
-        (lambda path: path.mkdir(), "a folder"),
-        (os.mkfifo, "a pipe"),
-        (lambda path: path.symlink_to("/dev/zero"), "a device"),
-        (lambda path: path.touch(), "a file of 0 bytes"),
-        (giant, "a file of 40,000,000,001 bytes"),
-    ],
-)
-def test_what_is_no_file_with_an_end_is_not_waited_for(
-    make: Callable[[Path], object], found: str, tmp_path: Path
-):
-    assert in_place_of_the_archive(make, tmp_path) == found
+    expected = f"the mirror {source.parent} must be a URL or a folder with {NAME}.tar.gz, found no such file"
+    assert str(caught.value) == expected
 
 
 def test_a_broken_download_goes_on_with_the_next_call(archive: bytes, server: Server, tmp_path: Path):
@@ -274,9 +257,8 @@ def fail(error: OSError | MemoryError) -> Callable[..., None]:
     [
         (OSError(errno.ENOSPC, "full"), 1),
         (OSError(errno.EIO, "broken"), 1),
-        (OSError(errno.EACCES, "closed"), 1),
         (MemoryError(), 1),
-        (OSError(errno.ENAMETOOLONG, "too long"), 2),
+        (OSError(errno.EINVAL, "an offset"), 2),
     ],
 )
 def test_a_disk_that_fails_costs_no_second_download(
