@@ -23,8 +23,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "read" / "sub").mkdir(parents=True)
     (tmp_path / "read" / "sub" / "file").write_text("content")
     Path("link").symlink_to("in.txt")
-    os.link("in.txt", "hard")
-    os.link("read/sub/file", "hard-sub")
     Path("dangling").symlink_to("gone")
     Path("loop").symlink_to("loop")
     Path("folder-link").symlink_to("read")
@@ -40,16 +38,14 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("in.txt", "--out must be another place than in.txt, got in.txt"),
         ("./read/../in.txt", "another place than in.txt"),
         ("link", "another place than in.txt, got link"),
-        ("hard", "another place than in.txt, got hard"),
-        ("hard-sub", "--out must be no link to a file of read, got hard-sub"),
         ("read/new", "--out must lie outside read, got read/new"),
         ("folder-link/new", "--out must lie outside read"),
         ("dangling", "--out must be a file or not there yet, found a link to nothing: dangling"),
-        ("loop", "cannot write loop: Too many levels"),
+        ("loop", "found a link to nothing: loop"),
         ("read", "must be a file or not there yet, found something else: read"),
         ("pipe", "found something else: pipe"),
         ("/dev/null", "found something else: /dev/null"),
-        ("none/new", "cannot write none/new: No such file"),
+        ("none/new", "cannot write none/new: none is no folder"),
         ("in.txt/new", "cannot write in.txt/new: in.txt is no folder"),
         ("x" * 300, "--out must have a name of at most 200 bytes"),
     ],
