@@ -27,12 +27,13 @@ from ..params import (
 from ..presets import DEFAULT_PRESET, PRESETS
 from ..runtime.threads import limit_threads
 from .arguments import (
+    PLACES,
     READERS,
     add_dataset,
     add_features,
     add_max_memory,
     add_mirror,
-    add_place,
+    add_places,
     add_threads,
     integer,
 )
@@ -187,11 +188,7 @@ def add_job(
     )
     add_threads(parser)
     add_max_memory(parser)
-    for name, variable, default, words in (
-        ("--data-dir", "XMC_DATA", "dataset/xmc-base", "folder of the datasets"),
-        ("--model-dir", "XMC_MODEL", "model", "folder of the results"),
-    ):
-        add_place(parser, name, variable, default, words)
+    add_places(parser, "data_dir", "model_dir")
     parser.add_argument("--force", action="store_true", help="redo stages that are done")
     _add_rest(parser)
     _add_parts(parser)
@@ -203,7 +200,7 @@ def _add_rest(parser: argparse.ArgumentParser) -> None:
     _add_declared(group, TreeParams, "nr_splits", "max_leaf_size")
     _add_declared(group, PredictParams, "beam_size", "top_k")
     _add_declared(group, Propensity, "A", "B")
-    add_place(group, "--binned-dir", "XMC_BINNED", "dataset-binned", "folder of binned label sets")
+    add_places(group, "binned_dir")
     add_mirror(group)
     group.add_argument(
         "--mlflow",
@@ -331,15 +328,11 @@ def next_command(command: str, args: argparse.Namespace, *options: str) -> str:
     A job's comes with the settings that were given, as with others it would train anew; predict has none.
     """
     called = [command, args.dataset]
-    folders = [
-        ("--data-dir", args.data_dir, "dataset/xmc-base"),
-        ("--model-dir", args.model_dir, "model"),
-    ]
-    if command == "metric":
-        folders.append(("--binned-dir", args.binned_dir, "dataset-binned"))
-    for name, folder, usual in folders:
-        if folder.resolve() != Path(usual).resolve():
-            called += [name, str(folder)]
+    for name, (_, usual, _) in PLACES.items():
+        folder: Path = getattr(args, name)
+        is_read = name != "binned_dir" or command == "metric"
+        if is_read and folder.resolve() != Path(usual).resolve():
+            called += [option(name), str(folder)]
     if args.features != FEATURES:
         called += ["--features", args.features]
     given = [] if command == "predict" else _given_options(args)
