@@ -9,7 +9,6 @@ import logging
 import os
 import shutil
 import tarfile
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -136,10 +135,6 @@ def without(file: str) -> Callable[[Path], None]:
     return lambda folder: (folder / file).unlink()
 
 
-def no_matrix(folder: Path) -> None:
-    (folder / "Y.tst.npz").write_text("0 1\n")
-
-
 def a_folder(file: str) -> Callable[[Path], None]:
     def change(folder: Path) -> None:
         (folder / file).unlink(missing_ok=True)
@@ -174,32 +169,6 @@ def displaced(folder: Path) -> None:
     path.write_bytes(content[:-6] + (2**31 - 1).to_bytes(4, "little") + content[-2:])
 
 
-def claiming(n_values: int) -> Callable[[Path], None]:
-    def change(folder: Path) -> None:
-        path = folder / "Y.trn.npz"
-        with np.load(path) as arrays:
-            kept = dict(arrays)
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, array in kept.items():
-                content = io.BytesIO()
-                np.save(content, array)
-                if name == "data":
-                    content = io.BytesIO()
-                    header = {"descr": "<f4", "fortran_order": False, "shape": (n_values,)}
-                    np.lib.format.write_array_header_1_0(content, header)
-                archive.writestr(f"{name}.npy", content.getvalue())
-
-    return change
-
-
-def long_header(folder: Path) -> None:
-    """The compressed header of an array has a hundred times the size that is read of it."""
-    path = folder / "Y.trn.npz"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        header = b"\x93NUMPY\x02\x00" + (7_000_000).to_bytes(4, "little") + b" " * 7_000_000
-        archive.writestr("shape.npy", header)
-
-
 def escape_codes(folder: Path) -> None:
     path = folder / "Y.trn.npz"
     with np.load(path) as arrays:
@@ -207,22 +176,13 @@ def escape_codes(folder: Path) -> None:
 
 
 SOMETHING_ELSE = [
-    (without("Y.trn.npz"), "must hold Y.trn.npz, found no such file"),
     (without("tfidf-attnxml/X.tst.npz"), "must hold tfidf-attnxml/X.tst.npz, found no such file"),
     (a_folder("Y.trn.npz"), "must hold Y.trn.npz, found a folder"),
-    (a_folder("tfidf-attnxml/X.trn.npz"), "must hold tfidf-attnxml/X.trn.npz, found a folder"),
     (a_folder("source.json"), "must hold source.json as a file or not at all, found a folder"),
-    (a_folder("output-items.txt"), "must hold output-items.txt as a file or not at all, found a folder"),
-    (no_matrix, "Y.tst.npz is damaged or no sparse matrix"),
     (one_less, "4,000 train instances, 1,000 test instances, .* labels .a paper., got .* 999 test"),
     (one_more, "must have as many instances as X.trn.npz .4001., got 4000"),
     (damaged, "X.trn.npz is damaged or no sparse matrix"),
     (displaced, "Y.trn.npz is damaged or no sparse matrix"),
-    (
-        claiming(10**12),
-        "Y.trn.npz is damaged or no .*: 0 bytes of values where its header claims 4000000000000",
-    ),
-    (long_header, "Y.trn.npz is damaged or no .*: EOF: reading array header, expected 7000000 bytes"),
     (escape_codes, r"Y.trn.npz is damaged or no sparse matrix .*x1b\[2J"),
 ]
 
@@ -374,10 +334,8 @@ def hostile(**member: Any) -> bytes:
 @pytest.mark.parametrize(
     "content",
     [
-        hostile(name="/etc/evil"),
         hostile(name=f"{NAME}/../../evil"),
         hostile(name=f"{NAME}/evil", type=tarfile.SYMTYPE, linkname="/etc/passwd"),
-        hostile(name="other-set/Y.trn.npz"),
         hostile(name=f"{NAME}/{'é' * 200}"),  # more bytes than a name may have
     ],
 )
