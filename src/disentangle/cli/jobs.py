@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import DisentangleError
-from ..limits import Limits, option
+from ..limits import option
 from ..params import (
     FEATURES,
     MAX_REPEATS,
@@ -246,21 +246,11 @@ def _reader(one: Field[Any]) -> Callable[[str], Any]:
 
 def _seeds(text: str) -> tuple[int, ...]:
     """Seeds in rising order, so that the order they are given in makes no difference."""
-    (seed_field,) = (one for one in fields(TreeParams) if one.name == "seed")
-    expected = "expected different numbers separated by commas"
-    try:
-        found = tuple(sorted(int(part) for part in text.split(",")))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{expected}, got {text!r}") from None
-    if len(set(found)) < len(found):
-        raise argparse.ArgumentTypeError(f"{expected}, got {text!r}")
-    try:
-        for seed in (found[0], found[-1]):
-            seed_field.metadata["limits"].check("each", seed)
-        Limits(1, _MOST_SEEDS).check("their number", len(found))
-    except DisentangleError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return found
+    found = sorted(_int_list(text))
+    if len(found) <= text.count(",") or len(found) > _MOST_SEEDS:
+        expected = f"up to {_MOST_SEEDS} different numbers separated by commas"
+        raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")
+    return tuple(found)
 
 
 def _presets(text: str) -> list[str]:
