@@ -10,6 +10,7 @@ import pytest
 from conftest import Command
 
 from disentangle.errors import DisentangleError
+from disentangle.storage.atomic import replacing
 from disentangle.storage.places import check_apart, check_file
 
 SVM = ("--format", "svmlight")
@@ -58,6 +59,13 @@ def test_a_file_that_may_not_be_written(place: Path, out: str, message: str):
 @pytest.mark.parametrize(("out", "where"), [("new", "new"), ("other", "other"), ("to-other", "other")])
 def test_a_file_that_may_be_written(place: Path, out: str, where: str):
     assert check_file("--out", Path(out), [Path("in.txt"), Path("read")]) == place.resolve() / where
+
+
+def test_another_name_of_what_is_read_is_replaced_alone(place: Path):
+    os.link("in.txt", "hard")
+    with replacing(check_file("--out", Path("hard"), [Path("in.txt")])) as temporary:
+        temporary.write_text("new")
+    assert (Path("in.txt").read_text(), Path("hard").read_text()) == ("text", "new")
 
 
 def test_a_folder_beside_what_is_read_is_apart(place: Path):
