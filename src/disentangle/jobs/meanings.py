@@ -92,8 +92,6 @@ def run_meanings(job: Job, wanted: Sequence[str], limit: int) -> dict[str, Any]:
         raise DisentangleError(f"meanings are those of one seed, got --seeds {','.join(map(str, job.seeds))}")
     if limit < 1:
         raise DisentangleError(f"--limit must be at least 1, got {limit}")
-    from ..model.saved_model import load_overlap
-
     base = job.base()
     folder, where = job.folder("meanings"), job.data_dir / job.dataset
     with workspaces(folder, base.root):
@@ -103,7 +101,7 @@ def run_meanings(job: Job, wanted: Sequence[str], limit: int) -> dict[str, Any]:
         (overlapped,) = base.overlaps
         stage = _ambiguity_stage(job, base, overlapped, folder)
         record, name = stage.ensure(), job.place_beside(variant.name)
-        overlap = load_overlap(overlapped.model.saved())
+        overlap = _overlap(overlapped.model.saved())
         found = _load_ambiguity(stage.saved(), overlap)
         ranked = _ranked(found, overlap)
         rows = list(_rows(found, ranked, words.labels))
@@ -198,6 +196,12 @@ def _score(out: Path, model: Saved, matching: Saved, dataset: Dataset) -> dict[s
     found = ambiguity(dataset.Y_trn.tocsc(), load_overlap(model), M)
     np.savez_compressed(out / _AMBIGUITY_FILE, **vars(found))
     return {}
+
+
+def _overlap(model: Saved) -> Overlap:
+    from ..model.saved_model import load_overlap
+
+    return load_overlap(model)
 
 
 def _load_ambiguity(saved: Saved, overlap: Overlap) -> Ambiguity:
