@@ -175,7 +175,7 @@ def test_instances_without_features_get_no_labels(place: Path, predict: Command,
 
 def test_an_output_is_refused_before_anything_is_read(place: Path, predict: Command, tmp_path: Path):
     (tmp_path / "link.tsv").symlink_to(place / "tst.txt")
-    (tmp_path / "o.tsv.json").hardlink_to(place / "tst.txt")
+    (tmp_path / "o.tsv.json").symlink_to(place / "tst.txt")
     before = (place / "tst.txt").read_bytes()
     for out, message in (
         (tmp_path / "link.tsv", "--out must be another place than tst.txt"),

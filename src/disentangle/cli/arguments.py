@@ -13,6 +13,12 @@ from ..errors import printable
 from ..params import ARCHIVE, DEFAULT_DATASET, FEATURES
 
 _SHOWN = 1000  # characters of a refusal
+# Folders: the environment variable that can name each, where it is by default, and what is there.
+PLACES = {
+    "data_dir": ("XMC_DATA", "dataset/xmc-base", "folder of the datasets"),
+    "model_dir": ("XMC_MODEL", "model", "folder of the results"),
+    "binned_dir": ("XMC_BINNED", "dataset-binned", "folder of binned label sets"),
+}
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -72,12 +78,16 @@ def dataset_name(text: str) -> str:
     return text.rstrip("/")
 
 
-def add_place(
-    parser: argparse._ActionsContainer, option: str, variable: str, default: str, words: str
-) -> None:
-    """Add a folder that an environment variable can name."""
-    folder = os.environ.get(variable) or default
-    parser.add_argument(option, type=place, default=folder, help=f"{words} (environment: {variable})")
+def add_places(parser: argparse._ActionsContainer, *names: str) -> None:
+    """Add folders by their names in `PLACES`."""
+    for name in names:
+        variable, default, words = PLACES[name]
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=place,
+            default=os.environ.get(variable) or default,
+            help=f"{words} (environment: {variable})",
+        )
 
 
 def add_dataset(parser: argparse.ArgumentParser, words: str) -> None:

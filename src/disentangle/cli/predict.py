@@ -13,7 +13,7 @@ from .arguments import (
     add_dataset,
     add_features,
     add_max_memory,
-    add_place,
+    add_places,
     add_threads,
     integer,
     number,
@@ -61,8 +61,7 @@ def add_predict(commands: argparse._SubParsersAction) -> None:
         "calibrated, whose report has the value of the highest F1",
     )
     add("--k", type=integer, default=MAX_K, help="labels per instance")
-    add_place(parser, "--data-dir", "XMC_DATA", "dataset/xmc-base", "folder of the datasets")
-    add_place(parser, "--model-dir", "XMC_MODEL", "model", "folder of the results")
+    add_places(parser, "data_dir", "model_dir")
     add_features(parser)
     add_threads(parser)
     add_max_memory(parser)
