@@ -14,7 +14,7 @@ from typing import Any
 import scipy.sparse as sp
 
 from ..data import datasets, tfidf, vocabulary
-from ..data.components import LABEL_NAMES, count_names, first_repeated, read_names
+from ..data.components import LABEL_NAMES, URIS, count_names, first_repeated, read_names
 from ..data.features import compact
 from ..data.formats import FORMATS
 from ..data.formats.blocks import Block, binary_rows
@@ -124,7 +124,7 @@ def _build(out: Path, job: Import) -> dict[str, Any]:
         )
     if words is not None and names is not None:
         names.sort(key=lambda uri: (words.names[uri], uri))
-        write_lines(out / vocabulary.URIS, names)
+        write_lines(out / URIS, names)
         write_lines(out / LABEL_NAMES, [words.names[uri] for uri in names])
     elif names is not None:
         write_lines(out / LABEL_NAMES, names)
