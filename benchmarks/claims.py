@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "disentangle"
 # Rooms, or modules, of the package that make the figures; not how they are asked for, nor said.
 MODELS = (
     "data.datasets",
+    "data.validation",
     "data.features",
     "storage.matrices",
     "storage.npz",

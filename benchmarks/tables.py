@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import ambiguity
+import annif_omikuji
 import learned_features
 import leave_one_out
 import presets
@@ -209,6 +210,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Result]], None]]] = {
     "compare": ("compare", partial(print_each, write=print_comparison)),
     "compare-summary": ("compare", lambda found: print_summary(found.values())),
     "linear-tree": ("linear-tree", partial(print_each, write=print_comparison)),
+    "annif-omikuji": ("annif-omikuji", annif_omikuji.print_table),
     "ambiguity": ("ambiguity", print_ambiguity),
     "learned-features": ("learned-features", print_learned),
     "scaling": ("scaling", partial(print_each, write=scaling.print_scaling)),

@@ -46,7 +46,7 @@ def data(verbs: Path) -> dict[str, sp.csr_matrix]:
     labels = np.flatnonzero(np.asarray(Y.sum(axis=0)).ravel() >= 3)
     tested = np.flatnonzero(np.diff(parts["Y_tst"][:, labels].indptr))[:50]
     test = parts["X_tst"][tested][:, features], parts["Y_tst"][tested][:, labels]
-    return dict(zip(datasets.KEYS, (X[:, features], Y[:, labels], *test), strict=True))
+    return dict(zip(("X_trn", "Y_trn", "X_tst", "Y_tst"), (X[:, features], Y[:, labels], *test), strict=True))
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ from disentangle.errors import DisentangleError  # noqa: E402
 from disentangle.jobs import encode  # noqa: E402
 from disentangle.params import EncoderParams, TreeParams, TuningParams  # noqa: E402
 
-N = {"trn": 600, "tst": 60}
+N = {"trn": 600, "tst": 60, "val": 20}
 CPU = torch.device("cpu")
 SMALL = EncoderParams(max_length=32, batch_size=32)
 
@@ -90,7 +90,8 @@ def test_from_texts_to_predictions(place: Path, encoder: Path, run: Command, tmp
     ]
     assert made.is_normalised
     assert made.blocks[1].made_from["encoder"] == "Tiny"
-    assert made.shape("tst")[0] == 60
+    assert [made.shape(part)[0] for part in N] == [600, 60, 20]
+    assert (np.load(made.paths("val")[1]) == np.load(made.paths("trn")[1])[-20:]).mean() > 0.9
     X = made.load("tst")
     assert np.linalg.norm(X.toarray(), axis=1) == pytest.approx(np.ones(60), abs=1e-6)
     before = (dataset(place) / "mini" / "stage.json").read_bytes()

@@ -67,7 +67,7 @@ class Bundle:
         Labels that there may be of an instance.
     calibration : Calibration or None
         What makes probabilities of scores. Its `threshold` is the probability from which on labels had the
-        highest micro-averaged F1, its `f1` in percent, on a part of the training data that was kept out.
+        highest micro-averaged F1, its `f1` in percent, on validation data.
     """
 
     def __init__(self, folder: Path, n_jobs: int | None = None, max_memory: float | None = None) -> None:

@@ -124,8 +124,9 @@ def _add_sweep(commands: argparse._SubParsersAction) -> None:
         commands,
         "sweep",
         _sweep,
-        "many ways to overlap, compared on a part of the training data",
-        "Compare ways to overlap on a fifth of the training data, drawn with the seed, so as to choose one.",
+        "many ways to overlap, compared on validation data",
+        "Compare ways to overlap so as to choose one: on the dataset's validation part, or on a fifth of the "
+        "training data, drawn with the seed.",
     )
     _add_grid(sweep, "compared")
 

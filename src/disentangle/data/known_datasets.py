@@ -162,7 +162,7 @@ def is_files_fault(error: DisentangleError) -> bool:
 
 def _check_files(folder: Path) -> None:
     """Refuse folders in place of the files that a dataset may have besides its matrices."""
-    for file in (SOURCE_FILE, components.LABEL_NAMES):
+    for file in (SOURCE_FILE, components.LABEL_NAMES, components.URIS):
         if (folder / file).is_dir():
             raise DisentangleError(f"{folder} must hold {file} as a file or not at all, found a folder")
 

@@ -110,7 +110,7 @@ class Plan:
             "load",
             steps.load,
             source.inputs,
-            ("data.datasets", "data.features", "storage.matrices", "storage.npz"),
+            ("data.datasets", "data.validation", "data.features", "storage.matrices", "storage.npz"),
         )
         build = partial(steps.build_tree, params=settings.tree, means=self._means)
         self.tree = self._stage("train", "label-tree", build, asdict(settings.tree), ("model.tree",))
