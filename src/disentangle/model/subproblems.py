@@ -17,7 +17,7 @@ import scipy.sparse as sp
 
 from ..storage.matrices import one_per_row
 
-# A group has instances enough to be worth a call: pairs of an instance and a cluster, fewer with many threads;
+# A group has instances enough to be worth a call: pairs of an instance and a cluster, fewer for many threads;
 # from 600 to 6,000 are within a tenth of the least seconds on the embedded set and tibkat-all.
 _PAIRS = (600, 4096)
 # Labels of one cluster that share the cost of picking its instances; more only make groups unequal.
