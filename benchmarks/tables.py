@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import ambiguity
+import latency
 import learned_features
 import leave_one_out
 import presets
@@ -173,6 +174,11 @@ def print_learned(found: dict[str, Result]) -> None:
         learned_features.print_table(dataset, result["rows"])
 
 
+def print_latency(found: dict[str, Result]) -> None:
+    for dataset, result in found.items():
+        latency.print_table(dataset, result["rows"])
+
+
 def print_ambiguity(found: dict[str, Result]) -> None:
     for dataset, result in found.items():
         ambiguity.print_table(dataset, result)
@@ -210,6 +216,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Result]], None]]] = {
     "linear-tree": ("linear-tree", partial(print_each, write=print_comparison)),
     "ambiguity": ("ambiguity", print_ambiguity),
     "learned-features": ("learned-features", print_learned),
+    "latency": ("latency", print_latency),
     "scale": ("scale", partial(print_each, write=scale.print_scale)),
 }
 
