@@ -27,6 +27,7 @@ JOB = (*MODELS, "params", "presets", "rules", "jobs.plan", "jobs.steps")
 BINNED = (*JOB, "evaluate.binning", "jobs.binned")
 METRIC = (*BINNED, "evaluate.variation_of_information", "data.components", "jobs.metric")
 CALIBRATION = (*JOB, "evaluate.calibration", "jobs.calibrate")
+LATENCY = (*JOB, "data.tfidf", "api.bundle", "jobs.predict")
 AMBIGUITY = (*JOB, "evaluate.ambiguity", "data.components")
 SETS = ("wordnet-hypernyms", "vullib", "eurlex-57k", "tibkat-all", "yso-finna-en")
 # What is expected of P@1, P@5 and R@10, in this order.
@@ -164,6 +165,15 @@ _KINDS: tuple[tuple[str, str, tuple[str, ...], str, tuple[str, ...], tuple[str, 
         0.02,
     ),
     ("scaling", "how seconds fall with threads", SETS, "", JOB, ("scaling.py", "presets.py"), 0.02),
+    (
+        "latency",
+        "what one instance takes, beside Omikuji",
+        SETS,
+        " --models {models} --only lean,tuned,omikuji-parabel,omikuji-bonsai",
+        LATENCY,
+        ("latency.py", *_PEERS),
+        0.0,
+    ),
     ("scale", "how seconds grow", SETS[:1], "", JOB, ("scale.py", "presets.py"), 0.02),
 )
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import ambiguity
 import annif_omikuji
+import latency
 import learned_features
 import leave_one_out
 import presets
@@ -175,6 +176,11 @@ def print_learned(found: dict[str, Result]) -> None:
         learned_features.print_table(dataset, result["rows"])
 
 
+def print_latency(found: dict[str, Result]) -> None:
+    for dataset, result in found.items():
+        latency.print_table(dataset, result["rows"])
+
+
 def print_ambiguity(found: dict[str, Result]) -> None:
     for dataset, result in found.items():
         ambiguity.print_table(dataset, result)
@@ -214,6 +220,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Result]], None]]] = {
     "ambiguity": ("ambiguity", print_ambiguity),
     "learned-features": ("learned-features", print_learned),
     "scaling": ("scaling", partial(print_each, write=scaling.print_scaling)),
+    "latency": ("latency", print_latency),
     "scale": ("scale", partial(print_each, write=scale.print_scale)),
 }
 
