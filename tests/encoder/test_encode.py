@@ -444,11 +444,14 @@ def test_a_gpu_that_does_not_work(monkeypatch: pytest.MonkeyPatch, caplog: pytes
     assert device.choose("auto").type == device.choose("cuda").type == "cuda"
 
 
-def test_bfloat16_is_for_gpus_that_compute_in_it(monkeypatch: pytest.MonkeyPatch):
-    gpu, made = torch.device("cuda"), []
-    monkeypatch.setattr(torch, "autocast", lambda *args, dtype: made.append((*args, dtype)))
+def test_bfloat16_is_for_processors_that_compute_in_it(monkeypatch: pytest.MonkeyPatch):
+    made = []
+    monkeypatch.setattr(torch, "autocast", lambda kind, dtype: made.append((kind, is_training, can, dtype)))
     for can in (False, True):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, can=can: can)
-        device.mixed_precision(gpu)
-        device.mixed_precision(CPU)
-    assert made == [("cuda", torch.bfloat16)]
+        monkeypatch.setattr(device, "_capabilities", lambda can=can: {"avx2": True, "avx512_bf16": can})
+        for is_training in (False, True):
+            device.mixed_precision(torch.device("cuda"), is_training)
+            device.mixed_precision(CPU, is_training)
+    yes = [("cuda", False), ("cuda", True), ("cpu", True)]
+    assert made == [(kind, is_training, True, torch.bfloat16) for kind, is_training in yes]

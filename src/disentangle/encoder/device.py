@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
@@ -18,6 +18,10 @@ _TOO_SMALL = (
     "the GPU's memory is too small for {}: a smaller --max-length or another encoder needs less, "
     "--device cpu none"
 )
+# What x86 and ARM call it.
+_BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
+# Older releases of torch do not tell.
+_capabilities: Callable[[], Mapping[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
 # Of errors that are no OutOfMemoryError: cuBLAS's and cuDNN's, and the driver's.
 _NO_ROOM = ("STATUS_ALLOC_FAILED", "CUDA error: out of memory")
 
@@ -56,11 +60,16 @@ def limit_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def mixed_precision(device: Any) -> AbstractContextManager:
-    """Bfloat16 on a GPU that computes in it, where it is exact enough and faster; float32 elsewhere."""
-    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
-        return torch.autocast("cuda", dtype=torch.bfloat16)
-    return nullcontext()
+def mixed_precision(device: Any, is_training: bool) -> AbstractContextManager:
+    """Bfloat16 where the processor computes in it, which is exact enough and faster; else float32.
+
+    On a CPU in training alone, as what it encodes is to be the same on others.
+    """
+    if device.type == "cuda":
+        is_fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        is_fast = is_training and any(_capabilities().get(name) for name in _BFLOAT16)
+    return torch.autocast(device.type, dtype=torch.bfloat16) if is_fast else nullcontext()
 
 
 @contextmanager

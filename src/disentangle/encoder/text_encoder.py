@@ -76,7 +76,7 @@ class TextEncoder:
     def means(self, tokens: list[list[int]]) -> Any:
         """Mean over the tokens of each text: tensor of shape (n_texts, width), float32."""
         ids, mask = self._padded(tokens)
-        with mixed_precision(self.device):
+        with mixed_precision(self.device, self.model.training):
             hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
         weights = mask[:, :, None].float()
         return (hidden.float() * weights).sum(1) / weights.sum(1).clamp(min=1)
