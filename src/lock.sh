@@ -20,3 +20,4 @@ lock requirements-dev.txt "620 MB on disk, 175 MB to download" --group dev --con
 lock requirements-mlflow.txt "65 MB on disk, 17 MB to download" --group mlflow --constraints requirements.txt "${wheels[@]}" "$@"
 lock requirements-skos.txt "4 MB on disk, 1 MB to download" --group skos --constraints requirements.txt "${wheels[@]}" "$@"
 lock requirements-serve.txt "2 MB on disk, 1 MB to download" --group serve --constraints requirements.txt "${wheels[@]}" "$@"
+lock requirements-cluster.txt "22 MB on disk, 6 MB to download" --group cluster --constraints requirements.txt "${wheels[@]}" "$@"

@@ -444,7 +444,10 @@ def test_pip_goes_on_where_uv_fails(sandbox):
 
 
 def test_locks_carry_hashes_of_files_and_name_no_index():
-    for path in [*LOCKS, *(PROJECT / f"requirements-{name}.txt" for name in ("uv", "mlflow", "skos"))]:
+    for path in [
+        *LOCKS,
+        *(PROJECT / f"requirements-{name}.txt" for name in ("uv", "mlflow", "skos", "cluster")),
+    ]:
         text = path.read_text()
         assert "bash src/lock.sh" in text.splitlines()[1]
         assert "://" not in text
