@@ -236,7 +236,7 @@ def test_a_limit_changes_batches_and_no_score(place: Path, monkeypatch: pytest.M
             r"Y.tst.npz: expected \d+ features, as the",
         ),
         (("--input", "tst.txt", "--out", "o.csv"), "--out must end in .npz, .tsv, .jsonl, got o.csv"),
-        (("--input", "tst.txt", "--out", "no/o.tsv"), "cannot write no/o.tsv: No such file"),
+        (("--input", "tst.txt", "--out", "no/o.tsv"), "cannot write no/o.tsv: no is no folder"),
         (("--text", "a", "--k", "0"), "--k must be at least 1, got 0"),
         (("--text", "a", "--k", "161"), r"--k must be at most the models' --top-k \(160\), got 161"),
         (("--input", "none.npz"), "missing file none.npz"),

@@ -45,6 +45,7 @@ def test_no_declared_dependency_is_libpecos_or_brings_torch(wheel):
         'extra == "mlflow"': {"mlflow-skinny"},
         'extra == "skos"': {"rdflib"},
         'extra == "serve"': {"uvicorn"},
+        'extra == "cluster"': {"distributed"},
         'extra == "encoder"': {"torch", "transformers", "tokenizers", "safetensors"},
         'extra == "xr-transformer"': {"torch", "transformers", "tokenizers", "safetensors"},
     }
