@@ -191,6 +191,12 @@ def print_each(found: dict[str, Result], write: Callable[[Result], None]) -> Non
         write(result)
 
 
+def print_scalings(found: dict[str, Result]) -> None:
+    for name, result in found.items():
+        print(f"\n{name}\n")
+        scaling.print_scaling(result)
+
+
 def print_embedded(found: dict[str, Result]) -> None:
     """XR-Linear, the paper's overlap and the presets on the embedded set, one tree each."""
     (report,) = found.values()
@@ -219,7 +225,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Result]], None]]] = {
     "annif-omikuji": ("annif-omikuji", annif_omikuji.print_table),
     "ambiguity": ("ambiguity", print_ambiguity),
     "learned-features": ("learned-features", print_learned),
-    "scaling": ("scaling", partial(print_each, write=scaling.print_scaling)),
+    "scaling": ("scaling", print_scalings),
     "latency": ("latency", print_latency),
     "scale": ("scale", partial(print_each, write=scale.print_scale)),
 }
