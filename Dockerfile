@@ -8,7 +8,8 @@ RUN pip install --no-cache-dir --no-deps --require-hashes \
 COPY src/disentangle ./disentangle
 # Kernels are compiled once; numba keeps them where a user without a home can write.
 ENV PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1 NUMBA_CACHE_DIR=/tmp/numba
-USER nobody
+# nobody, by number: a host can tell then that it is not root.
+USER 65534:65534
 EXPOSE 8000
 HEALTHCHECK --start-period=60s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health', timeout=5)"]

@@ -27,7 +27,7 @@ step() {
 step "ruff check" "$PYTHON" -m ruff check --quiet .
 step "ruff format" "$PYTHON" -m ruff format --quiet --check .
 step mypy "$PYTHON" -m mypy --no-error-summary
-step shellcheck "${PYTHON%/*}/shellcheck" --external-sources ./*.sh src/*.sh .ci/run
+step shellcheck "${PYTHON%/*}/shellcheck" --external-sources ./*.sh run.sbatch src/*.sh tests/*/*.sh .ci/run
 step pytest "$PYTHON" -m pytest "${selection[@]}" "$@"
 
 if [[ $failed ]]; then

@@ -6,6 +6,7 @@
 runs the base job for every feature set that lies in the dataset's folder and every seed. The embeddings are
 two more sets, where the file has them: `fta` and `ftb` of a fine-tuned encoder, `fza` and `fzb` of the frozen
 one, training and test instances, int8 rows that `ftsa` and so on scale. Each set is these beside tf-idf.
+Where the file has no frozen ones, `encode DATASET --encoder all-MiniLM-L6-v2 --name frozen` makes them.
 """
 
 from __future__ import annotations

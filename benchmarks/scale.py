@@ -1,13 +1,12 @@
-"""How seconds and memory of each stage grow with instances, copies and threads.
+"""How seconds and memory of each stage grow with instances and copies.
 
     PYTHONPATH=src .venv/bin/python benchmarks/scale.py [DATASET] [--data-dir FOLDER] [--threads N]
-        [--only instances,copies,threads] [--out FILE.json]
+        [--only instances,copies] [--out FILE.json]
 
 runs the base job with the preset `paper`, each time from nothing and in a process of its own, on
 
     instances   an eighth, a quarter, a half and all of the training instances, each within the next
     copies      n_copies from 1 to 4, on a quarter of the instances
-    threads     1, 2, 4, ... threads, on all instances
 
 prints tables with exponents of the power laws that fit best, and draws scale.{png,svg} beside the results.
 """
@@ -36,7 +35,7 @@ from disentangle.runtime import provenance
 from disentangle.storage import npz
 from disentangle.storage.atomic import write_json
 
-PARTS = {"instances": "training instances", "copies": "n_copies", "threads": "threads"}
+PARTS = {"instances": "training instances", "copies": "n_copies"}
 SHARES = (0.125, 0.25, 0.5, 1.0)
 N_COPIES = (1, 2, 3, 4)
 STAGES = ("train", "match", "assign", "expand", "retrain", "predict", "evaluate")
@@ -61,13 +60,11 @@ def write_share(folder: Path, dataset: Dataset, n: int) -> None:
         npz.save(path, made[name])
 
 
-def cases(parts: list[str], n: int, threads: int) -> list[tuple[str, int, int, int, int]]:
-    """What is run: part, what grows there, training instances, n_copies and threads."""
-    counts = sorted({2**i for i in range(threads.bit_length())} | {threads})
+def cases(parts: list[str], n: int) -> list[tuple[str, int, int, int]]:
+    """What is run: part, what grows there, training instances and n_copies."""
     found = {
-        "instances": [(round(share * n), round(share * n), 2, threads) for share in SHARES],
-        "copies": [(copies, n // 4, copies, threads) for copies in N_COPIES],
-        "threads": [(count, n, 2, count) for count in counts],
+        "instances": [(round(share * n), round(share * n), 2) for share in SHARES],
+        "copies": [(copies, n // 4, copies) for copies in N_COPIES],
     }
     return [(part, *case) for part in parts for case in found[part]]
 
@@ -76,12 +73,12 @@ def measure(dataset: Dataset, parts: list[str], threads: int) -> Iterator[Run]:
     """Run each case once."""
     with tempfile.TemporaryDirectory(prefix="scale-") as temporary:
         data = Path(temporary) / "data"
-        for part, value, n, n_copies, n_threads in cases(parts, dataset.X_trn.shape[0], threads):
+        for part, value, n, n_copies in cases(parts, dataset.X_trn.shape[0]):
             name = f"{dataset.name}-{n}"
             if not (data / name).exists():
                 write_share(data / name, dataset, n)
             models = Path(temporary) / f"{part}-{value}"
-            where = ("--data-dir", str(data), "--model-dir", str(models), "--threads", str(n_threads))
+            where = ("--data-dir", str(data), "--model-dir", str(models), "--threads", str(threads))
             disentangle("base", name, "--preset", DEFAULT_PRESET, "--n-copies", str(n_copies), *where)
             report = json.loads((models / name / "base" / "report.json").read_text(encoding="utf-8"))
             first, run = report["runs"]

@@ -18,10 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import ambiguity
+import annif_omikuji
+import latency
 import learned_features
 import leave_one_out
 import presets
 import scale
+import scaling
 from compare import print_comparison, print_summary
 from presets import FIGURES, columns
 from reproduce import version_of
@@ -173,6 +176,11 @@ def print_learned(found: dict[str, Result]) -> None:
         learned_features.print_table(dataset, result["rows"])
 
 
+def print_latency(found: dict[str, Result]) -> None:
+    for dataset, result in found.items():
+        latency.print_table(dataset, result["rows"])
+
+
 def print_ambiguity(found: dict[str, Result]) -> None:
     for dataset, result in found.items():
         ambiguity.print_table(dataset, result)
@@ -181,6 +189,12 @@ def print_ambiguity(found: dict[str, Result]) -> None:
 def print_each(found: dict[str, Result], write: Callable[[Result], None]) -> None:
     for result in found.values():
         write(result)
+
+
+def print_scalings(found: dict[str, Result]) -> None:
+    for name, result in found.items():
+        print(f"\n{name}\n")
+        scaling.print_scaling(result)
 
 
 def print_embedded(found: dict[str, Result]) -> None:
@@ -208,8 +222,11 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Result]], None]]] = {
     "compare": ("compare", partial(print_each, write=print_comparison)),
     "compare-summary": ("compare", lambda found: print_summary(found.values())),
     "linear-tree": ("linear-tree", partial(print_each, write=print_comparison)),
+    "annif-omikuji": ("annif-omikuji", annif_omikuji.print_table),
     "ambiguity": ("ambiguity", print_ambiguity),
     "learned-features": ("learned-features", print_learned),
+    "scaling": ("scaling", print_scalings),
+    "latency": ("latency", print_latency),
     "scale": ("scale", partial(print_each, write=scale.print_scale)),
 }
 

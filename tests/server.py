@@ -26,8 +26,6 @@ class Answer:
     ignore_condition: bool = False
     chunked: bool = False
     hang_up: bool = False  # without any answer
-    raw: bytes = b""  # sent in place of an answer
-    repeat: bytes = b""  # sent after that for as long as the client reads
     then: Callable[[], None] = lambda: None  # done before the content is sent
 
 
@@ -47,16 +45,8 @@ class Handler(BaseHTTPRequestHandler):
         self.request_number = len(server.sent)
         server.sent.append(0)
         answer = server.answers.pop(0) if server.answers else Answer()
-        if answer.raw:
-            self.break_rules(answer)
-        elif not answer.hang_up:
+        if not answer.hang_up:
             self.answer(answer)
-
-    def break_rules(self, answer: Answer) -> None:
-        with suppress(OSError):
-            self.wfile.write(answer.raw)
-            while answer.repeat:
-                self.wfile.write(answer.repeat * 1000)
 
     def answer(self, answer: Answer) -> None:
         server = self.server

@@ -34,6 +34,8 @@ def commands(text: str) -> Iterator[list[str]]:
         words = shlex.split(line, comments=True)
         if words[:1] == ["bash"] and words[1] in JOBS:
             yield [JOBS[words[1]], *words[2:]]
+        elif words[:1] == ["sbatch"] and "run.sbatch" in words:
+            yield ["base", *words[words.index("run.sbatch") + 1 :]]
         elif "disentangle" in words and words[words.index("disentangle") - 1] == "-m":
             yield words[words.index("disentangle") + 1 :]
 
@@ -75,7 +77,7 @@ def test_scripts_and_benchmarks_that_are_named_are_there(page: Path):
     blocks = [block for kind, block in FENCE.findall(page.read_text(encoding="utf-8")) if kind == "bash"]
     for line in "\n".join(blocks).splitlines():
         for word in shlex.split(line, comments=True):
-            if word.endswith((".sh", ".py")):
+            if word.endswith((".sh", ".py", ".sbatch")):
                 assert (ROOT / word).is_file(), word
 
 
@@ -88,5 +90,10 @@ def test_python_compiles(page: Path):
 
 def test_commands_are_found_wherever_they_stand():
     block = "```bash\nPYTHONPATH=src python -m disentangle data list  # all\n```\n"
+    block += "```bash\nsbatch --mem=64G run.sbatch x --seed 1\n```\n"
     text = f"{block}or `bash run_binned.sh x --levels 2`"
-    assert list(commands(text)) == [["data", "list"], ["binned", "x", "--levels", "2"]]
+    assert list(commands(text)) == [
+        ["data", "list"],
+        ["base", "x", "--seed", "1"],
+        ["binned", "x", "--levels", "2"],
+    ]

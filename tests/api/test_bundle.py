@@ -18,8 +18,8 @@ from conftest import EMBEDDED, Command, reseal, run_disentangle
 
 import disentangle
 from disentangle import LabelTreeClassifier
+from disentangle.data.components import URIS
 from disentangle.errors import DisentangleError
-from disentangle.jobs.bundles import URIS
 from disentangle.storage.saved import RECORD
 
 N = 400
@@ -45,7 +45,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("bundle", "verbs", "--preset", "tuned-trees-2", "--out", "made"),
     )
     for command in commands:
-        if command[0] == "bundle":
+        if command[0] == "base":
             n_labels = len((dataset / "output-items.txt").read_text().splitlines())
             (dataset / URIS).write_text(
                 "".join(f"urn:label:{i}\n" if i % 2 else "\n" for i in range(n_labels))
@@ -92,6 +92,35 @@ def test_a_bundle_predicts_as_the_model_does_wherever_it_lies(
         kept = [one for one in suggestions if one.score >= 0.2]
         assert [scores[i, one.label] for one in kept] == [np.float32(one.score) for one in kept]
     assert (model.predict(X.toarray(), limit=5, threshold=0.2) != scores).nnz == 0
+
+
+def test_uris_are_the_models_own_until_the_base_job_has_run(place: Path, tmp_path: Path):
+    copy = Path(shutil.copytree(place, tmp_path / "copy"))
+    run = partial(run_disentangle, copy)
+    uris = copy / "dataset" / "xmc-base" / "verbs" / URIS
+    own, n = disentangle.load(copy / "made").uris, len(uris.read_text().splitlines())
+    uris.write_text("".join(f"urn:new:{i}\n" for i in range(n)))
+    bundle = ("bundle", "verbs", "--preset", "tuned-trees-2", "--out", "again", "--force")
+    for command in (bundle, ("predict", "verbs", "--variant", "tuned-trees-2", "--text", "move")):
+        ended = run(*command)
+        assert ended.returncode == 0, ended.stderr
+        assert f"{URIS} is not what the model was trained with" in ended.stderr
+    assert disentangle.load(copy / "again").uris == own
+    base = ("base", "verbs", *TREE, "--preset", "tuned", "--n-trees", "2", "--without-xr-linear")
+    ended = run(*base)
+    assert ended.returncode == 0, ended.stderr
+    assert " overlap ..." not in ended.stderr  # nothing is trained anew
+    ended = run(*bundle)
+    assert URIS not in ended.stderr
+    assert disentangle.load(copy / "again").uris == [f"urn:new:{i}" for i in range(n)]
+    # Too few of them: no bundle that could not be loaded.
+    uris.write_text("urn:new:0\n")
+    assert run(*base).returncode == 0
+    content = disentangle.load(copy / "again").content
+    ended = run(*bundle)
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[-1].endswith(f"{URIS} must have {n} lines, one a URI, got 1")
+    assert disentangle.load(copy / "again").content == content
 
 
 def test_the_folder_is_no_longer_needed_once_it_is_loaded(bundle: Path):

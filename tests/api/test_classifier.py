@@ -46,7 +46,7 @@ def data(verbs: Path) -> dict[str, sp.csr_matrix]:
     labels = np.flatnonzero(np.asarray(Y.sum(axis=0)).ravel() >= 3)
     tested = np.flatnonzero(np.diff(parts["Y_tst"][:, labels].indptr))[:50]
     test = parts["X_tst"][tested][:, features], parts["Y_tst"][tested][:, labels]
-    return dict(zip(datasets.KEYS, (X[:, features], Y[:, labels], *test), strict=True))
+    return dict(zip(("X_trn", "Y_trn", "X_tst", "Y_tst"), (X[:, features], Y[:, labels], *test), strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -209,6 +209,34 @@ def test_suggestions_of_a_calibrated_model_have_probabilities(texts, of_texts: L
         assert 0 <= probabilities[-1] < probabilities[0] <= 1
     least = model.suggest(lines[:1])[0][2].probability
     assert model.suggest(lines[:1], threshold=least) == [model.suggest(lines[:1])[0][:3]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "n_trees", "calibrate"),
+    [("terms", 1, False), ("terms", 3, True), ("mixed", 1, True), ("mixed", 2, False), ("dense", 1, False)],
+)
+def test_one_instance_is_predicted_as_in_a_batch(
+    data: dict[str, sp.csr_matrix], kind: str, n_trees: int, calibrate: bool
+):
+    terms, Y = data["X_trn"], data["Y_trn"]
+    dense = sp.csr_matrix(np.random.default_rng(0).normal(size=(N, 16)).astype(np.float32))
+    X = {"terms": terms, "dense": dense, "mixed": sp.hstack([terms, dense], "csr")}[kind]
+    bundle = Small(n_trees=n_trees, calibrate=calibrate).fit(X, Y)._bundle()
+    assert (len(bundle._predictor.voices), bundle.calibration is not None) == (n_trees, calibrate)
+    ((labels, scores),) = bundle._predictor.best(X, 10, 2)
+    assert (labels >= 0).all(axis=1).sum() > N / 2
+    probabilities = bundle.predict(X)
+    for i in range(60):
+        ((of_one, its_scores),) = bundle._predictor.best(X[i], 10, 1)
+        assert (of_one.tobytes(), its_scores.tobytes()) == (labels[i].tobytes(), scores[i].tobytes())
+        expected, found = probabilities[i], bundle.predict(X[i])
+        assert found.indices.tolist() == expected.indices.tolist()
+        assert found.data.tobytes() == expected.data.tobytes()
+
+
+def test_one_text_gets_what_it_gets_in_a_batch(texts, of_texts: LabelTreeClassifier):
+    lines = [*texts[0][:60], "", "xqzv"]
+    assert [of_texts.suggest([line])[0] for line in lines] == of_texts.suggest(lines)
 
 
 def test_too_few_instances_to_calibrate_are_refused():

@@ -157,8 +157,7 @@ PLACE = "expected something in xmc-base/set or set"
 ONCE = "expected every file once, and none where a folder is"
 
 
-def kind(found: str) -> str:
-    return f"expected a plain file or folder, found {found}"
+KIND = "expected a plain file or folder, found another kind"
 
 
 @pytest.mark.parametrize(
@@ -177,15 +176,12 @@ def kind(found: str) -> str:
         ([member("set")], "'set'", PLACE),
         ([member("xmc-base")], "'xmc-base'", PLACE),
         ([member("")], "''", PLACE),
-        ([member("set/a", kind=tarfile.SYMTYPE, linkname="/etc")], "'set/a'", kind("a symbolic link")),
-        ([member("set", kind=tarfile.SYMTYPE, linkname="/etc")], "'set'", kind("a symbolic link")),
-        ([member("set/a", kind=tarfile.LNKTYPE, linkname="set/b")], "'set/a'", kind("a hard link")),
-        ([member("set/a", kind=tarfile.CHRTYPE)], "'set/a'", kind("a device")),
-        ([member("set/a", kind=tarfile.BLKTYPE)], "'set/a'", kind("a device")),
-        ([member("set/a", kind=tarfile.FIFOTYPE)], "'set/a'", kind("a pipe")),
-        ([member("set/a", kind=tarfile.CONTTYPE)], "'set/a'", kind("another kind")),
-        ([member("set/a", kind=b"V")], "'set/a'", kind("another kind")),
-        ([member("set/a", kind=tarfile.GNUTYPE_SPARSE)], "'set/a'", kind("a sparse file")),
+        ([member("set/a", kind=tarfile.SYMTYPE, linkname="/etc")], "'set/a'", KIND),
+        ([member("set/a", kind=tarfile.LNKTYPE, linkname="set/b")], "'set/a'", KIND),
+        ([member("set/a", kind=tarfile.CHRTYPE)], "'set/a'", KIND),
+        ([member("set/a", kind=tarfile.FIFOTYPE)], "'set/a'", KIND),
+        ([member("set/a", kind=tarfile.CONTTYPE)], "'set/a'", KIND),
+        ([member("set/a", kind=tarfile.GNUTYPE_SPARSE)], "'set/a'", KIND),
         ([member("set/a\\b")], r"'set/a\\b'", NAME),
         ([member("set/a\nb")], r"'set/a\nb'", NAME),
         ([member("set/\x1b[2J")], r"'set/\x1b[2J'", NAME),
@@ -220,7 +216,7 @@ def test_a_pax_header_can_rename_no_further_than_a_plain_one(bench: Bench):
 
 def test_pax_sparse_files_are_refused(bench: Bench):
     sparse = {"GNU.sparse.map": "0,1", "GNU.sparse.size": "9999999999"}
-    assert bench.message(gzip.compress(with_pax(**sparse))).endswith(kind("a sparse file"))
+    assert bench.message(gzip.compress(with_pax(**sparse))).endswith(KIND)
 
 
 def test_not_more_members_than_allowed(bench: Bench, monkeypatch: pytest.MonkeyPatch):
@@ -259,12 +255,6 @@ def test_what_unpacks_to_more_than_20_times_its_size(
     assert sum(map(len, bench.content().values())) <= 20 * len(packed) + (1 << 20)
 
 
-@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE])
-def test_a_giant_name_is_not_read(bench: Bench, kind: bytes):
-    message = bench.message(gzip.compress(claim(8 << 30, kind) + random.Random(1).randbytes(1 << 16)))
-    assert message.endswith(f"is damaged or no .tar.gz archive: a header of {8 << 30} bytes")
-
-
 WHOLE = pack(files())
 
 
@@ -273,8 +263,6 @@ WHOLE = pack(files())
     [
         (b"", "empty file"),
         (gzip.compress(b""), "empty file"),
-        # Old releases of tarfile go back from there.
-        (gzip.compress(b"\0" * 10240), "it is empty|a header points back"),
         (b"<html>not found</html>", "Not a gzipped file (b'<h')"),
         (WHOLE, "Not a gzipped file (b'xm')"),
         (gzip.compress(b"no tar" * 500), "truncated header|bad checksum|invalid header"),
@@ -283,13 +271,7 @@ WHOLE = pack(files())
         (gzip.compress(WHOLE)[:100], "Compressed file ended before the end-of-stream marker was reached"),
         (gzip.compress(WHOLE) + b"more", "Not a gzipped file (b'mo')"),
         (gzip.compress(WHOLE)[:-8] + b"12345678", "CRC check failed"),
-        (gzip.compress(WHOLE[:1000]), "it ends within 'xmc-base/set/Y.trn.npz'"),
-        (gzip.compress(WHOLE[: 5 * 512]), "it ends early"),  # behind the first file
-        (gzip.compress(WHOLE[: 5 * 512 + 100]), "a header is damaged, or something follows the end"),
-        (gzip.compress(WHOLE[:2560] + b"?" + WHOLE[2561:]), "a header is damaged, or something follows"),
-        (gzip.compress(WHOLE + WHOLE), "a header is damaged, or something follows the end"),
-        (gzip.compress(claim(-512) + WHOLE), "a header is damaged|a header points back|invalid"),
-        (gzip.compress(with_pax(size="-1024")), "a header is damaged|a header points back|invalid"),
+        (gzip.compress(WHOLE[:1000]), "unexpected end of data"),
         (gzip.compress(with_pax(**{"GNU.sparse.map": "x" * 5000})), "invalid literal"),
         (
             gzip.compress(claim(0, tarfile.GNUTYPE_LONGNAME) * 3000 + random.Random(1).randbytes(1 << 16)),

@@ -77,6 +77,7 @@ ODD = [
         "warning",
         "output-items.txt must have 2 lines, one a name, got 1; the metric",
     ),
+    (write("output-uris.txt", "u:1\n"), "warning", "must have 2 lines, one a URI, got 1; a bundle needs it"),
     (components, "warning", "must be of shape (3, 2), got (2, 2); the metric needs it"),
     (put("Y.trn.npz", Y.astype(np.int64)), "note", "Y.trn.npz: values of type int64 become float32"),
     (put("Y.trn.npz", Y.tocsc()), "note", "Y.trn.npz: csc becomes csr"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gzip
+import io
 import json
 import logging
 import os
@@ -17,13 +18,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import requests
 from server import CONTENT, CUT, DATE, NEW_CONTENT, Answer, Server
+from urllib3 import HTTPResponse
 
-from disentangle.data import download, transport
+from disentangle.data import download
 from disentangle.data.download import fetch
 from disentangle.errors import DisentangleError
 from disentangle.runtime import progress
 from disentangle.storage import space
+
+SECRET = "s3cret"
 
 
 @pytest.fixture
@@ -72,12 +77,6 @@ def test_a_file_arrives_whole_and_alone(server: Server, path: Path, caplog: pyte
     assert caplog.messages == [f"set.bin: 300.0 kB from {server.url}"]
 
 
-def test_an_empty_file(server: Server, path: Path):
-    server.content = b""
-    fetch(server.url, path)
-    assert path.read_bytes() == b""
-
-
 @pytest.mark.parametrize("etag", ['"first"', None, 'W/"weak"'])
 def test_a_cut_connection_is_resumed(server: Server, path: Path, etag: str | None):
     server.etag, server.date = etag, DATE
@@ -112,7 +111,7 @@ def test_a_later_call_resumes(server: Server, path: Path, caplog: pytest.LogCapt
         lambda path: path.with_name("set.bin.part.json").write_text('{"url": "http://other/", "total": 9}'),
         lambda path: part(path).unlink(),
         lambda path: part(path).write_bytes(b""),
-        lambda path: part(path).write_bytes(CONTENT + b"more"),
+        lambda path: part(path).write_bytes(CONTENT),
     ],
 )
 def test_a_part_in_doubt_is_not_used(server: Server, path: Path, damage: Callable[[Path], None]):
@@ -120,12 +119,6 @@ def test_a_part_in_doubt_is_not_used(server: Server, path: Path, damage: Callabl
     damage(path)
     fetch(server.url, path)
     assert path.read_bytes() == CONTENT
-    assert server.ranges() == [None]
-
-
-def test_a_part_of_another_address_is_not_used(server: Server, path: Path):
-    interrupt(server, path)
-    fetch(f"{server.url}?2", path)
     assert server.ranges() == [None]
 
 
@@ -177,13 +170,8 @@ WRONG_RANGES = [
     f"bytes 0-{len(CONTENT) - 1}/{len(CONTENT)}",  # another start
     f"bytes {CUT - 1}-{len(CONTENT) - 2}/{len(CONTENT)}",
     f"bytes {CUT}-{len(CONTENT) - 1}/{len(CONTENT) + 1}",  # another total
-    f"bytes {CUT}-{len(CONTENT)}/{len(CONTENT)}",  # behind the end
-    f"bytes {CUT}-{len(CONTENT) - 2}/{len(CONTENT)}",  # not as long as the content
     f"lines {CUT}-{len(CONTENT) - 1}/{len(CONTENT)}",
-    f"bytes {CUT}-{CUT - 1}/{len(CONTENT)}",  # backwards
     f"bytes */{len(CONTENT)}",
-    "bytes",
-    "",
     None,
 ]
 
@@ -218,12 +206,6 @@ def test_a_server_without_ranges_starts_over(server: Server, path: Path):
     assert server.sent == [len(CONTENT)]
 
 
-def test_a_server_without_ranges_that_always_cuts_is_given_up(server: Server, path: Path):
-    server.answers = [Answer(cut=CUT, ignore_range=True)] * 20
-    assert "the connection was closed early after 200.0 kB" in message(server.url, path)
-    assert len(server.seen) == download.ATTEMPTS
-
-
 def test_fetching_the_same_again_is_no_progress(server: Server, path: Path):
     server.answers = [Answer(cut=CUT), Answer(headers={"ETag": '"another"'})] * 20
     message(server.url, path)
@@ -239,34 +221,12 @@ def test_a_smaller_span_than_asked_is_taken_and_the_rest_asked(server: Server, p
     assert server.ranges() == [f"bytes={CUT}-", f"bytes={CUT + 10}-"]
 
 
-def leave_all(server: Server, path: Path) -> None:
-    """As if the last call was killed between the last byte and the renaming."""
+def test_416_starts_over(server: Server, path: Path):
     interrupt(server, path)
-    part(path).write_bytes(CONTENT)
-
-
-@pytest.mark.parametrize("size", [None, f"bytes */{len(CONTENT)}"])
-def test_416_for_a_whole_part_means_done(server: Server, path: Path, size: str | None):
-    leave_all(server, path)
-    server.answers = [Answer(headers={"Content-Range": size})]
-    fetch(server.url, path)
-    assert (path.read_bytes(), server.sent) == (CONTENT, [0])
-
-
-@pytest.mark.parametrize("size", [None, f"bytes */{CUT}", "bytes */5"])
-def test_416_for_a_part_that_is_not_whole_starts_over(server: Server, path: Path, size: str | None):
-    interrupt(server, path)
-    server.answers = [Answer(status=416, headers={"Content-Range": size})]
+    server.answers = [Answer(status=416, headers={"Content-Range": f"bytes */{CUT}"})]
     fetch(server.url, path)
     assert path.read_bytes() == CONTENT
     assert server.ranges() == [f"bytes={CUT}-", None]
-
-
-def test_a_whole_part_of_a_file_that_changed_is_not_used(server: Server, path: Path):
-    leave_all(server, path)
-    server.change()
-    fetch(server.url, path)
-    assert path.read_bytes() == NEW_CONTENT
 
 
 def test_chunked_content_without_a_length(server: Server, path: Path, caplog: pytest.LogCaptureFixture):
@@ -372,13 +332,34 @@ def test_redirects_are_followed(server: Server, path: Path):
     assert server.ranges() == [None, None, f"bytes={CUT}-", f"bytes={CUT}-"]
 
 
-@pytest.mark.parametrize(
-    "location", ["ftp://127.0.0.1/x", "file:///etc/passwd", "/set.bin", "http://[", "//"]
-)
+@pytest.mark.parametrize("location", ["ftp://h/\x1b[2J", "file:///etc/passwd?s3cret", "/set.bin", "http://["])
 def test_redirects_to_nowhere(server: Server, path: Path, location: str):
     server.answers = [Answer(status=302, headers={"Location": location})] * 50
-    assert message(server.url, path).startswith(f"cannot download {server.url}: ")
+    text = message(server.url, path)
+    assert text.startswith(f"cannot download {server.url}: ")
+    assert SECRET not in text
     assert names(path) == []
+
+
+def test_a_redirect_from_https_to_http_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch):
+    answer = requests.Response()
+    answer.url, answer.status_code, answer.raw = "http://host/", 200, io.BytesIO(CONTENT)
+    monkeypatch.setattr(requests, "get", lambda *_, **__: answer)
+    assert "the server redirects to http" in message("https://host/", path)
+    monkeypatch.setattr(answer, "url", "https://other/")
+    monkeypatch.setattr(answer, "raw", HTTPResponse(io.BytesIO(CONTENT), preload_content=False))
+    fetch("https://host/", path)
+    assert path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("target", "is_sent"),
+    [("/elsewhere", True), ("http://127.0.0.1:{port}/", True), ("http://localhost:{port}/", False)],
+)
+def test_credentials_go_to_their_own_host_alone(server: Server, path: Path, target: str, is_sent: bool):
+    server.answers = [Answer(status=302, headers={"Location": target.format(port=server.server_port)})]
+    fetch(server.url.replace("//", "//me:secret@"), path)
+    assert ["Authorization" in request for request in server.seen] == [True, is_sent]
 
 
 @pytest.mark.parametrize(
@@ -397,9 +378,6 @@ def test_redirects_to_nowhere(server: Server, path: Path, location: str):
 )
 def test_other_addresses_are_refused(path: Path, url: str):
     assert message(url, path) == f"a download must have an http or https URL, got {url!r}"
-
-
-SECRET = "s3cret"
 
 
 def test_credentials_and_tokens_work_and_stay_secret(
@@ -459,10 +437,6 @@ def test_a_part_is_of_one_query(server: Server, path: Path):
     assert server.ranges() == [None]
 
 
-def test_a_host_that_cannot_be(path: Path):
-    assert message("http://.host/", path).startswith("cannot download http://.host/: ")
-
-
 def test_nobody_listens(server: Server, path: Path):
     with socket.socket() as taken:  # bound, but not listening
         taken.bind(("127.0.0.1", 0))
@@ -472,7 +446,7 @@ def test_nobody_listens(server: Server, path: Path):
 
 
 def test_a_server_that_says_nothing(server: Server, path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(transport, "TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(download, "TIMEOUT_SECONDS", 0.05)
     monkeypatch.setattr(download, "ATTEMPTS", 2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
@@ -490,7 +464,7 @@ def test_a_server_that_hangs_up(server: Server, path: Path, caplog: pytest.LogCa
 def test_more_than_an_archive_may_have_is_not_fetched(server: Server, path: Path):
     server.answers = [Answer(headers={"Content-Length": "9" * 18})]
     assert message(server.url, path) == (
-        f"cannot download {server.url}: expected at most 40.0 GB, the server announces 1,000.0 PB"
+        f"cannot download {server.url}: expected at most 40.0 GB, the server sends more"
     )
     assert names(path) == []
 
@@ -538,34 +512,6 @@ def test_space_is_checked_for_what_is_missing(server: Server, path: Path, monkey
     fetch(server.url, path)
     assert path.read_bytes() == CONTENT
     assert server.ranges() == [f"bytes={CUT}-"]
-
-
-@pytest.mark.parametrize("etag", ['"first"', None])
-def test_a_reserve_stays_free_of_what_comes_unannounced(
-    server: Server, path: Path, monkeypatch: pytest.MonkeyPatch, etag: str | None
-):
-    server.etag = etag
-    server.answers = [Answer(chunked=True)]
-    with monkeypatch.context() as patch:
-        leave(patch, path, CUT)
-        text = message(server.url, path)
-    assert text.startswith(
-        f"not enough space in {path.parent}: set.bin needs more than the 196.6 kB that came"
-    )
-    assert (names(path) == []) == (etag is None)
-    assert text.endswith("the same command tries again" if etag is None else f"kept in {part(path)}")
-    fetch(server.url, path)
-    assert path.read_bytes() == CONTENT
-    assert server.ranges() == [None, None if etag is None else f"bytes={3 * download.BLOCK_SIZE}-"]
-
-
-def test_others_may_fill_the_disk_meanwhile(server: Server, path: Path, monkeypatch: pytest.MonkeyPatch):
-    @contextmanager
-    def crowded(name: str, total: int | None, done: int) -> Iterator[Callable[[int], None]]:
-        yield lambda n_bytes: leave(monkeypatch, path, 0)
-
-    monkeypatch.setattr(progress, "transfer", crowded)
-    assert "set.bin needs 234.5 kB" in message(server.url, path)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

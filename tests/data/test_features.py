@@ -174,7 +174,7 @@ def test_a_matrix_that_is_an_embedding_is_kept_as_one(tmp_path: Path, dtype: typ
     values[2] = 0
     for part in N:
         sp.save_npz(tmp_path / f"X.{part}.npz", sp.csr_matrix(values.astype(np.float32)))
-    compact(tmp_path)
+    compact(tmp_path, N)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "embedding.trn.npy",
         "embedding.tst.npy",
@@ -188,10 +188,21 @@ def test_a_matrix_that_is_an_embedding_is_kept_as_one(tmp_path: Path, dtype: typ
     assert found.dense_columns(found.load("trn")).all()
 
 
+def test_all_parts_of_an_embedding_have_one_type(tmp_path: Path):
+    values = {part: np.eye(3, 4, dtype=np.float32) - 2 for part in ("trn", "tst", "val")}
+    values["val"][0, 0] = 0.1  # no value of float16
+    for part, X in values.items():
+        sp.save_npz(tmp_path / f"X.{part}.npz", sp.csr_matrix(X))
+    compact(tmp_path, values)
+    stored = {part: np.load(tmp_path / f"embedding.{part}.npy") for part in values}
+    assert {X.dtype.name for X in stored.values()} == {"float32"}
+    assert all((stored[part] == values[part]).all() for part in values)
+
+
 def test_a_matrix_of_terms_stays_as_it_is(tmp_path: Path):
     for part in N:
         sp.save_npz(tmp_path / f"X.{part}.npz", sp.random(9, 20, 0.5, "csr", np.float32, random_state=0))
-    compact(tmp_path)
+    compact(tmp_path, N)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["X.trn.npz", "X.tst.npz"]
 
 

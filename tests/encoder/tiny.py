@@ -17,19 +17,20 @@ def import_texts(folder: Path, sizes: dict[str, int], unlabelled: int | None = N
     folder : Path
         Where the command runs.
     sizes : dict of str to int
-        Of "trn" and "tst".
+        Of "trn" and "tst"; of "val", which are the last training instances again, if there is one.
     unlabelled : int, optional
         The test instance that has no labels.
     """
     names = (EMBEDDED / "output-items.txt").read_text(encoding="utf-8").splitlines()
     for part, n in sizes.items():
-        texts = (EMBEDDED / f"X.{part}.txt").read_text(encoding="utf-8").splitlines()[-n:]
-        Y = sp.load_npz(EMBEDDED / f"Y.{part}.npz")[-n:]
+        of = "trn" if part == "val" else part
+        texts = (EMBEDDED / f"X.{of}.txt").read_text(encoding="utf-8").splitlines()[-n:]
+        Y = sp.load_npz(EMBEDDED / f"Y.{of}.npz")[-n:]
         rows = [{"text": text, "labels": [names[i] for i in Y[r].indices]} for r, text in enumerate(texts)]
         if part == "tst" and unlabelled is not None:
             rows[unlabelled]["labels"] = []
         (folder / f"{part}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    files = ("--format", "jsonl", "--trn", "trn.jsonl", "--tst", "tst.jsonl")
+    files = ["--format", "jsonl", *(word for part in sizes for word in (f"--{part}", f"{part}.jsonl"))]
     ended = run_disentangle(folder, "data", "import", "verbs", *files)
     assert ended.returncode == 0, ended.stderr
 

@@ -44,7 +44,7 @@ def _words(choice: random.Random, n: int) -> str:
 
 
 def _copy(choice: random.Random, label: int, i: int, share: float, n: int, kind: str) -> dict[str, Any]:
-    texts = [{"instance": choice.randrange(10**6), "text": _words(choice, 60)} for _ in range(6)]
+    texts = [{"instance": choice.randrange(10**6), "text": _words(choice, 36)} for _ in range(3)]
     if kind == "no texts":
         texts = [{"instance": example["instance"]} for example in texts]
     if label % 50 == 1:
@@ -54,11 +54,11 @@ def _copy(choice: random.Random, label: int, i: int, share: float, n: int, kind:
         "n_instances": int(n * share),
         "cluster": choice.randrange(5000),
         "is_original": i == 0,
-        "terms": [] if kind == "no terms" else [HOSTILE] * (label == 1) + choice.sample(_WORDS, 15),
+        "terms": [] if kind == "no terms" else [HOSTILE] * (label == 1) + choice.sample(_WORDS, 8),
         "companions": [
             {"label": other, "name": _name(other)} for other in choice.sample(range(100, 2000), 6)
         ],
-        "neighbours": [{"label": other, "name": _name(other)} for other in choice.sample(range(2000), 12)],
+        "neighbours": [{"label": other, "name": _name(other)} for other in choice.sample(range(2000), 6)],
         "examples": texts,
     }
 
@@ -68,7 +68,8 @@ def _name(label: int) -> str:
 
 
 def _points(choice: random.Random, n_copies: int, n: int) -> dict[str, list[Any]]:
-    copies = choice.choices(range(-2, n_copies), weights=[1, 1, *[8] * n_copies], k=n)
+    kinds = range(-2, n_copies)  # each at least once
+    copies = [*kinds, *choice.choices(kinds, weights=[1, 1, *[8] * n_copies], k=n - len(kinds))]
     places = {copy: (choice.uniform(-5, 5), choice.uniform(-2, 2)) for copy in range(-2, n_copies)}
     return {
         "x": [choice.gauss(places[copy][0], 1) for copy in copies],
@@ -105,7 +106,7 @@ def _label(choice: random.Random, label: int, n_labels: int) -> dict[str, Any]:
         "copies": [
             _copy(choice, label, i, weight / sum(weights), n, kind) for i, weight in enumerate(weights)
         ],
-        "points": _points(choice, n_copies, min(n, 1000)),
+        "points": _points(choice, n_copies, min(n, 80)),
     }
 
 

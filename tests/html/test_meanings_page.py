@@ -48,7 +48,7 @@ def test_what_does_not_fit_are_the_least_ambiguous_and_their_number_is_told(thou
     assert ranks == list(range(1, len(ranks) + 1))
     assert f"Left out to keep the page small: {1000 - len(ranks)} labels that are less ambiguous" in written
     assert f"The {len(ranks)} most ambiguous are listed." in written
-    assert 450_000 < len(written.encode()) <= 500_000
+    assert 490_000 < len(written.encode()) <= 500_000
 
 
 def test_the_lead_says_which_labels_are_listed():
@@ -59,15 +59,14 @@ def test_the_lead_says_which_labels_are_listed():
     assert "listed." not in meanings_page.build(told | {"n_with_copies": 5})
 
 
-def test_few_labels_are_told_in_full():
+def test_labels_are_told_in_full():
     (label,) = held(meanings_page.build(fake_meanings(1)))["labels"]
     points = label["points"]
-    assert len(points["x"]) == len(points["y"]) == len(points["copy"]) == 500
-    assert len(fake_meanings(1)["labels"][0]["points"]["x"]) > 500
+    assert len(points["x"]) == len(points["y"]) == len(points["copy"]) == 80
     assert (min(points["x"]), min(points["y"])) >= (0, 0)
     assert max(points["x"] + points["y"]) == 999
     assert len(label["copies"]) == 9
-    assert all(len(one["examples"]) == 5 for one in label["copies"])
+    assert all(len(one["examples"]) == 3 for one in label["copies"])
 
 
 def test_what_is_not_known_is_left_out():

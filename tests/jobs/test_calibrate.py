@@ -15,6 +15,7 @@ from conftest import Command, reseal, run_disentangle
 
 import disentangle
 from disentangle.data import datasets
+from disentangle.data.validation import validation
 from disentangle.evaluate import metrics
 from disentangle.evaluate.calibration import CALIBRATION_FILE, Calibration
 from disentangle.model.predictor import Predictor
@@ -75,7 +76,7 @@ def test_a_sweep_after_it_trains_nothing_anew(copy: Path):
 
 def test_it_is_fitted_on_the_validation_part(place: Path):
     data = place / "dataset" / "xmc-base"
-    part = datasets.validation(datasets.source(data, "verbs"), 0).load()
+    part = validation(datasets.source(data, "verbs"), 0).load()
     predictor = Predictor.load(place / "model" / "verbs" / "sweep" / "seed-0" / "lean" / "evaluation")
     labels, scores = (np.vstack(own) for own in zip(*predictor.best(part.X_tst, 10, 1), strict=True))
     hits = np.array(
@@ -175,6 +176,85 @@ def refused(ended, *words: str) -> None:
     (line,) = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
     assert "Traceback" not in ended.stderr
     assert all(word in line for word in words), line
+
+
+@pytest.fixture(scope="module")
+def given(verbs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a dataset that has a validation part, and a calibrated base job with two trees on it."""
+    folder = tmp_path_factory.mktemp("given")
+    shutil.copytree(verbs / "verbs", dataset := folder / "dataset" / "xmc-base" / "verbs")
+    for place, letter in ((dataset / "tfidf-attnxml", "X"), (dataset, "Y")):
+        whole = sp.load_npz(place / f"{letter}.trn.npz").tocsr()
+        sp.save_npz(place / f"{letter}.trn.npz", whole[:3000])
+        sp.save_npz(place / f"{letter}.val.npz", whole[3000:])
+    ended = run_disentangle(folder, "base", "verbs", *TREE, *LEAN, "--n-trees", "2", "--calibrate")
+    assert ended.returncode == 0, ended.stderr
+    return folder
+
+
+def test_of_a_validation_part_nothing_is_trained_a_second_time(given: Path):
+    assert not list((given / "model" / "verbs" / "sweep").rglob("overlap"))
+    part = validation(datasets.source(given / "dataset" / "xmc-base", "verbs"), 0).load()
+    assert part.X_trn.shape[0] == 3000
+    for name, n in (("lean/{}", 1), ("lean/{}-trees-2", 2)):
+        predictor = Predictor.load(base(given) / name.format("evaluation"))
+        assert len(predictor.voices) == n
+        labels, scores = (np.vstack(own) for own in zip(*predictor.best(part.X_tst, 10, 1), strict=True))
+        hits = metrics.hits(part.Y_tst, labels)
+        expected = Calibration.fit(np.where(labels < 0, np.nan, scores), hits, part.Y_tst.nnz)
+        found = Calibration.load(Saved(base(given) / name.format("calibration")))
+        scores = np.linspace(0, 1, 1001, dtype=np.float32)
+        assert (found.of(scores) == expected.of(scores)).all()
+    ended = run_disentangle(given, "predict", "verbs", "--variant", "lean", "--input", part_of(given))
+    assert ended.stdout.startswith("instance\tlabel\tname\tscore\tprobability\n")
+
+
+def part_of(place: Path, file: str = "X.tst.npz") -> Path:
+    return place / "dataset" / "xmc-base" / "verbs" / "tfidf-attnxml" / file
+
+
+def test_report_and_record_say_which_validation_part_it_was(given: Path, place: Path, tmp_path: Path):
+    copy = Path(shutil.copytree(given, tmp_path / "copy"))
+    expected = datasets.digest(copy / "dataset" / "xmc-base" / "verbs", parts=("val",))
+    assert all(one["calibration"]["data"] == expected for one in reported(copy))
+    assert all(one["calibration"]["data"] == {"validation": "0"} for one in reported(place))
+    record = json.loads((copy / "model/verbs/sweep/seed-0/lean/calibration" / RECORD).read_text())
+    assert record["inputs"]["data"].items() >= expected.items()
+    # Another validation part: the models stay, the calibration does not.
+    sp.save_npz(part_of(copy, "X.val.npz"), sp.load_npz(part_of(copy, "X.val.npz")).tocsr() * 0.5)
+    before = records(base(copy))
+    again = ("base", "verbs", *TREE, *LEAN, "--n-trees", "2")
+    ended = run_disentangle(copy, *again)
+    assert ended.returncode == 0, ended.stderr
+    assert not any("calibration" in one for one in reported(copy))
+    assert run_disentangle(copy, *again, "--calibrate").returncode == 0
+    changed = {name for name, content in records(base(copy)).items() if content != before.get(name)}
+    assert changed == {f"lean/calibration{trees}/{RECORD}" for trees in ("", "-trees-2")}
+    after = datasets.digest(copy / "dataset" / "xmc-base" / "verbs", parts=("val",))
+    assert all(one["calibration"]["data"] == after != expected for one in reported(copy))
+
+
+def test_a_sweep_goes_by_the_validation_part(given: Path, tmp_path: Path):
+    copy = Path(shutil.copytree(given, tmp_path / "copy"))
+    ended = run_disentangle(copy, "sweep", "verbs", *TREE, "--preset", "lean", "--seeds", "0,1")
+    assert ended.returncode == 0, ended.stderr
+    assert "verbs, validation part" in ended.stdout
+    sweep = copy / "model" / "verbs" / "sweep"
+    report = json.loads((sweep / "report.json").read_text())
+    assert report["data"] == validation(datasets.source(copy / "dataset" / "xmc-base", "verbs"), 0).inputs
+    part = validation(datasets.source(copy / "dataset" / "xmc-base", "verbs"), 0).load()
+    for seed in (0, 1):
+        loaded = json.loads((sweep / f"seed-{seed}" / "load" / RECORD).read_text())
+        assert loaded["results"]["n_train_instances"] == 3000
+        assert loaded["inputs"].items() >= report["data"].items()
+        predictor = Predictor.load(sweep / f"seed-{seed}" / "lean" / "evaluation")
+        (labels, _), *_ = predictor.best(part.X_tst, 1, 1)
+        precision = 100 * metrics.hits(part.Y_tst[: len(labels)], labels).mean()
+        (run,) = [
+            one for one in report["runs"] if (one["variant"], one["settings"]["seed"]) == ("lean", seed)
+        ]
+        assert len(labels) == part.X_tst.shape[0]
+        assert run["precision"][0] == pytest.approx(precision, abs=1e-3)
 
 
 def test_the_calibration_of_another_model_is_passed_over(copy: Path):

@@ -175,7 +175,7 @@ def test_instances_without_features_get_no_labels(place: Path, predict: Command,
 
 def test_an_output_is_refused_before_anything_is_read(place: Path, predict: Command, tmp_path: Path):
     (tmp_path / "link.tsv").symlink_to(place / "tst.txt")
-    (tmp_path / "o.tsv.json").hardlink_to(place / "tst.txt")
+    (tmp_path / "o.tsv.json").symlink_to(place / "tst.txt")
     before = (place / "tst.txt").read_bytes()
     for out, message in (
         (tmp_path / "link.tsv", "--out must be another place than tst.txt"),
@@ -236,7 +236,7 @@ def test_a_limit_changes_batches_and_no_score(place: Path, monkeypatch: pytest.M
             r"Y.tst.npz: expected \d+ features, as the",
         ),
         (("--input", "tst.txt", "--out", "o.csv"), "--out must end in .npz, .tsv, .jsonl, got o.csv"),
-        (("--input", "tst.txt", "--out", "no/o.tsv"), "cannot write no/o.tsv: No such file"),
+        (("--input", "tst.txt", "--out", "no/o.tsv"), "cannot write no/o.tsv: no is no folder"),
         (("--text", "a", "--k", "0"), "--k must be at least 1, got 0"),
         (("--text", "a", "--k", "161"), r"--k must be at most the models' --top-k \(160\), got 161"),
         (("--input", "none.npz"), "missing file none.npz"),

@@ -208,12 +208,10 @@ def test_data_are_loaded_once(run: Job, verbs: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("--seeds", "0,0"), "argument --seeds: expected different numbers separated by commas, got '0,0'"),
-        (("--seeds", "x"), "argument --seeds: expected different numbers separated by commas, got 'x'"),
-        (("--seeds", "0,"), "argument --seeds: expected different numbers separated by commas, got '0,'"),
-        (("--seeds", "0,4294967296"), "argument --seeds: each must be at most 4294967295, got 4294967296"),
-        (("--seeds=-1,2",), "argument --seeds: each must be at least 0, got -1"),
-        (("--seeds", ",".join(map(str, range(101)))), "argument --seeds: their number must be at most 100"),
+        (("--seeds", "0,0"), "argument --seeds: expected up to 100 different numbers separated by commas"),
+        (("--seeds", "x"), "argument --seeds: expected numbers separated by commas, got 'x'"),
+        (("--seeds", "0,"), "argument --seeds: expected numbers separated by commas, got '0,'"),
+        (("--seeds", ",".join(map(str, range(101)))), "argument --seeds: expected up to 100 different"),
         (("--seed", "1", "--seeds", "1,2"), "argument --seeds: not allowed with argument --seed"),
     ],
     ids=lambda value: value[-1][:20] if isinstance(value, tuple) else None,
@@ -228,8 +226,21 @@ def test_mistakes_are_one_sentence(capsys: pytest.CaptureFixture[str], job: str,
     assert said.count("\n") == 1
 
 
-def test_each_ensemble_needs_room_above_its_seed(disentangle: Command, verbs: Path):
-    args = ("--seeds", "1,4294967295", "--n-trees", "2")
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--seeds=-1,2",), "--seed must be at least 0, got -1"),
+        (("--seeds", "0,4294967296"), "--seed must be at most 4294967295, got 4294967296"),
+        (
+            ("--seeds", "1,4294967295", "--n-trees", "2"),
+            "--seed with --n-trees 2 must be at most 4294967294, got 4294967295",
+        ),
+    ],
+)
+def test_each_seed_is_in_its_range(
+    disentangle: Command, verbs: Path, tmp_path: Path, args: tuple[str, ...], message: str
+):
     result = disentangle("base", "verbs", "--data-dir", verbs, *args)
     assert result.returncode == 2
-    assert "--seed with --n-trees 2 must be at most 4294967294, got 4294967295" in result.stderr
+    assert message in result.stderr
+    assert not (tmp_path / "model").exists()

@@ -81,7 +81,7 @@ def test_groups_by_eye(monkeypatch: pytest.MonkeyPatch):
     clusters = np.array([4, 3, 2, 1, 0, 1, 2])
 
     def found(pairs: int, share: float, fewest: int = 1) -> list[list[int]]:
-        monkeypatch.setattr(subproblems, "_PAIRS", pairs)
+        monkeypatch.setattr(subproblems, "_PAIRS", (pairs, pairs))
         monkeypatch.setattr(subproblems, "_CROWDED", share)
         crowded, rest = groups(clusters, parents, matching, fewest)
         return [crowded.tolist(), *(group.tolist() for group in rest)]
@@ -92,6 +92,11 @@ def test_groups_by_eye(monkeypatch: pytest.MonkeyPatch):
     # Four of ten instances are more than a third.
     assert found(2, 0.3) == [[1], [4, 3], [5, 2, 6, 0]]
     assert found(1000, 1.0) == [[], [4, 1, 3, 5, 2, 6, 0]]
+    # With more threads groups are smaller, down to a least size.
+    monkeypatch.setattr(subproblems, "_CROWDED", 1.0)
+    monkeypatch.setattr(subproblems, "_PAIRS", (1, 100))
+    assert len(groups(clusters, parents, matching, 1)[1]) == 1
+    assert len(groups(clusters, parents, matching, 3)[1]) == 3
     everything = [0, 1, 2, 3, 4, 5, 6]
     assert found(2, 1.0, fewest=4) == [everything]
     assert found(2, 0.0)[0] == [1, 2, 3, 4, 5, 6]
@@ -103,7 +108,7 @@ def test_each_label_is_in_one_group_beside_its_siblings(sizes: list[int], pairs:
     clusters = np.array(data.draw(st.lists(st.integers(0, len(sizes) - 1), min_size=1, max_size=30)))
     matching = sp.csc_matrix(np.arange(40)[:, None] < np.array(sizes))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(subproblems, "_PAIRS", pairs)
+        patch.setattr(subproblems, "_PAIRS", (pairs, pairs))
         crowded, found = groups(clusters, parents, matching, 1)
     order = np.concatenate(found)
     assert sorted([*crowded, *order]) == list(range(len(clusters)))

@@ -46,6 +46,12 @@ def trained(
     return train_levels.train_ranker(X, Y, chain, matcher, predict, threads, **of_ranker)
 
 
+def predicted(model: XLinearModel, X: sp.csr_matrix, params: PredictParams, threads: int) -> sp.csr_matrix:
+    indptr, indices, values = beam_search.predict(model, X, params, threads)
+    n_labels, _ = saved_model.n_labels_and_clusters(model)
+    return sp.csr_matrix((values, indices, indptr), shape=(X.shape[0], n_labels))
+
+
 @pytest.fixture(scope="module")
 def dataset(verbs: Path) -> Dataset:
     return load_dataset(verbs, "verbs")
@@ -67,10 +73,34 @@ def test_matching_equals_pecos_layer_by_layer(dataset: Dataset, model: Path):
 
 
 def test_predicting_equals_pecos_layer_by_layer(dataset: Dataset, model: Path):
-    fast = beam_search.predict(saved_model.load(Saved(model)), dataset.X_tst, PredictParams(), threads=2)
+    fast = predicted(saved_model.load(Saved(model)), dataset.X_tst, PredictParams(), threads=2)
     # Without parameters: the saved model itself knows beam and top_k.
     slow = XLinearModel.load(str(model)).predict(dataset.X_tst, threads=1)
     assert (fast != slow).nnz == 0
+
+
+@pytest.mark.parametrize("n", [1, 3, 200])
+def test_predicting_equals_pecos_own_way_for_few_and_many(dataset: Dataset, model: Path, n: int):
+    loaded, empty = (
+        saved_model.load(Saved(model)),
+        sp.csr_matrix((1, dataset.X_tst.shape[1]), dtype=np.float32),
+    )
+    X = sp.vstack([dataset.X_tst[: n - 1], empty], "csr")
+    with_bias = sp.hstack([X, np.ones((n, 1), np.float32)], "csr", np.float32)
+    slow = loaded.predict(with_bias, beam_size=10, only_topk=160, threads=1)
+    indptr, indices, values = beam_search.predict(loaded, X, PredictParams(beam_size=10, top_k=160), 1)
+    assert (indptr.dtype, indices.dtype, values.dtype) == (np.int64, np.int32, np.float32)
+    assert np.array_equal(indptr, slow.indptr)
+    assert np.array_equal(indices, slow.indices)
+    assert values.tobytes() == slow.data.tobytes()
+
+
+def test_features_that_pecos_would_not_find_are_refused(dataset: Dataset, model: Path):
+    loaded, X = saved_model.load(Saved(model)), dataset.X_tst[:1]
+    turned = sp.csr_matrix((X.data[::-1], X.indices[::-1], X.indptr), shape=X.shape)
+    for wrong in (X[:, :-1], turned):
+        with pytest.raises(ValueError, match=rf"X must have {X.shape[1]} features, indices sorted"):
+            beam_search.predict(loaded, wrong, PredictParams(), 1)
 
 
 def test_threads_do_not_change_a_byte_of_the_model(dataset: Dataset, model: Path, tmp_path: Path):
@@ -103,7 +133,7 @@ def test_levels_trained_in_parts_are_what_pecos_trains_whole(
 
     groups = train_levels.groups
     monkeypatch.setattr(train_levels, "groups", counted)
-    monkeypatch.setattr(subproblems, "_PAIRS", pairs)
+    monkeypatch.setattr(subproblems, "_PAIRS", (pairs, pairs))
     monkeypatch.setattr(subproblems, "_CROWDED", share)
     X, Y, chain = dataset.X_trn, dataset.Y_trn.tocsc(), tree.load_chain(Saved(model))
     # With negatives an instance is in clusters that none of its labels are in.
@@ -245,7 +275,7 @@ def test_a_tree_of_more_than_ten_levels_keeps_their_order(dataset: Dataset, tmp_
     assert tree.load_chain(Saved(tmp_path / "tree")) == chain
     saved_model.save(trained(dataset, Y, chain), tmp_path)
     assert tree.load_chain(Saved(tmp_path)) == chain
-    fast = beam_search.predict(saved_model.load(Saved(tmp_path)), dataset.X_tst, PredictParams(), threads=2)
+    fast = predicted(saved_model.load(Saved(tmp_path)), dataset.X_tst, PredictParams(), threads=2)
     assert (fast != XLinearModel.load(str(tmp_path)).predict(dataset.X_tst, threads=2)).nnz == 0
 
 
@@ -319,7 +349,7 @@ def test_negatives_change_the_ranker_and_nothing_else(dataset: Dataset, model: P
     assert layers(mined)[:-1] == layers(model)[:-1]
     assert layers(mined)[-1] != layers(model)[-1]
     # The parts that were trained one after the other are one model, which predicts as it was told to.
-    expected = beam_search.predict(saved_model.load(Saved(mined)), dataset.X_tst, predict, threads=1)
+    expected = predicted(saved_model.load(Saved(mined)), dataset.X_tst, predict, threads=1)
     by_default = XLinearModel.load(str(mined)).predict(dataset.X_tst)
     assert abs(by_default - expected).max() < 1e-6
     assert np.diff(by_default.indptr).max() == 20
@@ -327,8 +357,8 @@ def test_negatives_change_the_ranker_and_nothing_else(dataset: Dataset, model: P
 
 def test_a_model_is_the_same_for_prediction_whether_it_is_saved_or_not(dataset: Dataset, model: Path):
     not_saved = saved_model.for_prediction(XLinearModel.load(str(model)))
-    expected = beam_search.predict(saved_model.load(Saved(model)), dataset.X_tst, PredictParams(), threads=2)
-    assert (beam_search.predict(not_saved, dataset.X_tst, PredictParams(), threads=2) != expected).nnz == 0
+    expected = predicted(saved_model.load(Saved(model)), dataset.X_tst, PredictParams(), threads=2)
+    assert (predicted(not_saved, dataset.X_tst, PredictParams(), threads=2) != expected).nnz == 0
 
 
 def test_the_hinge_is_the_rankers(dataset: Dataset, model: Path, tmp_path: Path):
@@ -336,8 +366,7 @@ def test_the_hinge_is_the_rankers(dataset: Dataset, model: Path, tmp_path: Path)
     saved_model.save(trained(dataset, Y, chain, hinge=4), tmp_path)
     assert layers(tmp_path) == layers(model)
     cubed, found = (
-        beam_search.predict(saved_model.load(Saved(folder)), X, PredictParams(), 2)
-        for folder in (model, tmp_path)
+        predicted(saved_model.load(Saved(folder)), X, PredictParams(), 2) for folder in (model, tmp_path)
     )
     assert (XLinearModel.load(str(tmp_path)).predict(X) != found).nnz == 0
     # By hand: a label's score is its cluster's times exp(-h^power), h being how far z is below 1.

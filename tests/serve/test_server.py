@@ -23,6 +23,7 @@ from serve_load import send_malformed
 from serving import Server, serving
 
 import disentangle
+from disentangle.serve.server import _listen
 
 needs_uvicorn = pytest.mark.skipif(
     importlib.util.find_spec("uvicorn") is None,
@@ -62,6 +63,13 @@ def test_it_suggests_what_the_bundle_does(bundle: Path, texts: list[str]):
     assert any(found)
     assert said[0]["results"][0]["uri"].startswith("urn:x-label:")
     assert alone.json() == {"results": []}
+
+
+def test_the_body_of_an_answer_does_not_wait_for_its_head_to_be_confirmed():
+    with _listen("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 @contextmanager

@@ -42,7 +42,7 @@ def test_its_command_serves_and_its_health_check_asks_it():
 
 
 def test_it_runs_as_nobody_on_a_python_that_libpecos_has_packages_for():
-    assert arguments("USER") == ["nobody"]
+    assert arguments("USER") == ["65534:65534"]
     assert arguments("FROM") == ["python:3.12-slim"]
     assert "--require-hashes" in arguments("RUN")[0]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -67,7 +67,7 @@ class Bundle:
         Labels that there may be of an instance.
     calibration : Calibration or None
         What makes probabilities of scores. Its `threshold` is the probability from which on labels had the
-        highest micro-averaged F1, its `f1` in percent, on a part of the training data that was kept out.
+        highest micro-averaged F1, its `f1` in percent, on validation data.
     """
 
     def __init__(self, folder: Path, n_jobs: int | None = None, max_memory: float | None = None) -> None:
@@ -124,13 +124,15 @@ class Bundle:
         """
         if not len(read := check_texts(texts)):
             return []
-        found = self._best(self.features(read), limit, threshold)
-        probabilities: list[Any] = [None] * found.nnz
+        labels, scores = self._best(self.features(read), limit, threshold)
+        probabilities = [[None] * labels.shape[1]] * len(labels)
         if self.calibration is not None:
-            probabilities = self.calibration.of(found.data).tolist()
-        all_of = zip(found.indices.tolist(), found.data.tolist(), probabilities, strict=True)
-        said = [Suggestion(label, self.names[label], self.uris[label], *own) for label, *own in all_of]
-        return [said[start:end] for start, end in zip(found.indptr, found.indptr[1:], strict=False)]
+            probabilities = self.calibration.of(scores).tolist()
+        rows = zip(labels.tolist(), scores.tolist(), probabilities, strict=True)
+        return [
+            [Suggestion(i, self.names[i], self.uris[i], *own) for i, *own in zip(*row, strict=True) if i >= 0]
+            for row in rows
+        ]
 
     def predict(self, X: Any, limit: int = MAX_K, threshold: float = 0.0) -> sp.csr_matrix:
         """Probabilities of the best labels of each instance; none for one without features.
@@ -152,7 +154,8 @@ class Bundle:
         ValueError
             If it is no matrix of finite numbers with as many columns, or a number is out of its range.
         """
-        found = self.probabilities(self._best(self._checked(as_matrix(X)), limit, threshold))
+        best = self._best(self._checked(as_matrix(X)), limit, threshold)
+        found = self.probabilities(predict.as_matrix(*best, self.n_labels))
         found.sort_indices()
         return found
 
@@ -162,7 +165,8 @@ class Bundle:
 
     def scores(self, X: sp.csr_matrix) -> sp.csr_matrix:
         """Scores of all labels that the model finds, as an evaluation has them: without features, too."""
-        found = self._stacked(self._predictor.best(self._checked(X), self.most, self._threads, self._budget))
+        batches = self._predictor.best(self._checked(X), self.most, self._threads, self._budget)
+        found = sp.vstack([predict.as_matrix(*best, self.n_labels) for best in batches], "csr")
         found.sort_indices()
         return found
 
@@ -178,8 +182,8 @@ class Bundle:
             raise DisentangleError(f"X must have {self.n_features} features, got {X.shape[1]}")
         return X
 
-    def _best(self, X: sp.csr_matrix, limit: int, threshold: float) -> sp.csr_matrix:
-        """Those labels of each instance in a row, best first."""
+    def _best(self, X: sp.csr_matrix, limit: int, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+        """Those labels of each instance, best first, -1 where there are fewer, and their scores."""
         Limits(1, max(self.most, MAX_K)).check("limit", limit)
         Limits(0.0, 1.0).check("threshold", threshold)
         found: list[tuple[np.ndarray, np.ndarray]] = []
@@ -191,17 +195,9 @@ class Bundle:
             self._budget,
             lambda _, *best: found.append(best),
         )
-        return self._stacked(found, threshold)
-
-    def _stacked(
-        self, batches: Iterable[tuple[np.ndarray, np.ndarray]], threshold: float = 0.0
-    ) -> sp.csr_matrix:
-        values = np.asarray if self.calibration is None else self.calibration.of
-        parts = (
-            predict.as_matrix(np.where(values(scores) >= threshold, labels, -1), scores, self.n_labels)
-            for labels, scores in batches
-        )
-        return sp.vstack(list(parts), "csr")
+        labels, scores = (np.concatenate(own) for own in zip(*found, strict=True))
+        values = scores if self.calibration is None else self.calibration.of(scores)
+        return np.where(values >= threshold, labels, -1), scores
 
 
 def load(

@@ -13,7 +13,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..data import tfidf
-from ..data.components import LABEL_NAMES
+from ..data.components import LABEL_NAMES, URIS
 from ..data.lines import write_lines
 from ..errors import DisentangleError
 from ..evaluate.metrics import precision, rank, recall
@@ -194,7 +194,7 @@ matcher_eps, eps, threshold, hinge, predict_beam, merge : optional
             If the folder is there and may not be replaced, or cannot be written, or names are no lines.
         """
         self._require_tree("save")
-        given = {LABEL_NAMES: names, bundles.URIS: uris}
+        given = {LABEL_NAMES: names, URIS: uris}
         lines = {file: labels.lines(said, self.classes_) for file, said in given.items() if said is not None}
         with python_names(), bundles.making(Path(folder), replace) as made:
             self._model.unpack(made)

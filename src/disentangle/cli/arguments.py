@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,6 +13,12 @@ from ..errors import printable
 from ..params import ARCHIVE, DEFAULT_DATASET, FEATURES
 
 _SHOWN = 1000  # characters of a refusal
+# Folders: the environment variable that can name each, where it is by default, and what is there.
+PLACES = {
+    "data_dir": ("XMC_DATA", "dataset/xmc-base", "folder of the datasets"),
+    "model_dir": ("XMC_MODEL", "model", "folder of the results"),
+    "binned_dir": ("XMC_BINNED", "dataset-binned", "folder of binned label sets"),
+}
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -73,12 +78,16 @@ def dataset_name(text: str) -> str:
     return text.rstrip("/")
 
 
-def add_place(
-    parser: argparse._ActionsContainer, option: str, variable: str, default: str, words: str
-) -> None:
-    """Add a folder that an environment variable can name."""
-    folder = os.environ.get(variable) or default
-    parser.add_argument(option, type=place, default=folder, help=f"{words} (environment: {variable})")
+def add_places(parser: argparse._ActionsContainer, *names: str) -> None:
+    """Add folders by their names in `PLACES`."""
+    for name in names:
+        variable, default, words = PLACES[name]
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=place,
+            default=os.environ.get(variable) or default,
+            help=f"{words} (environment: {variable})",
+        )
 
 
 def add_dataset(parser: argparse.ArgumentParser, words: str) -> None:
@@ -124,18 +133,8 @@ def add_cluster(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def closing(handler: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Namespace], None]:
-    """A handler that closes what it has opened."""
-
-    def run(args: argparse.Namespace) -> None:
-        with ExitStack() as args.opened:
-            handler(args)
-
-    return run
-
-
 def workers_of(args: argparse.Namespace) -> Any:
-    """The workers of the cluster that is meant, until the handler ends; None if none is."""
+    """The workers of the cluster that is meant, until the command ends; None if none is."""
     if args.cluster is None:
         return None
     from ..jobs import cluster

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..presets import DEFAULT_PRESET
-from .arguments import add_dataset, add_features, add_place, place
+from .arguments import add_dataset, add_features, add_places, place
 from .jobs import from_here
 
 
@@ -29,8 +29,7 @@ def add_bundle(commands: argparse._SubParsersAction) -> None:
     )
     add("--out", type=place, required=True, metavar="FOLDER", help="the folder to make")
     add("--force", action="store_true", help="replace a bundle that is there")
-    add_place(parser, "--data-dir", "XMC_DATA", "dataset/xmc-base", "folder of the datasets")
-    add_place(parser, "--model-dir", "XMC_MODEL", "model", "folder of the results")
+    add_places(parser, "data_dir", "model_dir")
     add_features(parser)
 
 

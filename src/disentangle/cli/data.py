@@ -11,7 +11,7 @@ from ..data.text_settings import TEXT_SETTINGS, USUAL
 from ..errors import DisentangleError
 from ..params import FEATURES, X_TRANSFORMER, TfidfParams
 from ..runtime.threads import limit_threads
-from .arguments import add_features, add_mirror, add_place, add_threads, dataset_name, integer, number, place
+from .arguments import add_features, add_mirror, add_places, add_threads, dataset_name, integer, number, place
 
 # The formats' names, so that help need not import what reads them.
 FORMATS = ("svmlight", "attentionxml", "pecos", "jsonl", "csv", "tsv", "annif", "npz")
@@ -39,9 +39,7 @@ def add_data(commands: argparse._SubParsersAction) -> None:
         name="name of the dataset",
     )
     info = _add(actions, "info", _info, "sizes, and what a base run will cost", name="name of the dataset")
-    add_place(
-        info, "--model-dir", "XMC_MODEL", "model", "folder of the results, for the pace of runs made here"
-    )
+    add_places(info, "model_dir")
     add_threads(info)
     _add_import(actions)
     export = _add(actions, "export", _export, "write a dataset in another format", name="name of the dataset")
@@ -156,7 +154,7 @@ def _add(
     parser.set_defaults(handler=handler)
     for argument, words in name.items():
         parser.add_argument(argument, type=dataset_name, help=words)
-    add_place(parser, "--data-dir", "XMC_DATA", "dataset/xmc-base", "folder of the datasets")
+    add_places(parser, "data_dir")
     return parser
 
 

@@ -9,7 +9,7 @@ from dataclasses import fields
 from ..limits import option
 from ..params import EncoderParams, TreeParams, TuningParams
 from ..runtime.threads import limit_threads
-from .arguments import READERS, add_mirror, add_place, add_threads, dataset_name
+from .arguments import READERS, add_mirror, add_places, add_threads, dataset_name
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -49,8 +49,7 @@ def add_encode(commands: argparse._SubParsersAction) -> None:
     )
     add("--force", action="store_true", help="make it anew")
     add_threads(parser)
-    add_place(parser, "--data-dir", "XMC_DATA", "dataset/xmc-base", "folder of the datasets")
-    add_place(parser, "--model-dir", "XMC_MODEL", "model", "folder of the results")
+    add_places(parser, "data_dir", "model_dir")
     add_mirror(parser)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import DisentangleError
-from ..limits import Limits, option
+from ..limits import option
 from ..params import (
     FEATURES,
     MAX_REPEATS,
@@ -27,15 +27,15 @@ from ..params import (
 from ..presets import DEFAULT_PRESET, PRESETS
 from ..runtime.threads import limit_threads
 from .arguments import (
+    PLACES,
     READERS,
     add_cluster,
     add_dataset,
     add_features,
     add_max_memory,
     add_mirror,
-    add_place,
+    add_places,
     add_threads,
-    closing,
     integer,
     workers_of,
 )
@@ -126,8 +126,9 @@ def _add_sweep(commands: argparse._SubParsersAction) -> None:
         commands,
         "sweep",
         _sweep,
-        "many ways to overlap, compared on a part of the training data",
-        "Compare ways to overlap on a fifth of the training data, drawn with the seed, so as to choose one.",
+        "many ways to overlap, compared on validation data",
+        "Compare ways to overlap so as to choose one: on the dataset's validation part, or on a fifth of the "
+        "training data, drawn with the seed.",
     )
     _add_grid(sweep, "compared")
 
@@ -168,7 +169,7 @@ def add_job(
     reuse = "Finished stages are reused while data, parameters, code and versions match."
     usage = f"python -m disentangle {name} [DATASET] [options]"
     parser = commands.add_parser(name, help=summary, usage=usage, description=f"{description} {reuse}")
-    parser.set_defaults(handler=closing(handler))
+    parser.set_defaults(handler=handler)
     add_dataset(parser, "name of a folder in the data folder")
     parser.add_argument(
         "--preset",
@@ -191,11 +192,7 @@ def add_job(
     add_threads(parser)
     add_cluster(parser)
     add_max_memory(parser)
-    for name, variable, default, words in (
-        ("--data-dir", "XMC_DATA", "dataset/xmc-base", "folder of the datasets"),
-        ("--model-dir", "XMC_MODEL", "model", "folder of the results"),
-    ):
-        add_place(parser, name, variable, default, words)
+    add_places(parser, "data_dir", "model_dir")
     parser.add_argument("--force", action="store_true", help="redo stages that are done")
     _add_rest(parser)
     _add_parts(parser)
@@ -207,7 +204,7 @@ def _add_rest(parser: argparse.ArgumentParser) -> None:
     _add_declared(group, TreeParams, "nr_splits", "max_leaf_size")
     _add_declared(group, PredictParams, "beam_size", "top_k")
     _add_declared(group, Propensity, "A", "B")
-    add_place(group, "--binned-dir", "XMC_BINNED", "dataset-binned", "folder of binned label sets")
+    add_places(group, "binned_dir")
     add_mirror(group)
     group.add_argument(
         "--mlflow",
@@ -253,21 +250,11 @@ def _reader(one: Field[Any]) -> Callable[[str], Any]:
 
 def _seeds(text: str) -> tuple[int, ...]:
     """Seeds in rising order, so that the order they are given in makes no difference."""
-    (seed_field,) = (one for one in fields(TreeParams) if one.name == "seed")
-    expected = "expected different numbers separated by commas"
-    try:
-        found = tuple(sorted(int(part) for part in text.split(",")))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{expected}, got {text!r}") from None
-    if len(set(found)) < len(found):
-        raise argparse.ArgumentTypeError(f"{expected}, got {text!r}")
-    try:
-        for seed in (found[0], found[-1]):
-            seed_field.metadata["limits"].check("each", seed)
-        Limits(1, _MOST_SEEDS).check("their number", len(found))
-    except DisentangleError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return found
+    found = sorted(_int_list(text))
+    if len(found) <= text.count(",") or len(found) > _MOST_SEEDS:
+        expected = f"up to {_MOST_SEEDS} different numbers separated by commas"
+        raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")
+    return tuple(found)
 
 
 def _presets(text: str) -> list[str]:
@@ -336,15 +323,11 @@ def next_command(command: str, args: argparse.Namespace, *options: str) -> str:
     A job's comes with the settings that were given, as with others it would train anew; predict has none.
     """
     called = [command, args.dataset]
-    folders = [
-        ("--data-dir", args.data_dir, "dataset/xmc-base"),
-        ("--model-dir", args.model_dir, "model"),
-    ]
-    if command == "metric":
-        folders.append(("--binned-dir", args.binned_dir, "dataset-binned"))
-    for name, folder, usual in folders:
-        if folder.resolve() != Path(usual).resolve():
-            called += [name, str(folder)]
+    for name, (_, usual, _) in PLACES.items():
+        folder: Path = getattr(args, name)
+        is_read = name != "binned_dir" or command == "metric"
+        if is_read and folder.resolve() != Path(usual).resolve():
+            called += [option(name), str(folder)]
     if args.features != FEATURES:
         called += ["--features", args.features]
     given = [] if command == "predict" else _given_options(args)

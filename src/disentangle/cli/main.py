@@ -9,7 +9,8 @@ import shlex
 import sys
 import sysconfig
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from functools import partial
 from typing import NoReturn
 
 from .. import __version__
@@ -32,8 +33,13 @@ _CANNOT_LOAD = "error: cannot load what is installed (too little memory, or a da
 def main() -> None:
     """Run the command that the arguments ask for."""
     _plug_closed_streams()
-    args = _parser().parse_args()
-    run(lambda: args.handler(args))
+    run(partial(_handle, _parser().parse_args()))
+
+
+def _handle(args: argparse.Namespace) -> int | None:
+    with ExitStack() as args.opened:  # for what is to be closed when the command ends
+        status: int | None = args.handler(args)
+    return status
 
 
 def run(command: Callable[[], int | None]) -> NoReturn:

@@ -14,9 +14,8 @@ from .arguments import (
     add_dataset,
     add_features,
     add_max_memory,
-    add_place,
+    add_places,
     add_threads,
-    closing,
     integer,
     number,
     place,
@@ -31,7 +30,7 @@ def add_predict(commands: argparse._SubParsersAction) -> None:
         help="labels for new instances, from a base job's model",
         description="Predict original labels with a model that a base job has left.",
     )
-    parser.set_defaults(handler=closing(_predict))
+    parser.set_defaults(handler=_predict)
     add = parser.add_argument
     add_dataset(parser, "name of the base job's dataset")
     add("--bundle", type=place, metavar="FOLDER", help="a bundle instead of a base job's model")
@@ -64,8 +63,7 @@ def add_predict(commands: argparse._SubParsersAction) -> None:
         "calibrated, whose report has the value of the highest F1",
     )
     add("--k", type=integer, default=MAX_K, help="labels per instance")
-    add_place(parser, "--data-dir", "XMC_DATA", "dataset/xmc-base", "folder of the datasets")
-    add_place(parser, "--model-dir", "XMC_MODEL", "model", "folder of the results")
+    add_places(parser, "data_dir", "model_dir")
     add_features(parser)
     add_threads(parser)
     add_cluster(parser)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .arguments import add_features, add_place, dataset_name, place
+from .arguments import add_features, add_places, dataset_name, place
 
 # Their names, so that help need not import what writes them.
 FORMATS = ("latex", "markdown", "csv")
@@ -35,7 +35,7 @@ def add_report(commands: argparse._SubParsersAction) -> None:
         "--table", choices=FORMATS, help="what to write; without it the table that the job printed"
     )
     parser.add_argument("--out", type=place, metavar="FILE", help="with --table: a file to write it to")
-    add_place(parser, "--model-dir", "XMC_MODEL", "model", "folder of the results")
+    add_places(parser, "model_dir")
 
 
 def _report(args: argparse.Namespace) -> None:

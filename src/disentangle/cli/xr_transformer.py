@@ -9,7 +9,7 @@ from dataclasses import fields
 from ..limits import Limits, option
 from ..runtime.threads import limit_threads
 from ..xr_transformer.settings import XrSettings
-from .arguments import READERS, add_mirror, add_place, add_threads, dataset_name, place
+from .arguments import READERS, add_mirror, add_places, add_threads, dataset_name, place
 from .encode import DEVICES
 
 _CHANGED = ("max_length", "batch_size")
@@ -44,8 +44,7 @@ def add_xr_transformer(commands: argparse._SubParsersAction) -> None:
     add("--device", choices=DEVICES, default="auto", help="where it runs; auto is a GPU if there is one")
     add("--force", action="store_true", help="make it anew")
     add_threads(parser)
-    add_place(parser, "--data-dir", "XMC_DATA", "dataset/xmc-base", "folder of the datasets")
-    add_place(parser, "--model-dir", "XMC_MODEL", "model", "folder of the results")
+    add_places(parser, "data_dir", "model_dir")
     add_mirror(parser)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,8 @@ def check(data_dir: Path, name: str, features: str = FEATURES) -> list[Finding]:
     folder = datasets.dataset_folder(data_dir, name)
     errors: list[str] = []
     read: dict[str, sp.csr_matrix] = {}
-    paths = datasets.paths_of(folder, features)
+    parts = datasets.parts_in(folder, features)
+    paths = datasets.paths_of(folder, features, parts)
     for key in paths:
         try:
             read[key] = datasets.load_part(key, folder, features)
@@ -58,7 +60,7 @@ def check(data_dir: Path, name: str, features: str = FEATURES) -> list[Finding]:
     warnings = [Finding("warning", text) for text in _warnings(folder, read, features)]
     return warnings + [
         Finding("note", text)
-        for path in datasets.files_of(folder, features)
+        for path in datasets.files_of(folder, features, parts)
         if path.suffix == ".npz"
         for text in matrices.repairs(path)
     ]
@@ -67,28 +69,37 @@ def check(data_dir: Path, name: str, features: str = FEATURES) -> list[Finding]:
 def _warnings(folder: Path, read: dict[str, sp.csr_matrix], features: str) -> Iterator[str]:
     yield from datasets.oddities(read)
     yield from _leakage(read)
+    if "Y_val" not in read and (folder / f"Y.{datasets.VALIDATION}.npz").exists():
+        yield (
+            f"{folder / features} has no validation part, which the dataset has: with these features a fifth "
+            "of the training part takes its place"
+        )
     yield from _names(folder, read["Y_trn"])
     yield from _origin(folder, features)
 
 
 def _leakage(read: dict[str, sp.csr_matrix]) -> Iterator[str]:
-    X_trn, Y_trn, X_tst, Y_tst = (read[key] for key in ("X_trn", "Y_trn", "X_tst", "Y_tst"))
+    X_trn, Y_trn = read["X_trn"], read["Y_trn"]
     seen: dict[bytes, set[bytes]] = {}
     for features, labels in zip(_row_digests(X_trn), _row_digests(Y_trn), strict=True):
         seen.setdefault(features, set()).add(labels)
     # An instance without features is like any other such, which says nothing.
     seen.pop(_row_digest(X_trn, slice(0, 0)), None)
-    found = [
-        labels in seen[features]
-        for features, labels in zip(_row_digests(X_tst), _row_digests(Y_tst), strict=True)
-        if features in seen
-    ]
-    if found:
-        yield (
-            f"test instances that have the features of a training instance: {len(found):,} "
-            f"({len(found) / X_tst.shape[0]:.1%}), {sum(found):,} of them its labels, too; "
-            "they are kept, and figures on test data may flatter"
-        )
+    for part, words in (("tst", "test"), (datasets.VALIDATION, "validation")):
+        if f"X_{part}" not in read:
+            continue
+        X, Y = read[f"X_{part}"], read[f"Y_{part}"]
+        found = [
+            labels in seen[features]
+            for features, labels in zip(_row_digests(X), _row_digests(Y), strict=True)
+            if features in seen
+        ]
+        if found:
+            yield (
+                f"{words} instances that have the features of a training instance: {len(found):,} "
+                f"({len(found) / X.shape[0]:.1%}), {sum(found):,} of them its labels, too; "
+                f"they are kept, and figures on {words} data may flatter"
+            )
 
 
 def _row_digests(matrix: sp.csr_matrix) -> Iterator[bytes]:
@@ -102,7 +113,7 @@ def _row_digest(matrix: sp.csr_matrix, entries: slice) -> bytes:
 
 
 def _names(folder: Path, Y_trn: sp.csr_matrix) -> Iterator[str]:
-    """Names and components that cannot be used; training does not need them."""
+    """Names, components and URIs that cannot be used; training does not need them."""
     n_instances, n_labels = Y_trn.shape
     try:
         if components.has_names(folder):
@@ -111,6 +122,11 @@ def _names(folder: Path, Y_trn: sp.csr_matrix) -> Iterator[str]:
             components.load_components(folder, n_instances, n_labels)
     except DisentangleError as error:
         yield f"{error}; the metric needs it, training does not"
+    try:
+        if os.path.lexists(folder / components.URIS):
+            components.read_uris(folder / components.URIS, n_labels)
+    except DisentangleError as error:
+        yield f"{error}; a bundle needs it, training does not"
 
 
 def _alike(names: list[str]) -> Iterator[str]:

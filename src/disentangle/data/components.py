@@ -18,7 +18,7 @@ from ..storage.files import sha256
 from ..storage.matrices import load_labels, one_per_row, read_shape
 from .lines import read_lines, write_lines
 
-LABEL_NAMES = "output-items.txt"
+LABEL_NAMES, URIS = "output-items.txt", "output-uris.txt"
 _COMPONENTS = "components"
 # Separators, controls, formats (joiners, soft hyphens); marks and letters that only steer or fill.
 _UNSEEN = {"Zs", "Zl", "Zp", "Cc", "Cf"}
@@ -71,6 +71,20 @@ def read_names(path: Path, n_labels: int | None = None) -> list[str]:
     elif n > n_labels or len(names) < n_labels:
         raise DisentangleError(f"{path} must have {n_labels} lines, one a name, got {max(n, len(names))}")
     return names[:n_labels]
+
+
+def read_uris(path: Path, n_labels: int) -> list[str | None]:
+    """URIs of labels, a line each; None for an empty line.
+
+    Raises
+    ------
+    DisentangleError
+        As `lines.read_lines`, and if there is another number of lines than of labels.
+    """
+    found = [line.text or None for line in read_lines(path)]
+    if len(found) != n_labels:
+        raise DisentangleError(f"{path} must have {n_labels} lines, one a URI, got {len(found)}")
+    return found
 
 
 def count_names(path: Path) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from ..errors import DisentangleError
 from ..params import FEATURES
 from ..storage.files import sha256
 from ..storage.matrices import largest_norm, load_labels, read_shape, unpacked_size
+from .components import LABEL_NAMES, URIS
 from .features import FEATURES_FILE, VECTORIZER_FILE, FeatureSet
 
 # Ids of which so few are in use, and that are so many, are hashes or keys of another system.
@@ -24,9 +25,9 @@ _SPARSE_IDS, _MANY_IDS = 10, 100_000
 SIZES = ("n_train_instances", "n_test_instances", "n_labels")
 # Python, PECOS, numba, scipy and scikit-learn once imported, in bytes.
 _LIBRARIES = 190 << 20
-_ITEMS = "output-items.txt"
 PARTS = ("trn", "tst")
-KEYS = ("X_trn", "Y_trn", "X_tst", "Y_tst")
+# The part that settings are chosen by; few datasets have one.
+VALIDATION = "val"
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,25 @@ def datasets_in(data_dir: Path) -> list[str]:
 
 
 @dataclass(frozen=True)
+class ValidationPart:
+    """The validation part of a dataset, not loaded yet.
+
+    Attributes
+    ----------
+    inputs : dict of str to str
+        What identifies its content: sha256 of `X_val` and `Y_val`.
+    paths : dict of str to Path
+        Where its matrices lie, and those of the training part.
+    load : callable
+        Returns both matrices by name.
+    """
+
+    inputs: dict[str, str]
+    paths: dict[str, Path]
+    load: Callable[[], dict[str, sp.csr_matrix]]
+
+
+@dataclass(frozen=True)
 class Source:
     """A dataset not loaded yet.
 
@@ -113,12 +133,15 @@ class Source:
         Loads and checks it.
     files : dict of str to Path
         What a model needs besides, to predict from texts and to name labels, by the name of the file.
+    validation : ValidationPart or None
+        None for a dataset without one.
     """
 
     name: str
     inputs: dict[str, str]
     load: Callable[[], Dataset]
     files: dict[str, Path] = field(default_factory=dict)
+    validation: ValidationPart | None = None
 
     @cached_property
     def carried(self) -> dict[str, str]:
@@ -152,16 +175,41 @@ def source(data_dir: Path, name: str, features: str = FEATURES) -> Source:
 
     def load() -> Dataset:
         loaded = load_dataset(data_dir, name, features)
-        if changed := [str(paths[key]) for key, sha in digest(folder, features).items() if sha != found[key]]:
-            raise DisentangleError(f"{', '.join(changed)} changed meanwhile: run the same command again")
+        _check_same(found, digest(folder, features), paths)
         return loaded
 
-    return Source(name, found, load, carried(folder, features))
+    return Source(name, found, load, carried(folder, features), _validation_part(folder, features))
+
+
+def _validation_part(folder: Path, features: str) -> ValidationPart | None:
+    if VALIDATION not in (parts := parts_in(folder, features)):
+        return None
+    found, paths = digest(folder, features, (VALIDATION,)), paths_of(folder, features, parts)
+
+    def load() -> dict[str, sp.csr_matrix]:
+        read = {key: load_part(key, folder, features) for key in found}
+        _check_same(found, digest(folder, features, (VALIDATION,)), paths)
+        return read
+
+    return ValidationPart(found, paths, load)
+
+
+def _check_same(before: dict[str, str], now: dict[str, str], paths: dict[str, Path]) -> None:
+    """Raise DisentangleError if matrices have changed."""
+    if changed := [str(paths[key]) for key, sha in now.items() if sha != before[key]]:
+        raise DisentangleError(f"{', '.join(changed)} changed meanwhile: run the same command again")
+
+
+def parts_in(folder: Path, features: str = FEATURES) -> tuple[str, ...]:
+    """The parts that a dataset has with one of its feature sets: training, test, and some validation."""
+    paths = (folder / f"Y.{VALIDATION}.npz", *feature_set(folder, features).paths(VALIDATION))
+    return (*PARTS, VALIDATION) if all(map(os.path.lexists, paths)) else PARTS
 
 
 def carried(folder: Path, features: str = FEATURES) -> dict[str, Path]:
     """What a model needs besides a dataset's matrices, to predict from texts and to name labels, by name."""
-    paths = vocabulary(folder, features), folder / features / FEATURES_FILE, folder / _ITEMS
+    named = folder / LABEL_NAMES, folder / URIS
+    paths = vocabulary(folder, features), folder / features / FEATURES_FILE, *named
     return {path.name: path for path in paths if path.exists()}
 
 
@@ -170,15 +218,13 @@ def vocabulary(folder: Path, features: str = FEATURES) -> Path:
     return (folder if features == FEATURES else folder / features) / VECTORIZER_FILE
 
 
-def digest(folder: Path, features: str = FEATURES) -> dict[str, str]:
-    """Sha256 of each of a dataset's four matrices, by name of the matrix."""
+def digest(folder: Path, features: str = FEATURES, parts: tuple[str, ...] = PARTS) -> dict[str, str]:
+    """Sha256 of each of a dataset's matrices, two a part, by name of the matrix."""
     of_features = feature_set(folder, features)
-    return {
-        "X_trn": of_features.digest("trn"),
-        "Y_trn": sha256(folder / "Y.trn.npz"),
-        "X_tst": of_features.digest("tst"),
-        "Y_tst": sha256(folder / "Y.tst.npz"),
-    }
+    found: dict[str, str] = {}
+    for part in parts:
+        found |= {f"X_{part}": of_features.digest(part), f"Y_{part}": sha256(folder / f"Y.{part}.npz")}
+    return found
 
 
 def feature_sets(folder: Path) -> list[str]:
@@ -211,15 +257,16 @@ def in_words(sizes: dict[str, int]) -> str:
 
 
 def load_parts(folder: Path, features: str = FEATURES) -> dict[str, sp.csr_matrix]:
-    """All four matrices of a dataset, by name.
+    """The four matrices of a dataset's training and test part, by name.
 
     Raises
     ------
     DisentangleError
         As `load_dataset`.
     """
-    read = {key: load_part(key, folder, features) for key in KEYS}
-    for problem in problems(read, paths_of(folder, features)):
+    paths = paths_of(folder, features)
+    read = {key: load_part(key, folder, features) for key in paths}
+    for problem in problems(read, paths):
         raise DisentangleError(problem)
     return read
 
@@ -275,23 +322,29 @@ def load_dataset(data_dir: Path, name: str, features: str = FEATURES) -> Dataset
     read = load_parts(folder, features)
     notes = tuple(oddities(read))
     is_dense = feature_set(folder, features).dense_columns(read["X_trn"])
-    # Test instances without labels cannot be scored.
-    if not (scored := np.diff(read["Y_tst"].indptr) > 0).all():
-        read["X_tst"], read["Y_tst"] = read["X_tst"][scored], read["Y_tst"][scored]
+    read["X_tst"], read["Y_tst"] = scored(read["X_tst"], read["Y_tst"])
     return Dataset(name, **read, notes=notes, is_dense=is_dense if is_dense.any() else None)
 
 
-def paths_of(folder: Path, features: str = FEATURES) -> dict[str, Path]:
-    """Where the four matrices of a dataset lie, by name of the matrix; of several blocks the first."""
+def scored(X: sp.csr_matrix, Y: sp.csr_matrix) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+    """Features and labels of the instances that have labels: others cannot be scored."""
+    is_scored = np.diff(Y.indptr) > 0
+    return (X, Y) if is_scored.all() else (X[is_scored], Y[is_scored])
+
+
+def paths_of(folder: Path, features: str = FEATURES, parts: tuple[str, ...] = PARTS) -> dict[str, Path]:
+    """Where the matrices of a dataset lie, by name of the matrix; of several blocks the first."""
     of_features = feature_set(folder, features)
-    of_part = {"X": lambda part: of_features.paths(part)[0], "Y": lambda part: folder / f"Y.{part}.npz"}
-    return {key: of_part[key[0]](key[2:]) for key in KEYS}
+    found: dict[str, Path] = {}
+    for part in parts:
+        found |= {f"X_{part}": of_features.paths(part)[0], f"Y_{part}": folder / f"Y.{part}.npz"}
+    return found
 
 
-def files_of(folder: Path, features: str = FEATURES) -> list[Path]:
+def files_of(folder: Path, features: str = FEATURES, parts: tuple[str, ...] = PARTS) -> list[Path]:
     """All files of a dataset's matrices."""
     of_features = feature_set(folder, features)
-    return [path for part in PARTS for path in (*of_features.paths(part), folder / f"Y.{part}.npz")]
+    return [path for part in parts for path in (*of_features.paths(part), folder / f"Y.{part}.npz")]
 
 
 def load_part(key: str, folder: Path, features: str = FEATURES) -> sp.csr_matrix:
@@ -309,8 +362,11 @@ def problems(read: dict[str, sp.csr_matrix], paths: dict[str, Path]) -> Iterator
     for axis, what, one, other in (
         (0, "instances", "X_trn", "Y_trn"),
         (0, "instances", "X_tst", "Y_tst"),
+        (0, "instances", "X_val", "Y_val"),
         (1, "features", "X_trn", "X_tst"),
+        (1, "features", "X_trn", "X_val"),
         (1, "labels", "Y_trn", "Y_tst"),
+        (1, "labels", "Y_trn", "Y_val"),
     ):
         if one in read and other in read:
             expected, found = read[one].shape[axis], read[other].shape[axis]
@@ -324,19 +380,21 @@ def problems(read: dict[str, sp.csr_matrix], paths: dict[str, Path]) -> Iterator
 
 
 def oddities(read: dict[str, sp.csr_matrix]) -> Iterator[str]:
-    """What a user should know about a dataset that can be used, one sentence each, with what is done."""
-    for key, where, of, what in (
-        ("X_trn", "X.trn", "features", "they are kept"),
-        ("X_tst", "X.tst", "features", "they are kept"),
-        ("Y_trn", "Y.trn", "labels", "they are kept"),
-        ("Y_tst", "Y.tst", "labels", "they cannot be scored and are left out"),
+    """What a user should know about parts that can be used, one sentence each, with what is done."""
+    kept, left_out = "they are kept", "they cannot be scored and are left out"
+    for key, what in (
+        *(("X_trn", kept), ("X_tst", kept), ("X_val", kept)),
+        *(("Y_trn", kept), ("Y_tst", left_out), ("Y_val", left_out)),
     ):
-        if empty := int((np.diff(read[key].indptr) == 0).sum()):
-            yield f"instances without {of} in {where}: {empty:,}; {what}"
+        if key in read and (empty := int((np.diff(read[key].indptr) == 0).sum())):
+            of = "features" if key[0] == "X" else "labels"
+            yield f"instances without {of} in {key.replace('_', '.')}: {empty:,}; {what}"
     for key, what, outcome in (
         ("X_trn", "features", "they change nothing"),
         ("Y_trn", "labels", "they keep their cluster, uncopied"),
     ):
+        if key not in read:
+            continue
         # Counted without an array of all columns: a shape may claim billions.
         n, n_used = read[key].shape[1], len(np.unique(read[key].indices))
         if n > n_used:
@@ -351,39 +409,3 @@ def sparse_ids(what: str, n: int, n_used: int) -> Iterator[str]:
             f"{what} are numbered up to {n - 1:,}, and only {n_used:,} have training instances: each "
             "number costs memory and time; renumber them from 0 without gaps"
         )
-
-
-def validation(of: Source, seed: int) -> Source:
-    """The training part of a dataset alone, a fifth of it drawn at random to take the test part's place.
-
-    What is chosen by its figures has not seen test data.
-
-    Parameters
-    ----------
-    of : Source
-    seed : int
-        Of the draw.
-
-    Raises
-    ------
-    DisentangleError
-        In loading, if either of the two parts has no labels or no features.
-    """
-
-    def load() -> Dataset:
-        whole = of.load()
-        n = whole.X_trn.shape[0]
-        order = np.random.default_rng(seed).permutation(n)
-        trn, tst = np.sort(order[n // 5 :]), np.sort(order[: n // 5])
-        tst = tst[np.diff(whole.Y_trn.indptr)[tst] > 0]
-        X, Y = whole.X_trn, whole.Y_trn
-        for rows, part in ((trn, "the rest"), (tst, "a fifth")):
-            if not (X[rows].nnz and Y[rows].nnz):
-                raise DisentangleError(
-                    f"too few training instances to set a fifth of them apart with --seed {seed}: {part} of "
-                    f"{n} must have features and labels, found none"
-                )
-        return Dataset(whole.name, X[trn], Y[trn], X[tst], Y[tst], is_dense=whole.is_dense)
-
-    inputs = {key: value for key, value in of.inputs.items() if key.endswith("trn")}
-    return Source(of.name, inputs | {"validation": str(seed)}, load)

@@ -6,18 +6,22 @@ import json
 import logging
 import re
 import time
-from http.client import responses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException, IncompleteRead, responses
 from pathlib import Path
-from typing import NoReturn
+from urllib.parse import urlsplit
 
+import requests
+from requests.auth import HTTPBasicAuth
 from rich.filesize import decimal
+from urllib3.exceptions import HTTPError
 
-from ..errors import DisentangleError
+from ..errors import DisentangleError, excerpt
 from ..runtime import progress
 from ..storage import atomic, space
-from . import transport, urls
+from . import urls
 from .archive import MAX_SIZE
-from .transport import Answer, Interrupted
 
 logger = logging.getLogger(__name__)
 
@@ -26,14 +30,22 @@ ATTEMPTS = 6
 BACKOFF_SECONDS = 1.0
 # The longest wait, whatever the server asks for.
 MAX_WAIT_SECONDS = 60.0
+# For the connection and for each byte to come.
+TIMEOUT_SECONDS = 60.0
 # A connection that breaks costs a block at most.
 BLOCK_SIZE = 1 << 16
 
 _OK, _PARTIAL, _NO_SUCH_RANGE, _TOO_MANY_REQUESTS = 200, 206, 416, 429
-# Sent back to the server, and kept meanwhile in a file that anybody may have changed: a strong ETag, or a
-# date; nothing longer than any server has.
-_ETAG = re.compile(r'"[\x21\x23-\x7e]{0,250}"')
-_DATE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ,:+-]{0,60}")
+# Sent back to the server, and kept meanwhile in a file that anybody may change: a strong ETag, or a date.
+_VALIDATORS = {"ETag": r'"[\x21\x23-\x7e]{0,250}"', "Last-Modified": "[A-Za-z0-9][A-Za-z0-9 ,:+-]{0,60}"}
+
+
+class _Interrupted(Exception):
+    """An attempt failed in a way that the next one may not."""
+
+    def __init__(self, reason: str, wait: float = 0.0) -> None:
+        super().__init__(reason)
+        self.wait = wait
 
 
 def fetch(url: str, path: Path) -> None:
@@ -53,8 +65,8 @@ def fetch(url: str, path: Path) -> None:
     Raises
     ------
     DisentangleError
-        If the URL is malformed, the server refuses, the connection keeps failing or is too slow, the file
-        is larger than `MAX_SIZE`, space is short, or the file cannot be written.
+        If the URL is malformed, the server refuses, the connection keeps failing, the file is larger than
+        `MAX_SIZE`, space is short, or the file cannot be written.
     """
     urls.check(url)
     try:
@@ -69,7 +81,7 @@ def _insist(download: _Download) -> None:
     while True:
         try:
             return download.attempt()
-        except Interrupted as interruption:
+        except _Interrupted as interruption:
             failures = 1 if download.done > furthest else failures + 1
             furthest = max(furthest, download.done)
             if failures >= ATTEMPTS:
@@ -123,8 +135,8 @@ class _Download:
             return
         match record:
             case {"url": self._identity, "total": int() | None as total, "validator": str(validator)} if (
-                total is None or done <= total
-            ) and (_ETAG.fullmatch(validator) or _DATE.fullmatch(validator)):
+                total is None or done < total
+            ) and any(re.fullmatch(form, validator) for form in _VALIDATORS.values()):
                 self.done, self.total, self.validator = done, total, validator
 
     def give_up(self) -> str:
@@ -143,128 +155,148 @@ class _Download:
 
         Raises
         ------
-        Interrupted
+        _Interrupted
             If another attempt may get further.
         """
         headers = {"Accept-Encoding": "identity"}
-        if self.done and self.validator is not None:
-            headers |= {"Range": f"bytes={self.done}-", "If-Range": self.validator}
-        with transport.get(self._url, headers) as answer:
-            if answer.status == _OK:
+        is_rest = bool(self.done) and self.validator is not None
+        if is_rest:
+            headers |= {"Range": f"bytes={self.done}-", "If-Range": str(self.validator)}
+        with _asked(self._url, headers) as answer:
+            if answer.status_code == _OK:
                 self._start_over(answer)
-                self._receive(answer)
-            elif answer.status == _PARTIAL and "Range" in headers:
+            elif is_rest and answer.status_code in (_PARTIAL, _NO_SUCH_RANGE):
                 self._continue(answer)
-                self._receive(answer)
-            elif answer.status == _NO_SUCH_RANGE and "Range" in headers:
-                self._check_complete(answer)
             else:
                 raise _failure(self.shown, answer)
+            self._receive(answer)
         self.part.replace(self.path)
         self._record.unlink(missing_ok=True)
 
-    def _start_over(self, answer: Answer) -> None:
+    def _start_over(self, answer: requests.Response) -> None:
         """Empty the part; only then may its record name another version."""
         chunked = "Transfer-Encoding" in answer.headers
-        total = None if chunked else _number(answer.headers.get("Content-Length"))
-        size = "size unknown" if total is None else decimal(total)
+        self.total = None if chunked else _number(answer.headers.get("Content-Length"))
+        self.validator = _validator(answer)
+        size = "size unknown" if self.total is None else decimal(self.total)
         logger.info("%s: %s from %s", self.name, size, self.shown)
         self.part.write_bytes(b"")
         self.done = 0
-        self._remember(total, _validator(answer))
+        atomic.write_json(
+            self._record, {"url": self._identity, "total": self.total, "validator": self.validator}
+        )
 
-    def _continue(self, answer: Answer) -> None:
-        """Make sure that the answer is the rest of the version that is here."""
-        unit, _, content = answer.headers.get("Content-Range", "").partition(" ")
-        span, _, size = content.partition("/")
-        first, last = (_number(end) for end in (span.partition("-")[0], span.partition("-")[2]))
-        total = self.total if size == "*" else _number(size)
+    def _continue(self, answer: requests.Response) -> None:
+        """Make sure that the answer is the rest of what is here; if it is not, the next one starts over."""
+        span = re.fullmatch(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18})", answer.headers.get("Content-Range", ""))
         if (
-            unit != "bytes"
-            or first != self.done
-            or last is None
-            or total is None
-            or not first <= last < total
-            or self.total not in (None, total)
-            or _number(answer.headers.get("Content-Length")) not in (None, last - first + 1)
+            span is None
+            or int(span[1]) != self.done
+            or self.total not in (None, int(span[2]))
             or _validator(answer) not in (None, self.validator)
         ):
-            self._discard(f"the server did not go on at byte {self.done} of the same file")
-        logger.info("%s: going on at %s of %s", self.name, decimal(self.done), decimal(total))
-        self._remember(total, self.validator)
+            at, self.done = self.done, 0
+            raise _Interrupted(f"the server did not go on at byte {at} of the same file")
+        self.total = int(span[2])
+        logger.info("%s: going on at %s of %s", self.name, decimal(self.done), decimal(self.total))
 
-    def _check_complete(self, answer: Answer) -> None:
-        """There is nothing behind the part: because it is whole, or because the file has changed."""
-        size = _number(answer.headers.get("Content-Range", "").rpartition("*/")[2])
-        known = {size, self.total} - {None}
-        if known != {self.done}:
-            self._discard(f"the server has nothing behind byte {self.done}")
-
-    def _discard(self, reason: str) -> NoReturn:
-        """Let the next attempt start over."""
-        self.done = 0
-        raise Interrupted(reason)
-
-    def _remember(self, total: int | None, validator: str | None) -> None:
-        """Set and record the version that the part belongs to."""
-        self.total, self.validator = total, validator
-        atomic.write_json(self._record, {"url": self._identity, "total": total, "validator": validator})
-
-    def _receive(self, answer: Answer) -> None:
+    def _receive(self, answer: requests.Response) -> None:
         """Append the body to the part."""
-        self._check_size(0 if self.total is None else self.total - self.done)
+        if self.total is not None:
+            self._check_size(self.total)
+            try:
+                missing = self.total - self.done
+                space.check(self.path.parent, missing, f"{self.name} needs {decimal(missing)}")
+            except DisentangleError as error:
+                raise DisentangleError(f"{error}; {self.give_up()}") from error
         with self.part.open("ab") as file, progress.transfer(self.name, self.total, self.done) as advance:
             while block := self._read(answer):
-                if self.total is not None and self.done + len(block) > self.total:
-                    self._discard(f"the server sent more than the {decimal(self.total)} that it announced")
-                # Others write to the disk, too, and not every server announces a size.
-                self._check_size(len(block))
+                self._check_size(self.done + len(block))
                 file.write(block)
                 self.done += len(block)
                 advance(len(block))
+        if self.total is not None and self.done > self.total:
+            self.done = 0
+            raise _Interrupted(f"the server sent more than the {decimal(self.total)} that it announced")
         if self.total is not None and self.done < self.total:
-            raise Interrupted(f"{transport.CUT} after {decimal(self.done)}")
+            raise _Interrupted(f"{_CUT} after {decimal(self.done)}")
 
-    def _check_size(self, missing: int) -> None:
-        """Make sure that as many bytes more may come, and find room."""
-        if self.done + missing > MAX_SIZE:
+    def _check_size(self, n_bytes: int) -> None:
+        if n_bytes > MAX_SIZE:
             self._remove()
             raise DisentangleError(
-                f"cannot download {self.shown}: expected at most {decimal(MAX_SIZE)}, the server "
-                + ("sends more" if self.total is None else f"announces {decimal(self.total)}")
+                f"cannot download {self.shown}: expected at most {decimal(MAX_SIZE)}, the server sends more"
             )
-        if self.total is None:
-            needs = f"more than the {decimal(self.done)} that came"
-        else:
-            needs = decimal(self.total - self.done)
+
+    def _read(self, answer: requests.Response) -> bytes:
+        """The next bytes as they were sent, whatever Content-Encoding says; fewer only at the end."""
         try:
-            space.check(self.path.parent, missing, f"{self.name} needs {needs}")
-        except DisentangleError as error:
-            raise DisentangleError(f"{error}; {self.give_up()}") from error
-
-    def _read(self, answer: Answer) -> bytes:
-        try:
-            return answer.read(BLOCK_SIZE)
-        except Interrupted as interruption:
-            raise Interrupted(f"{interruption} after {decimal(self.done)}") from interruption
+            return bytes(answer.raw.read(BLOCK_SIZE, decode_content=False))
+        except (OSError, HTTPError, HTTPException) as error:
+            raise _Interrupted(f"{_reason(error)} after {decimal(self.done)}") from error
 
 
-def _failure(shown: str, answer: Answer) -> Exception:
+@contextmanager
+def _asked(url: str, headers: dict[str, str]) -> Iterator[requests.Response]:
+    """The answer to a GET, whose body is not read yet.
+
+    User name and password in the URL are sent, but to no other host than the URL's.
+    """
+    auth = urls.credentials(url)
+    try:
+        answer = requests.get(
+            urls.bare(url),
+            headers=headers,
+            auth=HTTPBasicAuth(*auth) if auth else None,
+            stream=True,
+            timeout=TIMEOUT_SECONDS,
+        )
+    except (requests.ConnectionError, requests.Timeout, HTTPError) as error:
+        raise _Interrupted(_reason(error)) from error
+    except (OSError, ValueError) as error:  # all of requests' own are OSErrors
+        raise DisentangleError(f"cannot download {urls.shown(url)}: {_reason(error)}") from error
+    with answer:
+        places = [one.url for one in (*answer.history, answer)]
+        if urlsplit(url).scheme == "https" and not all(place.startswith("https:") for place in places):
+            raise DisentangleError(
+                f"cannot download {urls.shown(url)}: expected https, which nobody can change on its way, "
+                "the server redirects to http"
+            )
+        yield answer
+
+
+_CUT = "the connection was closed early"
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause: the libraries wrap it three times, and it is the readable one.
+
+    Without URLs, which may hold secrets, and short: it may be the server's own text.
+    """
+    while isinstance(inner := error.__cause__ or error.__context__, (OSError, HTTPError, HTTPException)):
+        error = inner
+    if isinstance(error, IncompleteRead):
+        return _CUT
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    # An excerpt first: the search takes a time that grows with the square of the length.
+    return re.sub(r"\S*://.*|(?<=with url: ).*", "...", excerpt(text))
+
+
+def _failure(shown: str, answer: requests.Response) -> Exception:
     """What to raise for an answer without the file."""
-    status = answer.status
+    status = answer.status_code
     text = f"the server answered {status} {responses.get(status, '')}".rstrip()
     if status == _TOO_MANY_REQUESTS or status >= 500:
-        return Interrupted(text, wait=_number(answer.headers.get("Retry-After")) or 0)
+        return _Interrupted(text, wait=_number(answer.headers.get("Retry-After")) or 0)
     return DisentangleError(f"cannot download {shown}: {text}")
 
 
 def _number(header: str | None) -> int | None:
     """A header's value, if it is a plain number of a sane size."""
-    plain = header is not None and len(header) < 19 and header.isascii() and header.isdigit()
-    return int(header) if header and plain else None
+    return int(header) if header and re.fullmatch("[0-9]{1,18}", header) else None
 
 
-def _validator(answer: Answer) -> str | None:
+def _validator(answer: requests.Response) -> str | None:
     """What identifies the version sent: its ETag, unless that is a weak one, else its date."""
-    etag, date = (answer.headers.get(name, "") for name in ("ETag", "Last-Modified"))
-    return etag if _ETAG.fullmatch(etag) else date if _DATE.fullmatch(date) else None
+    given = ((answer.headers.get(name, ""), form) for name, form in _VALIDATORS.items())
+    return next((value for value, form in given if re.fullmatch(form, value)), None)

@@ -2,7 +2,7 @@
 
 A feature set is a folder in a dataset's. With one matrix it holds `X.trn.npz` and `X.tst.npz`, sparse. With
 several blocks `features.json` says which: a sparse one is `NAME.{trn,tst}.npz`, a dense one, such as an
-embedding, `NAME.{trn,tst}.npy`, float16 or float32, a row an instance.
+embedding, `NAME.{trn,tst}.npy`, float16 or float32, a row an instance. There may be a part "val", too.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -128,7 +128,7 @@ class FeatureSet:
         (self.folder / FEATURES_FILE).write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
 
     def paths(self, part: str) -> list[Path]:
-        """The files of a part ("trn" or "tst"), a block each."""
+        """The files of a part ("trn", "tst" or "val"), a block each."""
         if not self.blocks:
             return [self.folder / f"X.{part}.npz"]
         endings = {SPARSE: "npz", DENSE: "npy"}
@@ -249,8 +249,8 @@ def looks_dense(X: sp.csr_matrix) -> np.ndarray:
     return is_dense
 
 
-def compact(folder: Path) -> None:
-    """Have a feature set of one matrix that is an embedding say so, and keep it as a dense block.
+def compact(folder: Path, parts: Iterable[str]) -> None:
+    """Have a feature set of one matrix that is an embedding say so, and keep all its parts as a dense block.
 
     Values stay as they are: they are float16 where that holds all of them, else float32.
     """
@@ -259,13 +259,13 @@ def compact(folder: Path) -> None:
     n_instances, n_columns = X.shape
     if X.nnz < _SHARE * n_instances * n_columns or looks_dense(X).mean() < _ALMOST_ALL:
         return
-    parts = {"trn": X, "tst": single.load("tst")}
+    read = {part: X if part == "trn" else single.load(part) for part in parts}
     with np.errstate(over="ignore"):
-        is_half = all((X.data.astype(np.float16) == X.data).all() for X in parts.values())
+        is_half = all((X.data.astype(np.float16) == X.data).all() for X in read.values())
     dtype = np.dtype(np.float16 if is_half else np.float32)
     block = Block(EMBEDDING, DENSE, n_columns, False, {})
     made = FeatureSet(folder, (block,))
-    for part, X in parts.items():
+    for part, X in read.items():
         rows = max(1, _CHUNK // n_columns)
         chunks = (X[start : start + rows].toarray() for start in range(0, X.shape[0], rows))
         npz.save_dense(made.paths(part)[0], chunks, X.shape, dtype)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import logging
-import stat
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,18 +20,8 @@ logger = logging.getLogger(__name__)
 SOURCE_FILE = "source.json"
 # Of the small texts beside a dataset.
 MOST_BYTES = 1 << 20
-# How an operating system refuses what an archive asks for: odd names, and offsets that a damaged matrix
-# makes up. Whatever else it refuses has to do with the disk.
-_ARCHIVES_FAULT = (
-    None,
-    errno.EEXIST,
-    errno.EILSEQ,
-    errno.EINVAL,
-    errno.EISDIR,
-    errno.ENAMETOOLONG,
-    errno.ENOTDIR,
-    errno.EOVERFLOW,
-)
+# How an operating system refuses offsets that a damaged matrix makes up; the rest has to do with the disk.
+_FILES_FAULT = (None, errno.EINVAL, errno.EOVERFLOW)
 
 
 @dataclass(frozen=True)
@@ -167,13 +156,13 @@ def is_files_fault(error: DisentangleError) -> bool:
     """Whether another attempt with the same bytes would end alike; not if disk or memory were short."""
     cause = error.__cause__
     if isinstance(cause, OSError):
-        return cause.errno in _ARCHIVES_FAULT
+        return cause.errno in _FILES_FAULT
     return not isinstance(cause, MemoryError)
 
 
 def _check_files(folder: Path) -> None:
     """Refuse folders in place of the files that a dataset may have besides its matrices."""
-    for file in (SOURCE_FILE, components.LABEL_NAMES):
+    for file in (SOURCE_FILE, components.LABEL_NAMES, components.URIS):
         if (folder / file).is_dir():
             raise DisentangleError(f"{folder} must hold {file} as a file or not at all, found a folder")
 
@@ -182,7 +171,10 @@ def fetch_file(folder: Path, file: str, mirror: str) -> tuple[Path, str]:
     """The archive on disk, and where it is from, without secrets."""
     if not urls.is_url(mirror):
         archive = Path(mirror) / file
-        _check_plain(archive, mirror)
+        if not archive.is_file():  # a pipe would be waited for
+            raise DisentangleError(
+                f"the mirror {mirror} must be a URL or a folder with {archive.name}, found no such file"
+            )
         return archive, str(archive)
     from .download import fetch
 
@@ -197,27 +189,6 @@ def fetch_file(folder: Path, file: str, mirror: str) -> tuple[Path, str]:
         with atomic.replacing(origin) as temporary:
             temporary.write_text(urls.identity(url), encoding="utf-8")
     return archive, urls.shown(url)
-
-
-def _check_plain(archive: Path, mirror: str) -> None:
-    """Refuse what is no file with an end, before anything waits for it."""
-    from .archive import MAX_SIZE
-
-    try:
-        status = archive.stat()
-    except OSError as error:
-        found = "no such file" if error.errno in (errno.ENOENT, errno.ENOTDIR) else error.strerror
-    else:
-        if not stat.S_ISREG(status.st_mode):
-            found = files.kind(status.st_mode)
-        elif not 0 < status.st_size <= MAX_SIZE:  # files that the kernel makes up have no size, or any
-            found = f"a file of {status.st_size:,} bytes"
-        else:
-            return
-    raise DisentangleError(
-        f"the mirror {mirror} must be a URL or a folder with {archive.name}, a file of up to "
-        f"{MAX_SIZE:,} bytes, found {found}"
-    )
 
 
 def forget(archive: Path, mirror: str) -> None:

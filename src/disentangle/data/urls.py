@@ -1,16 +1,14 @@
-"""Addresses that may hold secrets: told apart, joined and followed, and shown without them."""
+"""Addresses that may hold secrets: told apart and joined, and shown without them."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from contextlib import suppress
-from urllib.parse import quote, unquote, urljoin, urlsplit
+from urllib.parse import unquote, urlsplit
 
-from ..errors import DisentangleError, excerpt
+from ..errors import DisentangleError
 
 _USER = re.compile(r"^([^/]*//)[^/?#]*@")
-_SCHEMES = ("http", "https")
 # Slow on purpose: a token may be short enough to be guessed.
 _ROUNDS = 200_000
 
@@ -22,17 +20,14 @@ def is_url(place: str) -> bool:
 
 def check(url: str) -> None:
     """Raise DisentangleError unless it is an http or https URL with a host."""
-    if not _is_valid(url):
-        raise DisentangleError(f"a download must have an http or https URL, got {shown(url)!r}")
-
-
-def _is_valid(url: str) -> bool:
     try:
         parts = urlsplit(url)
         _ = parts.port  # raises for what is no port
-        return parts.scheme in _SCHEMES and bool(parts.hostname) and url.isprintable()
+        is_valid = parts.scheme in ("http", "https") and bool(parts.hostname) and url.isprintable()
     except ValueError:
-        return False
+        is_valid = False
+    if not is_valid:
+        raise DisentangleError(f"a download must have an http or https URL, got {shown(url)!r}")
 
 
 def shown(url: str) -> str:
@@ -85,29 +80,3 @@ def join(folder: str, file: str) -> str:
     check(folder)
     place, mark, query = folder.partition("#")[0].partition("?")
     return f"{place.rstrip('/')}/{file}{mark}{query}"
-
-
-def redirected(url: str, location: str) -> str:
-    """Where a redirect leads.
-
-    Parameters
-    ----------
-    url : str
-        Whose answer it is.
-    location : str
-        The header, in Latin-1 as http.client reads it, of whatever content.
-
-    Raises
-    ------
-    DisentangleError
-        If it leads to anything but http or https, or from https to http, where others could read along
-        and change what comes. The sentence lacks what cannot be done, for the caller to add.
-    """
-    target = quote(location.encode("latin-1", "replace"), safe="!#$%&'()*+,/:;=?@[]~")
-    with suppress(ValueError):  # what cannot be joined is not valid either
-        target = urljoin(bare(url), target)
-    expected = ("https",) if urlsplit(url).scheme == "https" else _SCHEMES
-    if not _is_valid(target) or urlsplit(target).scheme not in expected:
-        found = excerpt(shown(target))
-        raise DisentangleError(f"the server redirects to {found!r}, expected an {' or '.join(expected)} URL")
-    return target

@@ -18,7 +18,6 @@ from .formats.annif import plain_uri
 from .formats.tables import read_rows
 from .lines import read_lines
 
-URIS = "output-uris.txt"
 # Of rdflib, by the ending of a file; none of them reaches for other files.
 _SKOS = {".ttl": "turtle", ".rdf": "xml", ".xml": "xml", ".owl": "xml", ".nt": "nt"}
 _MOST_BYTES = 1 << 30

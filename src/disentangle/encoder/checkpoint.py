@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ..errors import DisentangleError
@@ -32,13 +35,20 @@ def save(folder: Path, key: str, state: dict[str, Any], tensors: dict[str, Any])
     DisentangleError
         If it cannot be written.
     """
+    with writing(folder), atomic.making(folder, _STATE) as temporary:
+        save_file({name: one.contiguous() for name, one in tensors.items()}, temporary / _TENSORS)
+        said = {"key": key, "sha256": files.sha256(temporary / _TENSORS), "state": state}
+        (temporary / _STATE).write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """One sentence where a folder of tensors cannot be written, which safetensors says with no OSError."""
     try:
-        with atomic.making(folder, _STATE) as temporary:
-            save_file({name: one.contiguous() for name, one in tensors.items()}, temporary / _TENSORS)
-            said = {"key": key, "sha256": files.sha256(temporary / _TENSORS), "state": state}
-            (temporary / _STATE).write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise DisentangleError(f"cannot write {folder}: {error.strerror or error}") from error
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DisentangleError(f"cannot write {folder}: {reason}") from error
 
 
 def load(folder: Path, key: str) -> tuple[dict[str, Any], dict[str, Any]] | None:

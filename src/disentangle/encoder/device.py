@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import torch
 
-from ..errors import DisentangleError
+from ..errors import DisentangleError, excerpt
 
 logger = logging.getLogger(__name__)
 
@@ -18,22 +18,41 @@ _TOO_SMALL = (
     "the GPU's memory is too small for {}: a smaller --max-length or another encoder needs less, "
     "--device cpu none"
 )
+# What x86 and ARM call it.
+_BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
+# Older releases of torch do not tell.
+_capabilities: Callable[[], Mapping[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
+# Of errors that are no OutOfMemoryError: cuBLAS's and cuDNN's, and the driver's.
+_NO_ROOM = ("STATUS_ALLOC_FAILED", "CUDA error: out of memory")
 
 
 def choose(asked: str) -> Any:
-    """The device of a name: "cpu", "cuda" for a GPU, "auto" for that if there is one.
+    """The device of a name: "cpu", "cuda" for a GPU, "auto" for that if there is one that works.
 
     Raises
     ------
     DisentangleError
-        If a GPU is asked for and there is none.
+        If a GPU is asked for and there is none that torch can use.
     """
-    if asked == "auto":
-        asked = "cuda" if torch.cuda.is_available() else "cpu"
-    if asked == "cuda" and not torch.cuda.is_available():
+    if asked == "cpu":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
         build = f"torch {torch.__version__}" + ("" if torch.version.cuda else ", a build without CUDA")
-        raise DisentangleError(f"--device cuda needs a GPU that torch can use, found none ({build})")
-    return torch.device(asked)
+        reason = f"none ({build})"
+    elif reason := _trouble():
+        logger.warning("note: there is a GPU that torch cannot use: %s", reason)
+    if reason and asked == "cuda":
+        raise DisentangleError(f"--device cuda needs a GPU that torch can use, found {reason}")
+    return torch.device("cpu" if reason else "cuda")
+
+
+def _trouble() -> str:
+    """What a GPU says that others keep busy, or that this build of torch has no programs for; else ""."""
+    try:
+        torch.ones(1, device="cuda").sum().item()
+    except RuntimeError as error:
+        return excerpt(str(error))
+    return ""
 
 
 def limit_threads(threads: int) -> None:
@@ -41,9 +60,16 @@ def limit_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def mixed_precision(device: Any) -> AbstractContextManager:
-    """Bfloat16 where that is exact enough and faster, on a GPU; float32 on a CPU."""
-    return torch.autocast("cuda", dtype=torch.bfloat16) if device.type == "cuda" else nullcontext()
+def mixed_precision(device: Any, is_training: bool) -> AbstractContextManager:
+    """Bfloat16 where the processor computes in it, which is exact enough and faster; else float32.
+
+    On a CPU in training alone, as what it encodes is to be the same on others.
+    """
+    if device.type == "cuda":
+        is_fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        is_fast = is_training and any(_capabilities().get(name) for name in _BFLOAT16)
+    return torch.autocast(device.type, dtype=torch.bfloat16) if is_fast else nullcontext()
 
 
 @contextmanager
@@ -51,8 +77,15 @@ def has_room() -> Iterator[None]:
     """One sentence where the GPU has no room for what does not depend on how many texts there are."""
     try:
         yield
-    except torch.OutOfMemoryError:
+    except RuntimeError as error:
+        if not _lacks_room(error):
+            raise
         raise DisentangleError(_TOO_SMALL.format("the encoder itself")) from None
+
+
+def _lacks_room(error: RuntimeError) -> bool:
+    """Whether a GPU's memory is too small; libraries and the driver have words of their own for that."""
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in _NO_ROOM)
 
 
 class Portions:
@@ -78,8 +111,10 @@ class Portions:
         while True:
             try:
                 return call(self.size)
-            except torch.OutOfMemoryError:
-                pass  # what the call held is free once its error has gone
+            except RuntimeError as error:
+                if not _lacks_room(error):
+                    raise
+                # What the call held is free once its error has gone.
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             if self.size == 1:

@@ -33,6 +33,8 @@ _RISE, _START, _END = 0.3, 1 / 25, 1e-5
 _VALIDATION = 0.05
 # Batches among which texts of like lengths are put together.
 _POOL = 50
+# Of a step's texts, how many a CPU reads at a time: more take memory, and more seconds each.
+_CPU_TEXTS = 16
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
@@ -132,7 +134,8 @@ class Tuner:
             [{"params": weights, "lr": rate} for weights, rate in self._groups]
         )
         self.size = encoder.params.batch_size
-        self._portions = Portions(self.size)
+        is_cpu = encoder.device.type == "cpu"
+        self._portions = Portions(min(self.size, _CPU_TEXTS) if is_cpu else self.size)
         self.n_steps = params.epochs * -(-len(task.training) // self.size)
         self.step = 0
 

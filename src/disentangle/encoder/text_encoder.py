@@ -13,8 +13,12 @@ import transformers
 
 from ..errors import DisentangleError, excerpt
 from ..params import EncoderParams
+from .checkpoint import writing
 from .device import Portions, mixed_precision
 from .pretrained import CONFIG, WEIGHTS, Pretrained
+
+# Standard error is for what this package has to say.
+transformers.utils.logging.disable_progress_bar()
 
 # Of the embeddings that are written; PECOS computes in float32.
 DTYPE = np.dtype(np.float16)
@@ -72,7 +76,7 @@ class TextEncoder:
     def means(self, tokens: list[list[int]]) -> Any:
         """Mean over the tokens of each text: tensor of shape (n_texts, width), float32."""
         ids, mask = self._padded(tokens)
-        with mixed_precision(self.device):
+        with mixed_precision(self.device, self.model.training):
             hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
         weights = mask[:, :, None].float()
         return (hidden.float() * weights).sum(1) / weights.sum(1).clamp(min=1)
@@ -146,7 +150,8 @@ class TextEncoder:
             for old in out.glob(pattern):
                 old.unlink()
         saved = out / "saved"
-        self.model.save_pretrained(saved)
+        with writing(out):
+            self.model.save_pretrained(saved)
         for path in sorted(saved.iterdir()):
             if path.name == CONFIG or path.suffix == ".safetensors" or path.name in WEIGHTS:
                 path.replace(out / path.name)
@@ -167,7 +172,6 @@ def _load(folder: Path) -> tuple[Any, Any]:
             config=config,
             use_safetensors=True,
             weights_only=True,
-            dtype=torch.float32,
             output_loading_info=True,
             **given,
         )
@@ -190,7 +194,8 @@ def _load(folder: Path) -> tuple[Any, Any]:
         for name, weights in model.named_parameters():
             if name in info["missing_keys"]:
                 weights.zero_()
-    return tokenizer, model
+    # Whatever the weights are stored in; releases of transformers differ in what they make of that.
+    return tokenizer, model.float()
 
 
 def _positions(config: Any) -> int:

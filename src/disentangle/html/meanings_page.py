@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +15,6 @@ _MOST_LETTERS = 200  # of a name
 _COUNT = 20  # bytes of how many labels are listed, which is known last
 _GRID = 999  # a picture's points lie on whole numbers from 0
 _SCRIPTS = ["theme.js", "elements.js", "picture.js", "overview.js", "label_view.js", "meanings.js"]
-
-
-@dataclass(frozen=True)
-class _Detail:
-    """How much of a label a page tells: the most points, examples and so on, and letters of an example."""
-
-    points: int
-    examples: int
-    letters: int
-    terms: int
-    neighbours: int
-
-
-# A page of few labels has room for more of each.
-_DETAILS = (
-    _Detail(points=500, examples=5, letters=300, terms=15, neighbours=12),
-    _Detail(points=300, examples=4, letters=240, terms=12, neighbours=8),
-    _Detail(points=150, examples=3, letters=180, terms=10, neighbours=6),
-    _Detail(points=80, examples=2, letters=120, terms=8, neighbours=4),
-)
 _EXPLANATIONS = (
     (
         "Copy",
@@ -125,8 +104,8 @@ def write(path: Path, meanings: dict[str, Any]) -> None:
     path : Path
         Of the page.
     meanings : dict
-        The report of the meanings job. A page has at most `MOST_BYTES`: first it tells less of each label,
-        then it leaves out the least ambiguous and says how many.
+        The report of the meanings job. A page has at most `MOST_BYTES`: it leaves out the least ambiguous
+        labels that do not fit, and says how many.
 
     Raises
     ------
@@ -144,19 +123,10 @@ def build(meanings: dict[str, Any]) -> str:
 
 
 def _fitting(labels: list[dict[str, Any]], room: int) -> list[str]:
-    """The labels as JSON, with as much detail as so many bytes hold, and without the last if need be."""
+    """The labels as JSON, without the last if so many bytes do not hold all."""
     written: list[str] = []
-    for detail in _DETAILS:
-        written = _first(labels, detail, room)
-        if len(written) == len(labels):
-            break
-    return written
-
-
-def _first(labels: list[dict[str, Any]], detail: _Detail, room: int) -> list[str]:
-    written = []
     for label in labels:
-        one = page.island(_told(label, detail))
+        one = page.island(_told(label))
         room -= len(one.encode()) + 1
         if room < 0:
             break
@@ -199,7 +169,7 @@ def _listed(meanings: dict[str, Any], n: int) -> str:
     return f"The {n:,} most ambiguous are listed. " if is_first else f"{n:,} of them are listed. "
 
 
-def _told(label: dict[str, Any], detail: _Detail) -> dict[str, Any]:
+def _told(label: dict[str, Any]) -> dict[str, Any]:
     """What the page tells of a label; the names are the report's, and what is missing is left out."""
     same = ("label", "rank", "is_significant", "n_instances", "n_several", "n_none")
     told = {name: label[name] for name in same} | {
@@ -211,32 +181,28 @@ def _told(label: dict[str, Any], detail: _Detail) -> dict[str, Any]:
             component | {"name": page.shortened(component["name"], _MOST_LETTERS)}
             for component in label["components"] or []
         ],
-        "copies": [_told_copy(copy, detail) for copy in label["copies"]],
-        "points": _told_points(label["points"], detail.points),
+        "copies": [_told_copy(copy) for copy in label["copies"]],
+        "points": _told_points(label["points"]),
     }
     return {name: value for name, value in told.items() if value not in (None, [])}
 
 
-def _told_copy(copy: dict[str, Any], detail: _Detail) -> dict[str, Any]:
-    examples = [
-        {"instance": example["instance"]}
-        | ({"text": page.shortened(example["text"], detail.letters)} if example.get("text") else {})
-        for example in copy["examples"][: detail.examples]
-    ]
-    return {
+def _told_copy(copy: dict[str, Any]) -> dict[str, Any]:
+    same = {name: copy[name] for name in ("n_instances", "cluster", "is_original")}
+    return same | {
         "share": _rounded(copy["share"], 4),
-        "n_instances": copy["n_instances"],
-        "cluster": copy["cluster"],
-        "is_original": copy["is_original"],
-        "terms": [page.shortened(term, _MOST_LETTERS) for term in copy["terms"][: detail.terms]],
-        "companions": _told_labels(copy["companions"], detail),
-        "neighbours": _told_labels(copy["neighbours"], detail),
-        "examples": examples,
+        "terms": [page.shortened(term, _MOST_LETTERS) for term in copy["terms"]],
+        "companions": _told_labels(copy["companions"]),
+        "neighbours": _told_labels(copy["neighbours"]),
+        "examples": [
+            {name: page.clean(value) if name == "text" else value for name, value in example.items()}
+            for example in copy["examples"]
+        ],
     }
 
 
-def _told_labels(labels: list[dict[str, Any]], detail: _Detail) -> list[dict[str, Any]]:
-    return [{"label": other["label"], "name": _name(other)} for other in labels[: detail.neighbours]]
+def _told_labels(labels: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"label": other["label"], "name": _name(other)} for other in labels]
 
 
 def _name(label: dict[str, Any]) -> str:
@@ -244,8 +210,8 @@ def _name(label: dict[str, Any]) -> str:
     return page.shortened(label["name"], _MOST_LETTERS).strip() or f"label {label['label']}"
 
 
-def _told_points(points: dict[str, list[Any]] | None, most: int) -> dict[str, Any] | None:
-    """At most so many points, taken evenly, on whole numbers from 0 to `_GRID`; both axes have one scale."""
+def _told_points(points: dict[str, list[Any]] | None) -> dict[str, Any] | None:
+    """Points on whole numbers from 0 to `_GRID`; both axes have one scale."""
     if not points:
         return None
     rows = [
@@ -257,12 +223,10 @@ def _told_points(points: dict[str, list[Any]] | None, most: int) -> dict[str, An
         return None
     left, low = min(row[0] for row in rows), min(row[1] for row in rows)
     width = max(max(row[0] for row in rows) - left, max(row[1] for row in rows) - low) or 1.0
-    n = min(len(rows), most)
-    kept = [rows[i * len(rows) // n] for i in range(n)]
     return {
-        "x": [round((row[0] - left) / width * _GRID) for row in kept],
-        "y": [round((row[1] - low) / width * _GRID) for row in kept],
-        "copy": [row[2] for row in kept],
+        "x": [round((row[0] - left) / width * _GRID) for row in rows],
+        "y": [round((row[1] - low) / width * _GRID) for row in rows],
+        "copy": [row[2] for row in rows],
     }
 
 

@@ -11,14 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from ..data.features import titled
-from ..errors import DisentangleError
 from ..params import FEATURES
 from ..storage import files
 from . import page
 
 _MOST_BYTES = 1 << 26  # of a figure or its numbers
-_MOST_ROWS = 1000
-_KINDS = {".png": "image/png", ".svg": "image/svg+xml"}
 _WORDS = {
     "frontier": "Quality against cost, a numbered point for each setting",
     "figure-2": "Precision and recall at 1 to 10, with and without overlap, on binned labels",
@@ -41,12 +38,12 @@ def write(path: Path, report: dict[str, Any], tables: list[dict[str, Any]], figu
     tables : list of dict
         "title", "columns", "rows" (lists of texts, numbers or None) and "notes" (sentences).
     figures : list of Path
-        PNG or SVG. The numbers of a figure are those of the CSV file of its name, if there is one.
+        SVG. The numbers of a figure are those of the CSV file of its name, if there is one.
 
     Raises
     ------
     DisentangleError
-        If a figure cannot be read or is of another kind, or the page cannot be written.
+        If a figure cannot be read, or the page cannot be written.
     """
     page.save(path, build(report, tables, figures))
 
@@ -128,9 +125,6 @@ def _cell(value: object) -> str:
 
 def _figure(path: Path) -> str:
     """A figure as an image, in which nothing runs and which loads nothing, whatever its file holds."""
-    kind = _KINDS.get(path.suffix)
-    if kind is None:
-        raise DisentangleError(f"{path} must end with .png or .svg, to be a figure of a page")
     content = base64.b64encode(files.read(path, _MOST_BYTES, "a figure")).decode()
     words = next((words for start, words in _WORDS.items() if path.stem.startswith(start)), "Figure")
     caption = f"{words} ({path.stem})"
@@ -139,7 +133,7 @@ def _figure(path: Path) -> str:
     alternative = f"{words}. " + ("The table of its numbers follows." if table else "")
     return (
         f'<figure><div class="scrolled" role="region" tabindex="0" aria-label="{page.text(caption)}">'
-        f'<img src="data:{kind};base64,{content}" alt="{page.text(alternative.strip())}"></div>\n'
+        f'<img src="data:image/svg+xml;base64,{content}" alt="{page.text(alternative.strip())}"></div>\n'
         f"<figcaption>{page.text(caption)}</figcaption></figure>\n{table}"
     )
 
@@ -149,9 +143,7 @@ def _numbers(path: Path, name: str) -> str:
     columns, *rows = list(csv.reader(io.StringIO(content, newline=""))) or [[]]
     if not columns:
         return ""
-    left_out = len(rows) - _MOST_ROWS
-    notes = [f"{left_out:,} more rows are in {path.name}."] if left_out > 0 else []
-    table = _table(f"The numbers of {name}", columns, rows[:_MOST_ROWS], notes)
+    table = _table(f"The numbers of {name}", columns, rows)
     return f"<details><summary>The numbers of {page.text(name)}</summary>{table}</details>\n"
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ..storage import atomic
+from ..storage.saved import RECORD
 from . import figures
-from .binned import workspaces
 from .calibrate import calibrated
 from .differences import Comparison
 from .ensemble import Ensemble
@@ -36,7 +37,7 @@ def run_base(job: Job, is_calibrated: bool = False) -> dict[str, Any]:
     """
     folder, sweep = job.folder("base"), job.folder("sweep")
     ensembles = [Ensemble(folder, one.source(), one.settings, one.place) for one in job.by_seed()]
-    with workspaces(folder, *([sweep] if is_calibrated else [])):
+    with atomic.workspaces([folder, *([sweep] if is_calibrated else [])], RECORD):
         made = [trees.runs() for trees in ensembles]
         return report_base(job, [trees.trees for trees in ensembles], made, is_calibrated)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -58,7 +56,7 @@ def run_binned(job: Job, levels: list[int] | None, bin_sizes: list[int]) -> dict
     grid = ways_to_bin(job, levels, bin_sizes, "s")
     ways = [Binned(one, one.base(), params) for one in jobs for params in grid]
     folder, data = job.folder("binned"), jobs[0].source().inputs
-    with workspaces(folder, job.binned_dir / job.dataset):
+    with atomic.workspaces([folder, job.binned_dir / job.dataset], RECORD):
         comparison = Comparison(folder, _COLUMNS)
         made = [run for way in ways for run in comparison.added(way.runs())]
         bins, more = {"bins": [asdict(params) for params in grid]}, over_seeds(made, comparison)
@@ -70,15 +68,6 @@ def run_binned(job: Job, levels: list[int] | None, bin_sizes: list[int]) -> dict
             drawn.append(figures.draw_sweep(folder, job.title, shown, ending))
         files = [folder / "report.json", *drawn, *(way.bins.folder for way in ways)]
         return written | {"runs": made, "files": files}
-
-
-@contextmanager
-def workspaces(*folders: Path) -> Iterator[None]:
-    """Hold several results folders for one run."""
-    with ExitStack() as stack:
-        for folder in folders:
-            stack.enter_context(atomic.workspace(folder, RECORD))
-        yield
 
 
 def ways_to_bin(job: Job, levels: list[int] | None, bin_sizes: list[int], plural: str) -> list[BinParams]:

@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from ..data.components import LABEL_NAMES
+from ..data.components import LABEL_NAMES, URIS
 from ..data.features import FEATURES_FILE, titled
 from ..data.tfidf import VECTORIZER_FILE
 from ..errors import DisentangleError
@@ -22,7 +22,7 @@ from .calibrate import calibration_of
 from .columns import SHOWN, figure
 from .encode_steps import ENCODER
 
-_CARRIED = (VECTORIZER_FILE, FEATURES_FILE, LABEL_NAMES)
+_CARRIED = (VECTORIZER_FILE, FEATURES_FILE, LABEL_NAMES, URIS)
 _SETTINGS = tuple(one.name for kind in (TreeParams, PredictParams) for one in fields(kind))
 _MOST_BYTES = 1 << 28
 
@@ -35,11 +35,15 @@ def run_bundle(
     Raises
     ------
     DisentangleError
-        As `predict.choose`, `Predictor.read` and `bundles.making`, or if the job's report lacks the model.
+        As `predict.choose`, `Predictor.read`, `bundles.read_uris` and `bundles.making`, or if the job's
+        report lacks the model.
     """
     places.check_apart("--out", out, [data_folder, base])
     evaluation = predict.choose(base, variant)
     predictor = Predictor.read(evaluation)
+    predict.say_what_changed(predictor.saved, data_folder, features_name)
+    # One that has not as many as there are labels could not be loaded.
+    bundles.read_uris(predictor.saved, predictor.n_labels)
     said = _said(base, evaluation, titled(data_folder.name, features_name))
     with progress.stage("bundle"), bundles.making(out, is_replaced) as folder:
         saved = predictor.saved
@@ -47,10 +51,8 @@ def run_bundle(
         _copy_encoder(saved, data_folder / features_name, folder)
         said["is_of_texts"] = VECTORIZER_FILE in saved or (folder / ENCODER).exists()
         said["licence"] = "The data's licence is not known: their folder has none."
-        for name in (bundles.URIS, bundles.LICENCE):
-            if (data_folder / name).is_file():
-                shutil.copyfile(data_folder / name, folder / name)
-        if (folder / bundles.LICENCE).exists():
+        if (data_folder / bundles.LICENCE).is_file():
+            shutil.copyfile(data_folder / bundles.LICENCE, folder / bundles.LICENCE)
             said["licence"] = f"That of the data is in `{bundles.LICENCE}`."
         if (calibration := calibration_of(predictor)) is not None:
             calibration.save(folder)

@@ -25,7 +25,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..data.lines import read_lines
+from ..data import components
 from ..errors import DisentangleError
 from ..evaluate.calibration import CALIBRATION_FILE, Calibration
 from ..model.predictor import Predictor
@@ -35,7 +35,7 @@ from ..storage.saved import RECORD, Saved, read_record, sealed
 from .model_card import card
 from .stages import digests
 
-CARD, URIS, LICENCE = "README.md", "output-uris.txt", "LICENSE"
+CARD, LICENCE = "README.md", "LICENSE"
 _TREE = "tree-{}"
 # Of what a record says of a bundle: one of another format is another version's to read.
 _FORMAT = 1
@@ -160,10 +160,7 @@ def read_uris(saved: Saved, n_labels: int) -> list[str | None]:
     DisentangleError
         If the file is damaged, or has another number of lines than there are labels.
     """
-    if URIS not in saved:
+    if components.URIS not in saved:
         return [None] * n_labels
-    with saved.pinned(URIS) as path:
-        found = [line.text or None for line in read_lines(path)]
-        if len(found) != n_labels:
-            raise DisentangleError(f"{path} must have {n_labels} lines, one a URI, got {len(found)}")
-    return found
+    with saved.pinned(components.URIS) as path:
+        return components.read_uris(path, n_labels)

@@ -1,9 +1,14 @@
-"""Probabilities for the models of a base job, by others of the same settings on a part of the training data.
+"""Probabilities for the models of a base job, by validation data, which their twins or they have not seen.
 
-Those are the models that a sweep of the same settings trains, and lie where it leaves them:
+Twins are the models that a sweep of the same settings trains, and lie where it leaves them:
 
     sweep: the models on four fifths of the training data - calibration, on the last fifth
     base:  that one, and the models on all of them        - calibration, measured on the test part
+
+A dataset that has a validation part needs none: the base job's models have not seen it.
+
+    base:  the models - calibration, on the validation part; it lies where the other does
+    base:  both       - calibration, measured on the test part
 
 The last one lies beside the evaluation, and says whose scores it is for.
 """
@@ -24,6 +29,7 @@ import numpy as np
 
 from ..data import datasets
 from ..data.datasets import Dataset
+from ..data.validation import validation
 from ..errors import DisentangleError
 from ..evaluate.calibration import CALIBRATION_FILE, Calibration, expected_calibration_error, reliability
 from ..model.predictor import Predictor, Voice
@@ -54,7 +60,9 @@ Run = dict[str, Any]
 
 
 def validation_trees(root: Path, source: datasets.Source, settings: Settings) -> list[Plan]:
-    """The models of the same settings on four fifths of the training data, where a sweep leaves them.
+    """What a sweep makes of the same settings, where it leaves it: on four fifths of the training data.
+
+    Of a dataset with a validation part they are on all of them.
 
     Parameters
     ----------
@@ -76,7 +84,7 @@ def validation_trees(root: Path, source: datasets.Source, settings: Settings) ->
         own = of_tree.tree.seed
         return f"seed-{seed}" if own == seed else f"seed-{seed}/seed-{own}"
 
-    return Ensemble(root, datasets.validation(source, seed), settings, place).trees
+    return Ensemble(root, validation(source, seed), settings, place).trees
 
 
 def calibrated(runs: list[Run], trees: list[Plan], sweep: Path, is_made: bool) -> list[Run]:
@@ -93,11 +101,12 @@ def calibrated(runs: list[Run], trees: list[Plan], sweep: Path, is_made: bool) -
         Whether calibrations that are not there are made.
     """
     source = replace(trees[0].source, load=lambda: trees[0].dataset)
-    validation, added = validation_trees(sweep, source, trees[0].settings), []
+    twins, added = validation_trees(sweep, source, trees[0].settings), []
+    data = {name: value for name, value in twins[0].source.inputs.items() if not name.endswith("trn")}
     for run in runs:
-        stage = _stage_of(run, trees, validation)
+        stage = _stage_of(run, trees, twins)
         record = stage.ensure() if is_made else stage.record()
-        added.append(run if record is None else run | {"calibration": record["results"]})
+        added.append(run if record is None else run | {"calibration": record["results"] | {"data": data}})
     return added
 
 
@@ -105,23 +114,24 @@ def calibration_for(
     predictor: Predictor, root: Path, source: datasets.Source, settings: Settings
 ) -> Calibration:
     """A calibration of the scores of one variant's models, made in a folder as a base job makes it."""
-    (variant,), trees = settings.variants, validation_trees(root, source, settings)
-    stage = _fitted(trees, variant, trees[0].folder / "calibration")
+    (variant,), twins = settings.variants, validation_trees(root, source, settings)
+    stage = _fitted(twins[0], twins, variant, twins[0].folder / "calibration")
     stage.ensure()
     return replace(Calibration.load(stage.saved()), model=_identity(predictor))
 
 
-def _stage_of(run: Run, trees: list[Plan], validation: list[Plan]) -> Stage:
+def _stage_of(run: Run, trees: list[Plan], twins: list[Plan]) -> Stage:
     """The calibration of a run's model, measured on the test part."""
     plan, n, folder = trees[0], run["n_trees"], place_of(Path(run["evaluation"]))
     variant = next((one for one in plan.settings.variants if one.name == run["variant"]), None)
-    fitted = _fitted(validation[:n], variant, validation[0].folder / folder.relative_to(plan.place))
+    unseen = twins if plan.source.validation is None else trees
+    fitted = _fitted(twins[0], unseen[:n], variant, twins[0].folder / folder.relative_to(plan.place))
     return _stage(plan, plan.root / folder, measure, variant, (fitted, *_models(trees[:n], variant)))
 
 
-def _fitted(validation: list[Plan], variant: Variant | None, folder: Path) -> Stage:
-    """The calibration of a variant, or of XR-Linear (None)."""
-    return _stage(validation[0], folder, fit, variant, _models(validation, variant))
+def _fitted(plan: Plan, unseen: list[Plan], variant: Variant | None, folder: Path) -> Stage:
+    """The calibration of a variant, or of XR-Linear (None), whose trees have not seen a plan's test part."""
+    return _stage(plan, folder, fit, variant, _models(unseen, variant))
 
 
 def _models(trees: list[Plan], variant: Variant | None) -> tuple[Stage, ...]:
@@ -142,7 +152,7 @@ def _stage(
     return Stage(
         "calibrate",
         folder,
-        {"merge": merge, "max_k": MAX_K, "ks": KS} | asdict(predict),
+        {"merge": merge, "max_k": MAX_K, "ks": KS, "data": plan.source.inputs} | asdict(predict),
         _MODULES,
         lambda out, *saved: step(out, *saved, dataset=plan.dataset),
         (plan.load, *needs),

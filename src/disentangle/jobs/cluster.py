@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 R = TypeVar("R")
 
-_ADDRESS = re.compile(r"(?:(?:tcp|tls|ws|wss|ucx)://)?[^\s/:]+:\d+|(?:tcp|tls)://\[[0-9a-fA-F:]+\]:\d+")
+_ADDRESS = re.compile(r"(?:\w+://)?[^\s/]+:\d+")
 # A scheduler's file has some kilobytes.
 _MOST_BYTES = 1 << 24
 # Calls of a worker's thread: more even out what parts take, and cost some milliseconds each.
@@ -129,10 +129,12 @@ class Cluster:
 
     def _sent(self, named: dict[str, memoryview]) -> dict[str, Any]:
         """Futures of what is in buffers, on all workers."""
-        arrays = {name: np.frombuffer(buffer, np.uint8) for name, buffer in named.items()}
+        arrays = [np.frombuffer(buffer, np.uint8) for buffer in named.values()]
         for _ in range(_TRIES):
             try:
-                return dict(self._client.scatter(arrays, broadcast=True, timeout=_PATIENCE))
+                # By names of their own: news that those of a worker that was lost are not needed may come later.
+                sent = self._client.scatter(arrays, broadcast=True, timeout=_PATIENCE, hash=False)
+                return dict(zip(named, sent, strict=True))
             except TimeoutError as error:
                 raise DisentangleError(f"no worker has come in {_PATIENCE:.0f} seconds: {_AGAIN}") from error
             except OSError:

@@ -19,6 +19,7 @@ from ..errors import DisentangleError
 from ..params import ARCHIVE, FEATURES, EncoderParams, TreeParams, TuningParams
 from ..storage import atomic
 from ..storage.files import sha256
+from ..storage.matrices import read_shape
 from ..storage.saved import RECORD, Saved, read_record
 from . import encode_steps
 from .job import Job
@@ -120,7 +121,8 @@ def run_encode(job: Encode) -> dict[str, Any]:
     folder = known_datasets.folder_of(job.data_dir, job.dataset, job.mirror)
     source = find(job.encoder)
     name = job.features(source)
-    check_texts(folder, datasets.sizes_in(folder))
+    datasets.sizes_in(folder)  # its matrices must be there
+    check_texts(folder, datasets.parts_in(folder))
     work = job.model_dir / job.dataset / f"encode-{name}"
     tuned = None if job.tuning is None else _tuned(job, job.tuning, work, source, folder, chosen)
     made = _features(job, folder, name, source, chosen, tuned)
@@ -133,9 +135,10 @@ def run_encode(job: Encode) -> dict[str, Any]:
     return record["results"] | {"folder": folder / name, "name": name}
 
 
-def check_texts(folder: Path, sizes: dict[str, int]) -> None:
-    """Raise DisentangleError unless a dataset of these sizes has a text for each instance."""
-    for part, n in zip(PARTS, (sizes["n_train_instances"], sizes["n_test_instances"]), strict=True):
+def check_texts(folder: Path, parts: tuple[str, ...] = PARTS) -> None:
+    """Raise DisentangleError unless a dataset has a text for each instance of these parts."""
+    for part in parts:
+        n = read_shape(folder / f"Y.{part}.npz")[0]
         path = folder / f"X.{part}.txt"
         if not path.is_file():
             raise DisentangleError(f"missing file {path}: expected the text of each instance, one a line")
@@ -207,12 +210,13 @@ def _features(
     job: Encode, folder: Path, name: str, source: Pretrained, device: Any, tuned: Stage | None
 ) -> Stage:
     """The stage that makes the feature set's folder."""
-    texts = {folder / f"X.{part}.txt": sha256(folder / f"X.{part}.txt") for part in PARTS}
+    parts = datasets.parts_in(folder)
+    texts = {part: sha256(folder / f"X.{part}.txt") for part in parts}
     inputs = {
         "made_by": MADE_BY,
         "encoder": source.digests,
         "texts": list(texts.values()),
-        "data": datasets.digest(folder),
+        "data": datasets.digest(folder, parts=parts),
         "vectorizer": sha256(folder / VECTORIZER_FILE) if (folder / VECTORIZER_FILE).exists() else None,
         "params": asdict(job.params),
         "packages": packages.versions(),
@@ -238,7 +242,7 @@ def _build(
     job: Encode,
     folder: Path,
     source: Pretrained,
-    texts: dict[Path, str],
+    texts: dict[str, str],
     device: Any,
 ) -> dict[str, Any]:
     """Both blocks, the encoder and all that new texts need."""
@@ -255,23 +259,24 @@ def _build(
         said["fine_tuned"] = {"from": source.digests} | params | results["tuning"]
     encoder.copy(out / encode_steps.ENCODER)
     own = Pretrained.at(out / encode_steps.ENCODER, encoder.name, encoder.revision)
-    tfidf = tfidf_block(out, folder)
-    width = encode_steps.write_embeddings(out, dict(zip(PARTS, texts, strict=True)), own, job.params, device)
+    paths = {part: folder / f"X.{part}.txt" for part in texts}
+    tfidf = tfidf_block(out, folder, tuple(texts))
+    width = encode_steps.write_embeddings(out, paths, own, job.params, device)
     made = FeatureSet(
         out, (tfidf, Block(EMBEDDING, DENSE, width, True, own.said() | said)), is_normalised=True
     )
     made.save()
-    if changed := [path for path, sha in texts.items() if sha256(path) != sha]:
-        raise DisentangleError(f"{changed[0]} has changed meanwhile: run the same command again")
+    if changed := [part for part, sha in texts.items() if sha256(paths[part]) != sha]:
+        raise DisentangleError(f"{paths[changed[0]]} has changed meanwhile: run the same command again")
     return results | {"sizes": {block.name: block.n_columns for block in made.blocks}}
 
 
-def tfidf_block(out: Path, folder: Path) -> Block:
+def tfidf_block(out: Path, folder: Path, parts: tuple[str, ...] = PARTS) -> Block:
     """The dataset's own features, and what makes them of new texts, where there is that."""
     usual = FeatureSet.at(folder / FEATURES)
     if usual.blocks:
         raise DisentangleError(f"{folder / FEATURES} must be one matrix, found several blocks")
-    for part in PARTS:
+    for part in parts:
         (path,) = usual.paths(part)
         shutil.copyfile(path, out / f"{TFIDF}.{part}.npz")
     made_from: dict[str, Any] = {"features": FEATURES}

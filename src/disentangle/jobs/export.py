@@ -104,18 +104,9 @@ def _latex_table(table: Table, label: str) -> Iterator[str]:
     yield "    \\toprule"
     yield f"    {' & '.join(map(_latex_text, table.columns))} \\\\"
     yield "    \\midrule"
-    body = [
-        [_latex_text(row[0]), *map(_latex_cell, row[1:], marks[1:])] if row else []
-        for row, marks in zip(table.rows, _is_best(table), strict=True)
-    ]
-    full = [row for row in body if len(row) == len(table.columns)]
-    widths = [max(map(len, column)) for column in zip(*full, strict=True)]
-    for row in body:
+    for row, marks in zip(table.rows, _is_best(table), strict=True):
         if row:
-            cells = (
-                cell.rjust(width) if i else cell.ljust(width)
-                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-            )
+            cells = [_latex_text(row[0]), *map(_latex_cell, row[1:], marks[1:])]
             yield f"    {' & '.join(cells)} \\\\"
         else:
             yield "    \\addlinespace"

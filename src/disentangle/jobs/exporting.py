@@ -9,7 +9,6 @@ from ..data import components, datasets
 from ..data.formats import FORMATS
 from ..data.formats.part import Part
 from ..data.lines import write_lines
-from ..data.vocabulary import URIS
 from ..errors import DisentangleError
 from ..params import FEATURES
 from ..storage import atomic
@@ -67,8 +66,8 @@ def export_dataset(data_dir: Path, name: str, format: str, out: Path, features: 
         try:
             temporary.mkdir()
             write_lines(temporary / components.LABEL_NAMES, names)
-            if (folder / URIS).exists():
-                shutil.copyfile(folder / URIS, temporary / URIS)
+            if (folder / components.URIS).exists():
+                shutil.copyfile(folder / components.URIS, temporary / components.URIS)
             for part in parts:
                 write(temporary, part)
             files = sorted(path.name for path in temporary.iterdir())

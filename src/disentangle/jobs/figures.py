@@ -83,6 +83,18 @@ def save_figure(figure: Figure, folder: Path, name: str) -> None:
             figure.savefig(temporary, format=ending, **options)
 
 
+def _save(figure: Figure, folder: Path, name: str, rows: list[dict[str, Any]]) -> None:
+    """Write a figure, and last its numbers."""
+    save_figure(figure, folder, name)
+    write_csv(folder / f"{name}.csv", rows)
+
+
+def _legend_below(figure: Figure, handles: list[Any], names: list[str]) -> None:
+    legend = figure.legend(handles, names, loc="outside lower center", ncols=_KEY_COLUMNS, fontsize=8)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
 def draw_figure_2(folder: Path, dataset: str, runs: list[dict[str, Any]], ending: str = "") -> list[Path]:
     """Precision and recall at 1 to 10 of both methods, and their difference: a figure for each way to bin.
 
@@ -136,8 +148,7 @@ def draw_figure_2(folder: Path, dataset: str, runs: list[dict[str, Any]], ending
         for panel in panels:
             panel.set(xlabel="k (labels predicted)", xticks=[row["k"] for row in rows[:MAX_K]])
             panel.legend()
-        save_figure(figure, folder, name)
-        write_csv(folder / f"{name}.csv", rows)
+        _save(figure, folder, name, rows)
     return drawn
 
 
@@ -174,8 +185,7 @@ def _difference(xr_linear: dict[str, Any], overlap: dict[str, Any]) -> list[dict
         row: dict[str, Any] = {"method": "difference", "k": k}
         for metric in _CURVES:
             column = f"{metric[0].upper()}@{k}"
-            before, after = (figure_of(run, column) or 0.0 for run in (xr_linear, overlap))
-            value, low, high = round(after - before, 4), "", ""
+            value, low, high = _gain(xr_linear, overlap, column), "", ""
             if one := found.get(column):
                 sd = one.get("sd")
                 low, high = one["low"], one["high"]
@@ -226,19 +236,20 @@ def draw_sweep(folder: Path, dataset: str, runs: list[dict[str, Any]], ending: s
         )
     figure.legend(*panels[0].get_legend_handles_labels(), title="above the leaves", loc="outside right upper")
     name = _named("sweep", ending)
-    save_figure(figure, folder, name)
-    write_csv(folder / f"{name}.csv", rows)
+    _save(figure, folder, name, rows)
     return folder / f"{name}.png"
 
 
 def _gains(xr_linear: dict[str, Any], overlap: dict[str, Any]) -> dict[str, Any]:
-    gains = {}
-    for column in (f"{letter}@{k}" for letter in "PR" for k in (1, 3, 5, 10)):
-        before, after = (figure_of(run, column) or 0.0 for run in (xr_linear, overlap))
-        gains[column] = after - before
     where = {name: xr_linear[name] for name in ("level_from_leaf", "bin_size")}
     where["n_bins"] = xr_linear.get("mean", xr_linear)["n_bins"]
-    return where | {name: round(value, 4) for name, value in gains.items()}
+    columns = [f"{letter}@{k}" for letter in "PR" for k in (1, 3, 5, 10)]
+    return where | {column: _gain(xr_linear, overlap, column) for column in columns}
+
+
+def _gain(xr_linear: dict[str, Any], overlap: dict[str, Any], column: str) -> float:
+    before, after = (figure_of(run, column) or 0.0 for run in (xr_linear, overlap))
+    return round(after - before, 4)
 
 
 def draw_frontier(folder: Path, dataset: str, runs: list[dict[str, Any]]) -> None:
@@ -271,12 +282,8 @@ def draw_frontier(folder: Path, dataset: str, runs: list[dict[str, Any]]) -> Non
         panel.set(xlabel="candidates per instance (labels ranked)", ylabel=f"{metric_name} (%)")
         panel.margins(0.15)
     # A key, because names would lie over one another where points crowd.
-    key = number_key(panels[0], len(names))
-    legend = figure.legend(key, names, loc="outside lower center", ncols=_KEY_COLUMNS, fontsize=8)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
-    save_figure(figure, folder, "frontier")
-    write_csv(folder / "frontier.csv", rows)
+    _legend_below(figure, number_key(panels[0], len(names)), names)
+    _save(figure, folder, "frontier", rows)
 
 
 def draw_reliability(folder: Path, dataset: str, runs: list[dict[str, Any]]) -> list[Path]:
@@ -320,13 +327,8 @@ def draw_reliability(folder: Path, dataset: str, runs: list[dict[str, Any]]) -> 
             panel.plot(means, right, color=color, marker=marker, ls=dashes, ms=4, label=name)
         panel.set_title("the first label" if k == 1 else f"the first {k} labels", fontsize=10)
         panel.set(xlabel=f"mean of {of} in a bin", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1))
-    legend = figure.legend(
-        *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=_KEY_COLUMNS, fontsize=8
-    )
-    for text in legend.get_texts():
-        text.set_parse_math(False)
-    save_figure(figure, folder, "reliability")
-    write_csv(folder / "reliability.csv", rows)
+    _legend_below(figure, *panels[0].get_legend_handles_labels())
+    _save(figure, folder, "reliability", rows)
     return drawn
 
 

@@ -11,12 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import scipy.sparse as sp
 
 from ..data import datasets, tfidf, vocabulary
-from ..data.components import LABEL_NAMES, count_names, first_repeated, read_names
-from ..data.features import FeatureSet, compact
+from ..data.components import LABEL_NAMES, URIS, count_names, first_repeated, read_names
+from ..data.features import compact
 from ..data.formats import FORMATS
 from ..data.formats.blocks import Block, binary_rows
 from ..data.lines import write_lines
@@ -125,13 +124,13 @@ def _build(out: Path, job: Import) -> dict[str, Any]:
         )
     if words is not None and names is not None:
         names.sort(key=lambda uri: (words.names[uri], uri))
-        write_lines(out / vocabulary.URIS, names)
+        write_lines(out / URIS, names)
         write_lines(out / LABEL_NAMES, [words.names[uri] for uri in names])
     elif names is not None:
         write_lines(out / LABEL_NAMES, names)
     results = _write(out, job, blocks, names, vectorizer)
     if job.format == "npz":
-        _compact(out / FEATURES, [part for part in blocks if part not in ("trn", "tst")])
+        compact(out / FEATURES, blocks)
     if job.output_items is not None and not form.has_names:
         write_lines(out / LABEL_NAMES, read_names(job.output_items, results["n_labels"]))
     return results
@@ -172,19 +171,6 @@ def _write(
                 writers[f"X_{part}"].append(X)
                 writers[f"Y_{part}"].append(_label_rows(block.labels, columns, job.output_items, source[-1]))
         return _finish(writers, sizes, job)
-
-
-def _compact(folder: Path, others: list[str]) -> None:
-    """As `compact`, which leaves the parts `others`."""
-    compact(folder)
-    made, single = FeatureSet.at(folder), FeatureSet(folder)
-    for part in others if made.blocks else ():
-        values = single.load(part).toarray()
-        with np.errstate(over="ignore"):
-            is_half = (values.astype(np.float16) == values).all()
-        dtype = np.dtype(np.float16 if is_half else np.float32)
-        npz.save_dense(made.paths(part)[0], [values], values.shape, dtype)
-        single.paths(part)[0].unlink()
 
 
 def _texts(blocks: Iterator[Block], found: set[str]) -> Iterator[str]:

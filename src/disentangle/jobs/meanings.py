@@ -18,10 +18,9 @@ from ..errors import DisentangleError
 from ..html import meanings_page
 from ..storage import atomic
 from ..storage.files import sha256
-from ..storage.saved import Saved
+from ..storage.saved import RECORD, Saved
 from . import steps, tables
 from .base import report_base
-from .binned import workspaces
 from .job import Job
 from .plan import Overlapped, Plan, runs
 from .stages import Stage
@@ -94,7 +93,7 @@ def run_meanings(job: Job, wanted: Sequence[str], limit: int) -> dict[str, Any]:
         raise DisentangleError(f"--limit must be at least 1, got {limit}")
     base = job.base()
     folder, where = job.folder("meanings"), job.data_dir / job.dataset
-    with workspaces(folder, base.root):
+    with atomic.workspaces([folder, base.root], RECORD):
         words = _words(where, base.load.ensure()["results"], job.features)
         chosen = _named(wanted, words.labels)
         report_base(job, [[base]], [runs(base)])

@@ -13,10 +13,10 @@ from ..errors import DisentangleError
 from ..params import BinParams
 from ..presets import DEFAULT_PRESET
 from ..storage import atomic
-from ..storage.saved import Saved
+from ..storage.saved import RECORD, Saved
 from . import figures, steps, tables
 from .base import report_base
-from .binned import Binned, ways_to_bin, workspaces
+from .binned import Binned, ways_to_bin
 from .job import Job
 from .plan import Plan, runs
 from .seeds import spread
@@ -65,7 +65,7 @@ def run_metric(
     if kind == "natural":
         bases, where = [one.base() for one in jobs], job.data_dir / job.dataset
         components.require_components(where)
-        with workspaces(folder, bases[0].root):
+        with atomic.workspaces([folder, bases[0].root], RECORD):
             _check_components(bases[0], where)
             # The whole base job, so that its report tells of the models that are scored.
             report_base(job, [[base] for base in bases], [runs(base) for base in bases])
@@ -73,7 +73,7 @@ def run_metric(
             return _together(job, scored, "natural")
     (params,) = ways_to_bin(job, None if level is None else [level], [bin_size], "")
     ways = [Binned(one, one.base(), params) for one in jobs]
-    with workspaces(folder, job.folder("binned"), ways[0].bins.folder.parent):
+    with atomic.workspaces([folder, job.folder("binned"), ways[0].bins.folder.parent], RECORD):
         scored = []
         for one, way in zip(jobs, ways, strict=True):
             way.bins.ensure()

@@ -17,8 +17,8 @@ or `python -m disentangle predict --bundle FOLDER {argument}`. {scores}"""
 _NO_PROBABILITIES = "Scores lie in [0, 1] and are no probabilities."
 _PROBABILITIES = """\
 Scores lie in [0, 1], and `calibration.json` makes probabilities of them. Labels of a probability of at least
-{threshold:.4f} had the highest micro-averaged F1, {F1:.2f} %, on a part of the training data that was kept
-out. It is a `threshold`, and a `--min-probability`."""
+{threshold:.4f} had the highest micro-averaged F1, {F1:.2f} %, on validation data that were kept out.
+It is a `threshold`, and a `--min-probability`."""
 _WHAT = """\
 A label tree in which labels may be in several clusters
 ([Liu et al., NeurIPS 2021](https://arxiv.org/abs/2106.12751)), on PECOS's XR-Linear."""

@@ -30,7 +30,7 @@ from .stages import Stage
 logger = logging.getLogger(__name__)
 
 _TRAINING = ("model.tree", "model.mixed", "model.subproblems", "model.train_levels", "model.saved_model")
-_SIDE_BY_SIDE = ("model.side_by_side", "kernels.dual_descent", "kernels.lanes")
+_SIDE_BY_SIDE = ("model.side_by_side", "kernels.dual_descent")
 _OF_TERMS = ("model.feature_selection", "kernels.largest_features", *_SIDE_BY_SIDE)
 _PREDICTING = ("model.saved_model", "model.beam_search")
 
@@ -110,7 +110,7 @@ class Plan:
             "load",
             steps.load,
             source.inputs,
-            ("data.datasets", "data.features", "storage.matrices", "storage.npz"),
+            ("data.datasets", "data.validation", "data.features", "storage.matrices", "storage.npz"),
         )
         build = partial(steps.build_tree, params=settings.tree, means=self._means)
         self.tree = self._stage("train", "label-tree", build, asdict(settings.tree), ("model.tree",))

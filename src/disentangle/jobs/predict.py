@@ -312,7 +312,7 @@ def run_predict(
     if k > (most := min(voice.predict.top_k for voice in predictor.voices)):
         raise DisentangleError(f"--k must be at most the models' --top-k ({most}), got {k}")
     if data_folder is not None:
-        _say_what_changed(predictor.saved, data_folder, features_name)
+        say_what_changed(predictor.saved, data_folder, features_name)
     calibration = calibration_of(predictor, data_folder is None, min_probability is not None)
     names = label_names(predictor.saved, predictor.n_labels)
     with progress.stage("predict"), writer(out, predictor.n_labels, names, calibration) as write:
@@ -373,8 +373,8 @@ def label_names(saved: Saved, n_labels: int) -> list[str]:
         return components.read_names(path, n_labels)
 
 
-def _say_what_changed(saved: Saved, data_folder: Path, features_name: str) -> None:
-    """Tell of a vocabulary or names that the dataset has by now, and the model has not."""
+def say_what_changed(saved: Saved, data_folder: Path, features_name: str) -> None:
+    """Tell of a vocabulary, names or URIs that the dataset has by now, and the model has not."""
     for name, path in carried(data_folder, features_name).items():
         now = sha256(path) if path.is_file() else None
         if now is not None and saved.digests is not None and now != saved.digests.get(name):

@@ -112,8 +112,7 @@ def match(
 
     load = saved_model.load if is_matcher else saved_model.load_matcher
     model.check_fit("a model of features:", saved_model.n_features_of(model), dataset.X_trn.shape[1])
-    matcher = load(model, is_needed=False)
-    M = beam_search.match(matcher, dataset.X_trn, beam_size, means.threads, means.budget)
+    M = beam_search.match(load(model), dataset.X_trn, beam_size, means.threads, means.budget)
     sp.save_npz(out / MATCHING_FILE, M, compressed=False)
     return {}
 

@@ -1,4 +1,4 @@
-"""The sweep job: many ways to overlap, compared on a part of the training data."""
+"""The sweep job: many ways to overlap, compared on validation data."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from ..data import datasets
+from ..data.validation import validation
 from ..evaluate.significance import MEAN
 from ..storage import atomic
 from ..storage.saved import RECORD
@@ -22,9 +22,9 @@ Run = dict[str, Any]
 
 
 def run_sweep(job: Job) -> dict[str, Any]:
-    """XR-Linear beside many ways to overlap, on a part of the training data: to choose among them.
+    """XR-Linear beside many ways to overlap, on the validation part: to choose among them.
 
-    Each seed draws a part of its own.
+    Where the dataset has none, each seed draws a part of the training data for one.
 
     Returns
     -------
@@ -37,17 +37,20 @@ def run_sweep(job: Job) -> dict[str, Any]:
         As `run_base`.
     """
     folder, jobs = job.folder("sweep"), job.by_seed()
-    comparison = Comparison(folder, same_instances=False)
+    is_drawn = job.source().validation is None
+    comparison = Comparison(folder, same_instances=not is_drawn)
     with atomic.workspace(folder, RECORD):
-        made, files = [], []
+        made, files, inputs = [], [], []
         for one in jobs:
             plan = _plan(folder, one)
+            inputs.append(plan.source.inputs)
             made.append(comparison.added(runs(plan)))
             written = _report(one, plan.source.inputs, plan.place, made[-1:], comparison)
             draw_frontier(plan.folder, f"{job.title}, validation", written, plan.settings.said())
             files += [plan.folder / name for name in ("report.json", "frontier.png")]
         if job.seeds:
-            data = plan.source.inputs | {"validation": ",".join(map(str, job.seeds))}
+            # Of drawn parts it says every seed.
+            data = {name: ",".join(dict.fromkeys(own[name] for own in inputs)) for name in inputs[0]}
             written = _report(job, data, "", made, comparison)
             files = [folder / "report.json", *files]
         else:
@@ -58,7 +61,7 @@ def run_sweep(job: Job) -> dict[str, Any]:
 
 def _plan(folder: Path, job: Job) -> Plan:
     seed = job.settings.tree.seed
-    return Plan(folder, datasets.validation(job.source(), seed), job.settings, f"seed-{seed}")
+    return Plan(folder, validation(job.source(), seed), job.settings, f"seed-{seed}")
 
 
 def _report(

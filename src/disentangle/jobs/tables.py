@@ -224,7 +224,8 @@ def _sweep_tables(report: dict[str, Any]) -> list[Table]:
 
     names = [named(row) for row in rows]
     same = ", ".join(f"{name} {overlaps[0]['overlap'][name]}" for name in values if name not in varied)
-    about = f"{subject(report)}, a fifth of the training data"
+    is_given = "X_val" in report.get("data", ())
+    about = f"{subject(report)}, {'validation part' if is_given else 'a fifth of the training data'}"
     # Five columns fit a terminal with their deviations.
     columns = (*COLUMNS, MEAN) if seeds else (*SHOWN, MEAN)
     tables = _measured_tables(about, names, rows, columns, seeds)

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
-from importlib import import_module, metadata
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -47,22 +47,11 @@ def check(found: dict[str, str], expected: dict[str, str], name: str) -> None:
 
 
 def answer(path: str) -> tuple[dict[str, str], str | None]:
-    """A worker's versions, and what it reads in a file; None if it cannot.
-
-    Meanwhile it begins to import what takes seconds to import, not here, where it could not answer.
-    """
-    limit_threads(1)
-    threading.Thread(target=_import, daemon=True).start()
+    """A worker's versions, and what it reads in a file; None if it cannot."""
     text = None
     with suppress(OSError, ValueError):
         text = Path(path).read_text(encoding="utf-8")
     return made_by(), text
-
-
-def _import() -> None:
-    with suppress(Exception):  # the task that needs it says why
-        for name in ("beam_search", "side_by_side", "train_levels"):
-            import_module(f"..model.{name}", __package__)
 
 
 def packed(value: Any) -> tuple[bytes, list[memoryview]]:

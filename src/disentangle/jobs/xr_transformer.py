@@ -106,7 +106,7 @@ def run_xr_transformer(job: XrTransformerJob) -> dict[str, Any]:
     sizes = datasets.sizes_in(folder)
     job.settings.learnt(sizes["n_labels"])
     job.settings.tree.sizes(sizes["n_labels"])
-    check_texts(folder, sizes)
+    check_texts(folder)
     trained = _training(job, folder, Pretrained.at(job.encoder), chosen)
     made = _features(job, folder, trained)
     with atomic.claim(folder / job.name), atomic.workspace(job.folder, RECORD):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numba import float32, float64, int32, int64, njit, types, void
+from numba.core.types.function_type import CompileResultWAP
 
 from . import INDICES, POINTERS, SCORES, kernel, share
 
@@ -74,8 +75,8 @@ _RULE = float64(float64[::1])
 
 @cache
 def compiled(rule: Callable[[np.ndarray], float]) -> Any:
-    """A rule of merging (`rules.MERGES`), compiled."""
-    return kernel(_RULE)(rule)
+    """A rule of merging (`rules.MERGES`), compiled: its address, which numba would look up in every call."""
+    return CompileResultWAP(kernel(_RULE)(rule).get_compile_result(_RULE))
 
 
 @kernel(

@@ -13,6 +13,8 @@ from ..runtime.interrupt import interruptible
 from ..runtime.memory import UNLIMITED, Budget
 from ..runtime.progress import track
 from ..runtime.workers import Workers, most_rows, workers_of
+from ..storage.matrices import Flat
+from . import pecos, saved_model
 from .pecos import XLinearModel
 
 # What PECOS holds for each label or cluster that an instance is scored for: measured on the embedded set.
@@ -23,14 +25,23 @@ BYTES_PER_CANDIDATE = 20
 _MATCHED_ROWS = 8192
 # Most children of a cluster that a batch is planned for when nothing is known of the tree.
 _CHILDREN = 64
+# Instances that are predicted before anybody has waited for Ctrl-C: to hand one to another thread takes as
+# long as to predict it.
+_AT_ONCE = 32
 
 
-def _with_bias(X: sp.csr_matrix) -> sp.csr_matrix:
-    """Instances with one feature more, the last, which is 1 in all: what models for prediction take."""
+def _predict(model: XLinearModel, X: sp.csr_matrix, beam_size: int, top_k: int, threads: int) -> Flat:
+    """What a model's last layer has for instances, which get one feature more, the last, a 1: the bias."""
     n_instances, n_features = X.shape
-    indices, values = np.insert(X.indices, X.indptr[1:], n_features), np.insert(X.data, X.indptr[1:], 1)
-    indptr = X.indptr + np.arange(n_instances + 1, dtype=X.indptr.dtype)
-    return sp.csr_matrix((values, indices, indptr), shape=(n_instances, n_features + 1))
+    if n_features != (expected := saved_model.n_features(model)) or not X.has_sorted_indices:
+        raise ValueError(f"X must have {expected} features, indices sorted, got a matrix of shape {X.shape}")
+    indptr = X.indptr + np.arange(n_instances + 1, dtype=np.int64)
+    is_bias = np.zeros(indptr[-1], bool)
+    is_bias[indptr[1:] - 1] = True
+    indices, values = np.full(indptr[-1], n_features, np.int32), np.ones(indptr[-1], np.float32)
+    indices[~is_bias], values[~is_bias] = X.indices, X.data
+    call = partial(pecos.predict, model, (indptr, indices, values), n_features + 1, beam_size, top_k, threads)
+    return call() if n_instances <= _AT_ONCE else interruptible(call)
 
 
 @dataclass(frozen=True)
@@ -43,8 +54,10 @@ class _Matching:
 
 
 def _match(shared: _Matching, rows: slice, threads: int) -> sp.csr_matrix:
-    beam = {"beam_size": shared.beam_size, "only_topk": shared.beam_size}
-    return shared.matcher.predict(_with_bias(shared.X[rows]), threads=threads, **beam)
+    matcher, beam_size = shared.matcher, shared.beam_size
+    indptr, indices, values = _predict(matcher, shared.X[rows], beam_size, beam_size, threads)
+    n_clusters, _ = saved_model.n_labels_and_clusters(matcher)
+    return sp.csr_matrix((values, indices, indptr), shape=(len(indptr) - 1, n_clusters))
 
 
 def match(
@@ -77,13 +90,12 @@ def match(
     kept = 2 * 8 * beam_size * X.shape[0]
     workers = workers_of(threads)
     if budget.limit is not None:
-        _ = matcher.model  # it takes of what there is, and is loaded when it is first asked for
+        _ = matcher.model  # it takes of what there is
     rows = budget.slices(costs, kept, most_rows(X.shape[0], _MATCHED_ROWS, workers))
     batches = workers.in_turn(_match, _Matching(matcher, X, beam_size), rows)
     return sp.vstack(list(track(batches, X.shape[0], lambda batch: batch.shape[0])), format="csr")
 
 
-def predict(model: XLinearModel, X: sp.csr_matrix, params: PredictParams, threads: int) -> sp.csr_matrix:
-    """Scores of the best `top_k` labels: csr_matrix of shape (n_instances, n_labels with copies), float32."""
-    beam = {"beam_size": params.beam_size, "only_topk": params.top_k}
-    return interruptible(partial(model.predict, _with_bias(X), threads=threads, **beam))
+def predict(model: XLinearModel, X: sp.csr_matrix, params: PredictParams, threads: int) -> Flat:
+    """Scores of the best `top_k` labels, copies counted, of each instance: what `flat` has of a matrix."""
+    return _predict(model, X, params.beam_size, params.top_k, threads)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -55,15 +55,15 @@ class _Ranking:
     predict: tuple[PredictParams, ...]
     originals: tuple[np.ndarray, ...]
     merge: str
-    k: int
 
 
-def _best(shared: _Ranking, X: sp.csr_matrix, threads: int) -> tuple[np.ndarray, np.ndarray]:
+def _best(ranking: _Ranking, part: tuple[sp.csr_matrix, int], threads: int) -> tuple[np.ndarray, np.ndarray]:
+    X, k = part
     found = [
         beam_search.predict(model, X, predict, threads)
-        for model, predict in zip(shared.models, shared.predict, strict=True)
+        for model, predict in zip(ranking.models, ranking.predict, strict=True)
     ]
-    return best_labels(found, shared.originals, shared.merge, shared.k)
+    return best_labels(found, ranking.originals, ranking.merge, k)
 
 
 class Predictor:
@@ -92,7 +92,6 @@ class Predictor:
         self.voices = voices
         self.merge = merge
         self.saved = saved
-        self._rankings: dict[int, _Ranking] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What another process is sent is where it was read from: PECOS's models lie in memory of its own.
@@ -157,8 +156,8 @@ class Predictor:
         DisentangleError
             If one is damaged, another by now, or of other features or labels.
         """
-        self._models = tuple(saved_model.load(voice.saved, for_few) for voice in self.voices)
-        for voice, model in zip(self.voices, self._models, strict=True):
+        self._ranking = self._of(saved_model.load(voice.saved, for_few) for voice in self.voices)
+        for voice, model in zip(self.voices, self._ranking.models, strict=True):
             overlap = voice.overlap
             if (len(overlap.original), overlap.n_clusters) != saved_model.n_labels_and_clusters(model):
                 raise voice.saved.damaged(
@@ -189,20 +188,16 @@ class Predictor:
         return saved_model.n_features_of(self.voices[0].saved)
 
     @cached_property
-    def _models(self) -> tuple[Any, ...]:
-        return tuple(saved_model.load(voice.saved, is_needed=False) for voice in self.voices)
+    def _ranking(self) -> _Ranking:
+        return self._of(saved_model.load(voice.saved) for voice in self.voices)
+
+    def _of(self, models: Iterable[Any]) -> _Ranking:
+        predict = tuple(voice.predict for voice in self.voices)
+        return _Ranking(tuple(models), predict, tuple(v.overlap.original for v in self.voices), self.merge)
 
     @cached_property
     def _matchers(self) -> tuple[Any, ...]:
-        return tuple(saved_model.load_matcher(voice.saved, is_needed=False) for voice in self.voices)
-
-    def _ranking(self, k: int) -> _Ranking:
-        """The same each time, so that it is sent elsewhere once."""
-        if k not in self._rankings:
-            predict = tuple(voice.predict for voice in self.voices)
-            originals = tuple(voice.overlap.original for voice in self.voices)
-            self._rankings[k] = _Ranking(self._models, predict, originals, self.merge, k)
-        return self._rankings[k]
+        return tuple(saved_model.load_matcher(voice.saved) for voice in self.voices)
 
     def candidates(self, X: sp.csr_matrix, threads: int | Workers, budget: Budget = UNLIMITED) -> np.ndarray:
         """Labels, copies counted, that each model ranks for each instance.
@@ -249,15 +244,17 @@ class Predictor:
         scores : ndarray of the same shape, float32
             Theirs, 0 where there is none.
         """
-        workers, ranking = workers_of(threads), self._ranking(k)
+        workers, ranking = workers_of(threads), self._ranking
         costs = np.zeros(X.shape[0], np.int64)
         if budget.limit is not None:
+            _ = [model.model for model in ranking.models]  # they take of what there is
             if candidates is None:
                 candidates = self.candidates(X, threads, budget)
             costs = candidates.max(axis=0) * beam_search.BYTES_PER_CANDIDATE
-            _ = [model.model for model in ranking.models]  # they take of what there is
         batches = budget.slices(costs, most_rows=most_rows(X.shape[0], MOST_ROWS, workers))
-        yield from workers.in_turn(_best, ranking, (X[rows] for rows in batches))
+        # Taking rows of one instance would be a sixth of the time that it takes.
+        parts = (X if rows.stop - rows.start == X.shape[0] else X[rows] for rows in batches)
+        yield from workers.in_turn(_best, ranking, ((part, k) for part in parts))
 
 
 def _voice(evaluation: Path, said: dict[str, Any]) -> Voice:

@@ -142,10 +142,10 @@ def load_trained(saved: Saved) -> XLinearModel:
 
 
 class Predicting(XLinearModel):
-    """A model for prediction, loaded when it first predicts.
+    """A model for prediction, loaded when it first predicts: with a cluster, that is elsewhere.
 
     PECOS's own lies in memory of its library. So what another process is sent is its levels, of which it is
-    loaded there.
+    loaded there at once.
 
     Parameters
     ----------
@@ -167,15 +167,17 @@ class Predicting(XLinearModel):
 
 
 def _predicting(levels: list[tuple[Any, ...]]) -> Predicting:
-    """What was sent of a model."""
-    return _of_levels(lambda: map(_Level._make, levels))
+    """What was sent of a model; loaded, as threads may predict with it from now on."""
+    model = _of_levels(lambda: map(_Level._make, levels))
+    _ = model.model
+    return model
 
 
 def _of_levels(levels: Callable[[], Iterable[_Level]]) -> Predicting:
     def loaded() -> Any:
         with scratch() as temporary:
             save(_trained(levels()), temporary)
-            return _read(Saved(temporary), 0, _CHUNKS)
+            return _read(Saved(temporary))
 
     return Predicting(loaded, levels)
 
@@ -189,7 +191,7 @@ def _trained(levels: Iterable[_Level]) -> XLinearModel:
     )
 
 
-def load(saved: Saved, for_few: bool = False, is_needed: bool = True) -> Predicting:
+def load(saved: Saved, for_few: bool = False) -> Predicting:
     """A saved model, for prediction by `match` and `predict` alone.
 
     Parameters
@@ -198,30 +200,25 @@ def load(saved: Saved, for_few: bool = False, is_needed: bool = True) -> Predict
     for_few : bool
         Whether it is for at most `FEW` instances; has no effect on the result. On tibkat-all (tuned, 377 MiB)
         weights in chunks take 7 to 10 s to make, as they are 1 s, and an instance 1 ms instead of 10.
-    is_needed : bool
-        Whether it is loaded now; else when it first predicts.
 
     Raises
     ------
     DisentangleError
-        If it is damaged, or no model.
+        If it is damaged, or no model, when it first predicts.
     """
-    return _loaded(saved, 0, _AS_SAVED if for_few else _CHUNKS, is_needed)
+    return _saved(saved, kind=_AS_SAVED if for_few else _CHUNKS)
 
 
-def load_matcher(saved: Saved, is_needed: bool = True) -> Predicting:
+def load_matcher(saved: Saved) -> Predicting:
     """A saved model's matcher, the levels above the labels, likewise."""
-    return _loaded(saved, 1, _CHUNKS, is_needed)
+    return _saved(saved, without=1)
 
 
-def _loaded(saved: Saved, without: int, kind: str, is_needed: bool) -> Predicting:
-    model = Predicting(partial(_read, saved, without, kind), partial(_levels, saved, without))
-    if is_needed:
-        _ = model.model
-    return model
+def _saved(saved: Saved, without: int = 0, kind: str = _CHUNKS) -> Predicting:
+    return Predicting(partial(_read, saved, without, kind), partial(_levels, saved, without))
 
 
-def _read(saved: Saved, without: int, kind: str) -> Any:
+def _read(saved: Saved, without: int = 0, kind: str = _CHUNKS) -> Any:
     how = {"is_predict_only": True, "weight_matrix_type": kind}
     with _view(saved, without) as view:
         return interruptible(lambda: XLinearModel.load(view, **how)).model

@@ -17,9 +17,9 @@ import scipy.sparse as sp
 
 from ..storage.matrices import one_per_row
 
-# A group has instances enough to be worth a call: pairs of an instance and a cluster; from 600 to 6,000 are
-# within a tenth of the least seconds on the embedded set and tibkat-all.
-_PAIRS = 4096
+# A group has instances enough to be worth a call: pairs of an instance and a cluster, fewer for many threads;
+# from 600 to 6,000 are within a tenth of the least seconds on the embedded set and tibkat-all.
+_PAIRS = (600, 4096)
 # Labels of one cluster that share the cost of picking its instances; more only make groups unequal.
 _LABELS = 64
 # Where a cluster has more of the instances, threads had better read them together than a copy each.
@@ -145,9 +145,11 @@ def groups(
     order = order[np.lexsort((clusters[order], parents[clusters[order]]))]
     # A cluster of many instances and labels makes several groups, small ones make one together.
     n_labels = np.bincount(clusters, minlength=len(parents))
-    share = np.minimum(sizes, _PAIRS) / np.clip(n_labels, 1, _LABELS)
+    share = np.minimum(sizes, _PAIRS[1]) / np.clip(n_labels, 1, _LABELS)
+    ends = share[clusters[order]].cumsum()
+    pairs = np.clip(ends[-1] / fewest if len(ends) else 0, *_PAIRS)
     # What is rounded off must not take the last label of a cluster to the next group.
-    number = (share[clusters[order]].cumsum() - 1e-3) // _PAIRS
+    number = (ends - 1e-3) // pairs
     found = np.split(order, np.flatnonzero(np.diff(number)) + 1)
     return (crowded, found) if len(found) >= fewest else (np.arange(len(clusters)), [])
 

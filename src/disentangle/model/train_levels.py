@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..params import HINGE, PredictParams, SolverParams
+from ..runtime.interrupt import interruptible
 from ..runtime.progress import track
 from ..runtime.workers import Workers, split, workers_of
 from ..storage.matrices import one_per_row
@@ -149,7 +150,7 @@ def _train(
     params = MLModel.TrainParams(threads=threads, **asdict(problem.solver))
     given = MLProblem(part.X, part.Y, C=part.C, M=part.M, threads=threads)
     # The part's instances, which all parts together have many times, must not be kept.
-    return part.labels, part.features, MLModel.train(given, train_params=params).W
+    return part.labels, part.features, interruptible(lambda: MLModel.train(given, train_params=params).W)
 
 
 def _train_by_pecos(X: sp.csr_matrix, level: Level, workers: Workers, solver: SolverParams) -> sp.csc_matrix:

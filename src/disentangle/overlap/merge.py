@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import scipy.sparse as sp
 
 from ..kernels.merge_and_rank import best_rows
 from ..rules import MERGES
-from ..storage.matrices import flat
+from ..storage.matrices import Flat
 
 
 def best_labels(
-    found: Sequence[sp.csr_matrix],
+    found: Sequence[Flat],
     originals: Sequence[np.ndarray],
     merge: str,
     k: int,
@@ -24,8 +23,9 @@ def best_labels(
 
     Parameters
     ----------
-    found : sequence of csr_matrix of shape (n_instances, n_labels + n_pseudo_labels), float32
-        Scores of each model.
+    found : sequence of tuple of ndarray
+        Scores of each model: what `flat` has of a csr_matrix of shape (n_instances, n_labels +
+        n_pseudo_labels).
     originals : sequence of ndarray of shape (n_labels + n_pseudo_labels,), int32
         Original label of each column.
     merge : str
@@ -38,22 +38,11 @@ def best_labels(
         Best first, equal scores by ascending label id, -1 where fewer were retrieved.
     scores : ndarray of shape (n_instances, k), float32
         Theirs, 0 where there is none.
-
-    Raises
-    ------
-    ValueError
-        If an array of originals does not have one entry per column.
     """
-    for scores, original in zip(found, originals, strict=True):
-        if original.shape != (scores.shape[1],):
-            raise ValueError(f"original must have one entry per column {scores.shape}, got {original.shape}")
-    indptr, indices, values = zip(*map(flat, found), strict=True)
-    before = np.cumsum([0, *map(len, values[:-1])])
-    labels = [original[columns] for original, columns in zip(originals, indices, strict=True)]
-    return best_rows(
-        np.array(indptr) + before[:, None],
-        np.concatenate(labels),
-        np.concatenate(values),
-        MERGES[merge],
-        k,
-    )
+    starts, before = [], 0
+    for indptr, _, values in found:
+        starts.append(indptr + before)
+        before += len(values)
+    labels = [original[columns] for original, (_, columns, _) in zip(originals, found, strict=True)]
+    scores = [values for *_, values in found]
+    return best_rows(np.array(starts), np.concatenate(labels), np.concatenate(scores), MERGES[merge], k)

@@ -168,11 +168,13 @@ class Budget:
         DisentangleError
             If the limit leaves next to nothing.
         """
-        left: float = math.inf
-        if self.limit is not None:
-            held = resident() + kept
-            self.require(held + _LEAST_BATCH, "predicting with this model")
-            left = self.limit - held
+        if self.limit is None:
+            for start in range(0, len(costs), most_rows):
+                yield slice(start, min(start + most_rows, len(costs)))
+            return
+        held = resident() + kept
+        self.require(held + _LEAST_BATCH, "predicting with this model")
+        left = self.limit - held
         ends = np.cumsum(costs)
         start = 0
         while start < len(costs):

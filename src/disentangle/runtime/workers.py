@@ -6,12 +6,10 @@ A step says what its parts are and does not know who does them; results never de
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from typing import Protocol, TypeVar
 
 import numpy as np
 
-from .interrupt import interruptible
 from .threads import in_threads
 
 S = TypeVar("S")
@@ -63,7 +61,7 @@ class Threads:
         return in_threads(lambda item: task(shared, item, 1), items, self.threads)
 
     def in_turn(self, task: Task[S, T, R], shared: S, items: Iterable[T]) -> Iterator[R]:
-        return (interruptible(partial(task, shared, item, self.threads)) for item in items)
+        return (task(shared, item, self.threads) for item in items)
 
 
 def workers_of(threads: int | Workers) -> Workers:

@@ -81,7 +81,11 @@ def _listen(host: str, port: int) -> socket.socket:
         raise DisentangleError("--host must be an address, got ''")
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=1024)
+        listening = socket.create_server((host, port), family=family, backlog=1024)
     except (OSError, UnicodeError) as error:
         why = str(getattr(error, "strerror", None) or error).partition(" (while")[0]  # which address, again
         raise DisentangleError(f"cannot listen at {host}, port {port}: {why}") from error
+    # Connections have it of the socket. Else the body of an answer would wait until the client has confirmed
+    # its head, which clients put off for 40 ms.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening

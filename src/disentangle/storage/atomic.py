@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -195,6 +195,15 @@ def workspace(folder: Path, record: str) -> Iterator[None]:
                 settle(str(place), record)
             else:
                 _remove_if_free(left)
+        yield
+
+
+@contextmanager
+def workspaces(folders: Iterable[Path], record: str) -> Iterator[None]:
+    """Hold several results folders for one run, as `workspace` holds one."""
+    with ExitStack() as stack:
+        for folder in folders:
+            stack.enter_context(workspace(folder, record))
         yield
 
 

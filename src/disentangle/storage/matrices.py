@@ -36,6 +36,8 @@ _BLOCK = 1 << 20  # values
 _INT32 = np.iinfo(np.int32)
 # PECOS adds up squares in float32: those of an instance, and those of the sum of a label's instances.
 LARGEST_NORM = math.sqrt(float(np.finfo(np.float32).max))
+# A compressed matrix as the kernels take it: index pointers int64, indices int32, values float32.
+Flat = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def load_sparse(path: Path) -> sp.csr_matrix:
@@ -337,8 +339,8 @@ def _first(matrix: sp.csr_matrix, wrong: np.ndarray) -> tuple[int, int, float]:
     return row, int(matrix.indices[entry]), float(matrix.data[entry])
 
 
-def flat(matrix: sp.csr_matrix | sp.csc_matrix) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A compressed matrix as the kernels take it: index pointers int64, indices int32, values float32."""
+def flat(matrix: sp.csr_matrix | sp.csc_matrix) -> Flat:
+    """A compressed matrix as the kernels take it."""
     return (
         matrix.indptr.astype(np.int64),
         matrix.indices.astype(np.int32, copy=False),
