@@ -132,7 +132,7 @@ class Cluster:
         arrays = [np.frombuffer(buffer, np.uint8) for buffer in named.values()]
         for _ in range(_TRIES):
             try:
-                # By names of their own: news that those of a worker that was lost are not needed may come later.
+                # By new names: it may come later that those of before are not needed any more.
                 sent = self._client.scatter(arrays, broadcast=True, timeout=_PATIENCE, hash=False)
                 return dict(zip(named, sent, strict=True))
             except TimeoutError as error:
