@@ -298,7 +298,7 @@ def test_retraining_hands_its_parts_to_the_solver(
     assert none_left.shape == (len(drawn), 0)
     X = plan.dataset.X_trn
     assert 0.4 < len(drawn) / X.shape[0] < 0.6
-    matcher = saved_model.load_matcher(plan.overlaps[1].model.saved())
+    matcher = saved_model.load(plan.overlaps[1].model.saved(), without=1)
     M = beam_search.match(matcher, X[drawn], 3, threads=1)
     assert clusters.tolist() == metrics.rank(M, 3)[:, 1:].tolist()
 

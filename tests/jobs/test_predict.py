@@ -209,13 +209,14 @@ def test_a_limit_changes_batches_and_no_score(place: Path, monkeypatch: pytest.M
     predictor = Predictor.load(base(place) / "tuned" / "evaluation-merge-mean")
     X = sp.load_npz(features_of(place)).tocsr()
     (whole,) = predictor.best(X, 10, 2)
-    # Some ten instances at a time: what the batches hold is counted from the candidates.
-    candidates = predictor.candidates(X, 2).max(axis=0)
+    # Ten instances at a time.
+    (model,), (predict,) = predictor._ranking.models, predictor._ranking.predict
     monkeypatch.setattr("disentangle.runtime.memory.resident", lambda: 0)
     monkeypatch.setattr("disentangle.runtime.memory._LEAST_BATCH", 0)
-    limit = Budget(int(candidates.mean()) * beam_search.BYTES_PER_CANDIDATE * 10)
+    limit = Budget(beam_search.bytes_per_instance(model, predict.beam_size) * 10)
     batches = list(predictor.best(X, 10, 2, limit))
-    assert 25 < len(batches) < 60
+    assert [len(labels) for labels, _ in batches[:-1]] == [10] * (len(batches) - 1)
+    assert len(batches) > 25
     for parts, expected in zip(zip(*batches, strict=True), whole, strict=True):
         assert np.array_equal(np.vstack(parts), expected)
 

@@ -16,6 +16,8 @@ from pecos.xmc.xlinear import XLinearModel
 
 from disentangle.data.datasets import Dataset, load_dataset
 from disentangle.errors import DisentangleError
+from disentangle.kernels import beam
+from disentangle.kernels.beam import Model
 from disentangle.model import beam_search, saved_model, side_by_side, subproblems, train_levels, tree
 from disentangle.model.mixed import Mixed
 from disentangle.params import PredictParams, SolverParams, TreeParams
@@ -46,9 +48,9 @@ def trained(
     return train_levels.train_ranker(X, Y, chain, matcher, predict, threads, **of_ranker)
 
 
-def predicted(model: XLinearModel, X: sp.csr_matrix, params: PredictParams, threads: int) -> sp.csr_matrix:
+def predicted(model: Model, X: sp.csr_matrix, params: PredictParams, threads: int) -> sp.csr_matrix:
     indptr, indices, values = beam_search.predict(model, X, params, threads)
-    n_labels, _ = saved_model.n_labels_and_clusters(model)
+    n_labels = model.n_nodes(len(model.hinges) - 1)
     return sp.csr_matrix((values, indices, indptr), shape=(X.shape[0], n_labels))
 
 
@@ -63,7 +65,7 @@ def model(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_matching_equals_pecos_layer_by_layer(dataset: Dataset, model: Path):
-    fast = beam_search.match(saved_model.load_matcher(Saved(model)), dataset.X_trn, 5, threads=2)
+    fast = beam_search.match(saved_model.load(Saved(model), without=1), dataset.X_trn, 5, threads=2)
     whole = XLinearModel.load(str(model)).model
     matcher = type(whole)(whole.model_chain[:-1], whole.pred_params[:-1])
     slow = matcher.predict(dataset.X_trn, beam_size=5, only_topk=5, post_processor="l3-hinge", threads=1)
@@ -79,20 +81,26 @@ def test_predicting_equals_pecos_layer_by_layer(dataset: Dataset, model: Path):
     assert (fast != slow).nnz == 0
 
 
+@pytest.mark.parametrize("few", [False, True])
 @pytest.mark.parametrize("n", [1, 3, 200])
-def test_predicting_equals_pecos_own_way_for_few_and_many(dataset: Dataset, model: Path, n: int):
+def test_predicting_equals_pecos_to_the_last_bit_by_tables_and_without(
+    dataset: Dataset, model: Path, n: int, few: bool, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(beam, "_ENTRIES_PER_LOOKUP", 0 if few else 1 << 30)
     loaded, empty = (
         saved_model.load(Saved(model)),
         sp.csr_matrix((1, dataset.X_tst.shape[1]), dtype=np.float32),
     )
     X = sp.vstack([dataset.X_tst[: n - 1], empty], "csr")
-    with_bias = sp.hstack([X, np.ones((n, 1), np.float32)], "csr", np.float32)
-    slow = loaded.predict(with_bias, beam_size=10, only_topk=160, threads=1)
+    slow = XLinearModel.load(str(model)).predict(X, beam_size=10, only_topk=160, threads=1)
     indptr, indices, values = beam_search.predict(loaded, X, PredictParams(beam_size=10, top_k=160), 1)
     assert (indptr.dtype, indices.dtype, values.dtype) == (np.int64, np.int32, np.float32)
     assert np.array_equal(indptr, slow.indptr)
-    assert np.array_equal(indices, slow.indices)
     assert values.tobytes() == slow.data.tobytes()
+    # PECOS has labels of equal scores in no order.
+    rows = np.repeat(np.arange(n), np.diff(indptr))
+    order = np.lexsort((slow.indices, -slow.data, rows))
+    assert np.array_equal(indices, slow.indices[order])
 
 
 def test_features_that_pecos_would_not_find_are_refused(dataset: Dataset, model: Path):
@@ -137,7 +145,7 @@ def test_levels_trained_in_parts_are_what_pecos_trains_whole(
     monkeypatch.setattr(subproblems, "_CROWDED", share)
     X, Y, chain = dataset.X_trn, dataset.Y_trn.tocsc(), tree.load_chain(Saved(model))
     # With negatives an instance is in clusters that none of its labels are in.
-    matched = beam_search.match(saved_model.load_matcher(Saved(model)), X, 3, threads=2)
+    matched = beam_search.match(saved_model.load(Saved(model), without=1), X, 3, threads=2)
     found = trained(dataset, Y, chain, negatives=matched).model.model_chain
     args = HierarchicalMLModel.TrainParams(
         neg_mining_chain=["tfn"] * (len(chain) - 1) + ["tfn+usn"],
@@ -229,7 +237,7 @@ def test_a_matcher_saved_alone_matches_as_the_whole_model(dataset: Dataset, mode
     saved_model.save(matcher, tmp_path)
     alone, whole = (
         beam_search.match(loaded, dataset.X_trn, 5, threads=2)
-        for loaded in (saved_model.load(Saved(tmp_path)), saved_model.load_matcher(Saved(model)))
+        for loaded in (saved_model.load(Saved(tmp_path)), saved_model.load(Saved(model), without=1))
     )
     assert (alone != whole).nnz == 0
     # What was saved can be trained on.
@@ -339,7 +347,7 @@ def test_negatives_change_the_ranker_and_nothing_else(dataset: Dataset, model: P
     chain, Y, X = tree.load_chain(Saved(model)), dataset.Y_trn.tocsc(), dataset.X_trn
     predict = PredictParams(beam_size=3, top_k=20)
     own = (Y @ chain[-1]).tocsr()
-    matched = beam_search.match(saved_model.load_matcher(Saved(model)), X, 3, threads=2)
+    matched = beam_search.match(saved_model.load(Saved(model), without=1), X, 3, threads=2)
     for name, negatives in (("own", own), ("matched", matched)):
         (tmp_path / name).mkdir()
         saved_model.save(trained(dataset, Y, chain, predict=predict, negatives=negatives), tmp_path / name)
@@ -370,7 +378,7 @@ def test_the_hinge_is_the_rankers(dataset: Dataset, model: Path, tmp_path: Path)
     )
     assert (XLinearModel.load(str(tmp_path)).predict(X) != found).nnz == 0
     # By hand: a label's score is its cluster's times exp(-h^power), h being how far z is below 1.
-    M = beam_search.match(saved_model.load_matcher(Saved(model)), X, 10, threads=2).toarray()
+    M = beam_search.match(saved_model.load(Saved(model), without=1), X, 10, threads=2).toarray()
     clusters = tree.leaf_clusters(chain)
     both = cubed.multiply(found > 0).tocoo()
     of_cluster = M[both.row, clusters[both.col]]

@@ -81,8 +81,6 @@ class Bundle:
         self._predictor.load_models()
         self.n_labels, self.n_features = self._predictor.n_labels, self._predictor.n_features
         self.most = min(self.n_labels, *(voice.predict.top_k for voice in self._predictor.voices))
-        if self._budget.limit is not None:  # takes matchers, which are in the folder, too
-            self._predictor.candidates(sp.csr_matrix((1, self.n_features), dtype=np.float32), self._threads)
         self.names = predict.label_names(self._saved, self.n_labels)
         self.uris = bundles.read_uris(self._saved, self.n_labels)
         if FEATURES_FILE not in self._saved and VECTORIZER_FILE in self._saved:

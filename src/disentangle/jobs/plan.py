@@ -30,9 +30,9 @@ from .stages import Stage
 logger = logging.getLogger(__name__)
 
 _TRAINING = ("model.tree", "model.mixed", "model.subproblems", "model.train_levels", "model.saved_model")
-_SIDE_BY_SIDE = ("model.side_by_side", "kernels.dual_descent")
+_SIDE_BY_SIDE = ("model.side_by_side", "kernels.dual_descent", "kernels.kept_entries")
 _OF_TERMS = ("model.feature_selection", "kernels.largest_features", *_SIDE_BY_SIDE)
-_PREDICTING = ("model.saved_model", "model.beam_search")
+_PREDICTING = ("model.saved_model", "model.beam_search", "kernels.beam")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import itertools
 import json
 import logging
 import time
@@ -22,7 +21,6 @@ from ..data.tfidf import VECTORIZER_FILE
 from ..errors import DisentangleError
 from ..evaluate.calibration import Calibration
 from ..model.predictor import PREDICTOR_FILE, Predictor
-from ..model.saved_model import FEW
 from ..params import FEATURES
 from ..presets import DEFAULT_PRESET
 from ..runtime import progress, provenance
@@ -318,10 +316,7 @@ def run_predict(
     with progress.stage("predict"), writer(out, predictor.n_labels, names, calibration) as write:
         write = _probable(write, calibration, min_probability)
         blocks = features(source, predictor.saved, predictor.n_features, of_features)
-        first = list(itertools.islice(blocks, 2))
-        predictor.load_models(for_few=len(first) == 1 and first[0].shape[0] <= FEW)
-        X = itertools.chain(first, blocks)
-        n, n_empty = predict(predictor, X, min(k, predictor.n_labels), threads, budget, write)
+        n, n_empty = predict(predictor, blocks, min(k, predictor.n_labels), threads, budget, write)
     _say_empty(n_empty, n, is_text=isinstance(source, list) or source.suffix not in MATRICES)
     if out is not None:
         said: dict[str, Any] = {"k": k, "n_instances": n, "n_without_features": n_empty}

@@ -110,9 +110,9 @@ def match(
     """Where a model's matcher, or one that is alone, sends training instances."""
     from ..model import beam_search, saved_model
 
-    load = saved_model.load if is_matcher else saved_model.load_matcher
     model.check_fit("a model of features:", saved_model.n_features_of(model), dataset.X_trn.shape[1])
-    M = beam_search.match(load(model), dataset.X_trn, beam_size, means.threads, means.budget)
+    matcher = saved_model.load(model, without=0 if is_matcher else 1)
+    M = beam_search.match(matcher, dataset.X_trn, beam_size, means.threads, means.budget)
     sp.save_npz(out / MATCHING_FILE, M, compressed=False)
     return {}
 
@@ -216,19 +216,14 @@ def evaluate(
         voice.saved.check_fit("labels and features:", sizes, (dataset.Y_trn.shape[1], X.shape[1]))
     predictor.save(out)
     carry(out)
-    # Without a limit they are not needed before, and are no part of predicting.
-    candidates = None
-    if means.budget.limit is not None:
-        candidates = predictor.candidates(X, means.threads, means.budget)
     # Once for an installation, and no part of predicting.
     merge_and_rank.compiled(MERGES[merge])
     start = time.perf_counter()
-    batches = predictor.best(X, max_k, means.threads, means.budget, candidates)
+    batches = predictor.best(X, max_k, means.threads, means.budget)
     tracked = track(batches, X.shape[0], lambda batch: len(batch[0]))
     Y_pred = np.vstack([labels for labels, _ in tracked])
     predicted = time.perf_counter()
-    if candidates is None:
-        candidates = predictor.candidates(X, means.threads)
+    candidates = predictor.candidates(X, means.threads, means.budget)
     Outcomes.of(Y_true, Y_pred).save(out)
     figures = metrics.figures(Y_true, Y_pred, metrics.inverse_propensity(dataset.Y_trn, propensity))
     overlaps = [voice.overlap for voice in predictor.voices]

@@ -25,6 +25,7 @@ LANES = 16
 
 # PECOS's.
 _MOST_ROUNDS = 100
+_FAR, _MID = 12, 5
 # 1 / (2 C), which a squared hinge adds to the diagonal of the dual.
 _DIAGONAL = 0.5
 _SEED = 0x9E3779B97F4A7C15
@@ -112,6 +113,23 @@ def add_rows(
     return types.void(to, numbers, factors, numbers, ids, numbers, numbers, rows), generate
 
 
+@intrinsic
+def prefetch(typingctx: Any, array: Any, at: Any) -> Any:
+    """Have the processor fetch `array[at]`, unchecked, while it goes on."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
+        byte = ir.IntType(8).as_pointer()
+        place = builder.bitcast(
+            builder.gep(_data(context, builder, signature.args[0], args[0]), [args[1]]), byte
+        )
+        kind = ir.FunctionType(ir.VoidType(), [byte, _INT32, _INT32, _INT32])
+        fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        builder.call(fetch, [place, *(ir.Constant(_INT32, n) for n in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), generate
+
+
 @njit
 def _shuffle(order, state):
     """Another order; the next state of the generator (xorshift, Marsaglia 2003)."""
@@ -170,7 +188,22 @@ def _solve(terms, rows, dense, dense_ids, inverses, duals, eps, weights, labels)
     for _ in range(_MOST_ROUNDS):
         state = _shuffle(order, state)
         labels[_HIGH : _HIGH + LANES], labels[_LOW : _LOW + LANES] = -np.inf, np.inf
-        for i in order:
+        for t in range(len(order)):
+            i = order[t]
+            if t + _FAR < len(order):
+                far = order[t + _FAR]
+                prefetch(indptr, far)
+                prefetch(duals, 2 * LANES * far)
+                prefetch(duals, 2 * LANES * far + LANES)
+                prefetch(inverses, np.int64(rows[far]))
+            if t + _MID < len(order):
+                far = order[t + _MID]
+                prefetch(indices, indptr[far])
+                prefetch(values, indptr[far])
+            if t + 1 < len(order):
+                far = order[t + 1]
+                for p in range(indptr[far], indptr[far + 1]):
+                    prefetch(weights, LANES * np.int64(indices[p]))
             start, n, own = indptr[i], indptr[i + 1] - indptr[i], rows[i] * n_columns
             for k in range(LANES):
                 labels[_SCORE + k] = weights[bias + k]

@@ -3,99 +3,104 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import scipy.sparse as sp
 
+from ..kernels import beam
+from ..kernels.beam import Model
 from ..params import PredictParams
-from ..runtime.interrupt import interruptible
 from ..runtime.memory import UNLIMITED, Budget
 from ..runtime.progress import track
 from ..runtime.workers import Workers, most_rows, workers_of
-from ..storage.matrices import Flat
-from . import pecos, saved_model
-from .pecos import XLinearModel
+from ..storage.matrices import Flat, flat
 
-# What PECOS holds for each label or cluster that an instance is scored for: measured on the embedded set.
-BYTES_PER_CANDIDATE = 20
-# Of a batch in matching, whose results are small: PECOS goes through the weights cluster by cluster, all of a
-# batch's instances in each. On tibkat-all it takes 0.8 of the seconds that it takes with 2,048; twice as many
-# rows take 0.77, for batches of twice the size.
-_MATCHED_ROWS = 8192
-# Most children of a cluster that a batch is planned for when nothing is known of the tree.
-_CHILDREN = 64
-# Instances that are predicted before anybody has waited for Ctrl-C: to hand one to another thread takes as
-# long as to predict it.
-_AT_ONCE = 32
-
-
-def _predict(model: XLinearModel, X: sp.csr_matrix, beam_size: int, top_k: int, threads: int) -> Flat:
-    """What a model's last layer has for instances, which get one feature more, the last, a 1: the bias."""
-    n_instances, n_features = X.shape
-    if n_features != (expected := saved_model.n_features(model)) or not X.has_sorted_indices:
-        raise ValueError(f"X must have {expected} features, indices sorted, got a matrix of shape {X.shape}")
-    indptr = X.indptr + np.arange(n_instances + 1, dtype=np.int64)
-    is_bias = np.zeros(indptr[-1], bool)
-    is_bias[indptr[1:] - 1] = True
-    indices, values = np.full(indptr[-1], n_features, np.int32), np.ones(indptr[-1], np.float32)
-    indices[~is_bias], values[~is_bias] = X.indices, X.data
-    call = partial(pecos.predict, model, (indptr, indices, values), n_features + 1, beam_size, top_k, threads)
-    return call() if n_instances <= _AT_ONCE else interruptible(call)
+# A batch's instances, and what their scores of nodes may take: for a larger one fewer tables are made.
+_BATCH_ROWS, _BATCH_BYTES = 1 << 16, 1 << 27
 
 
 @dataclass(frozen=True)
-class _Matching:
-    """What all batches have in common."""
+class _Search:
+    """What all batches of instances have in common."""
 
-    matcher: XLinearModel
-    X: sp.csr_matrix
+    model: Model
+    n_levels: int
+    X: Flat
     beam_size: int
+    top_k: int
 
 
-def _match(shared: _Matching, rows: slice, threads: int) -> sp.csr_matrix:
-    matcher, beam_size = shared.matcher, shared.beam_size
-    indptr, indices, values = _predict(matcher, shared.X[rows], beam_size, beam_size, threads)
-    n_clusters, _ = saved_model.n_labels_and_clusters(matcher)
-    return sp.csr_matrix((values, indices, indptr), shape=(len(indptr) - 1, n_clusters))
+def _search(of: _Search, rows: slice, threads: int) -> tuple[np.ndarray, np.ndarray]:
+    return beam.search(of.model, of.n_levels, of.X, rows, of.beam_size, of.top_k, threads)
+
+
+def _checked(model: Model, X: sp.csr_matrix) -> Flat:
+    if X.shape[1] != model.n_features or not X.has_sorted_indices:
+        expected = f"{model.n_features} features, indices sorted"
+        raise ValueError(f"X must have {expected}, got a matrix of shape {X.shape}")
+    return flat(X)
+
+
+def bytes_per_instance(model: Model, beam_size: int) -> int:
+    """What an instance takes while it is worked on: scores of all nodes below its clusters."""
+    return 4 * beam_size * model.width
+
+
+def rows_of_a_batch(model: Model, beam_size: int) -> int:
+    """How many instances are worked on at a time where there is no limit."""
+    return max(1, min(_BATCH_ROWS, _BATCH_BYTES // bytes_per_instance(model, beam_size)))
 
 
 def match(
-    matcher: XLinearModel,
+    model: Model,
     X: sp.csr_matrix,
     beam_size: int,
     threads: int | Workers,
     budget: Budget = UNLIMITED,
+    without: int = 0,
 ) -> sp.csr_matrix:
-    """Leaf clusters that survive the beam, with the matcher's scores.
+    """Nodes of a level that survive the beam, with their scores.
 
     Parameters
     ----------
-    matcher : XLinearModel
-        From `saved_model.load_matcher`, or from `load` or `for_prediction` if it is by itself.
+    model : Model
+        From `saved_model.load` or `for_prediction`.
     X : csr_matrix of shape (n_instances, n_features), float32
+        Indices sorted.
     beam_size : int
-        Clusters kept per level, the leaf level included.
+        Nodes kept per level, that one included.
     threads : int or Workers
     budget : Budget
         Has no effect on the result, nor have threads.
+    without : int
+        Levels below it.
 
     Returns
     -------
-    csr_matrix of shape (n_instances, n_clusters), float32
-        At most `beam_size` scores in (0, 1] per row.
+    csr_matrix of shape (n_instances, n_nodes), float32
+        At most `beam_size` scores in (0, 1] per row, highest first.
     """
-    costs = np.full(X.shape[0], beam_size * _CHILDREN * BYTES_PER_CANDIDATE)
-    # Index and score of each cluster found, in the batches and in the matrix made of them.
+    workers, n_levels = workers_of(threads), len(model.hinges) - without
+    most = most_rows(X.shape[0], rows_of_a_batch(model, beam_size), workers)
+    # Index and score of each node found, in the batches and in the matrix made of them.
     kept = 2 * 8 * beam_size * X.shape[0]
-    workers = workers_of(threads)
-    if budget.limit is not None:
-        _ = matcher.model  # it takes of what there is
-    rows = budget.slices(costs, kept, most_rows(X.shape[0], _MATCHED_ROWS, workers))
-    batches = workers.in_turn(_match, _Matching(matcher, X, beam_size), rows)
-    return sp.vstack(list(track(batches, X.shape[0], lambda batch: batch.shape[0])), format="csr")
+    rows = budget.slices(np.full(X.shape[0], bytes_per_instance(model, beam_size)), kept, most_rows=most)
+    shared = _Search(model, n_levels, _checked(model, X), beam_size, beam_size)
+    batches = track(workers.in_turn(_search, shared, rows), X.shape[0], lambda batch: len(batch[0]))
+    indptr, indices, scores = _found(list(batches), beam_size)
+    return sp.csr_matrix((scores, indices, indptr), shape=(X.shape[0], model.n_nodes(n_levels - 1)))
 
 
-def predict(model: XLinearModel, X: sp.csr_matrix, params: PredictParams, threads: int) -> Flat:
+def predict(model: Model, X: sp.csr_matrix, params: PredictParams, threads: int) -> Flat:
     """Scores of the best `top_k` labels, copies counted, of each instance: what `flat` has of a matrix."""
-    return _predict(model, X, params.beam_size, params.top_k, threads)
+    shared = _Search(model, len(model.hinges), _checked(model, X), params.beam_size, params.top_k)
+    return _found([_search(shared, slice(0, X.shape[0]), threads)], params.top_k)
+
+
+def _found(batches: list[tuple[np.ndarray, np.ndarray]], most: int) -> Flat:
+    """The nodes of all instances without the places, of at most `most` each, that are empty."""
+    nodes, scores = (np.concatenate(arrays) for arrays in zip(*batches, strict=True))
+    n = np.full(len(nodes), most) if not len(nodes) or nodes[:, -1].min() >= 0 else (nodes >= 0).sum(axis=1)
+    is_there = slice(None) if n.min(initial=most) == most else nodes.reshape(-1) >= 0
+    indptr = np.concatenate([[0], n.cumsum()])
+    return indptr, nodes.reshape(-1)[is_there], scores.reshape(-1)[is_there]

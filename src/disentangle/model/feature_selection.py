@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
+from ..kernels.kept_entries import of_columns
 from ..kernels.largest_features import largest_rows
 from ..params import LONG
 from ..storage.matrices import flat
@@ -47,7 +48,7 @@ def without_common(X: sp.csr_matrix, max_df: float) -> sp.csr_matrix:
         `X` itself where all terms are rarer, or instances have no more than `LONG` terms on average.
     """
     n_instances, n_features = X.shape
-    if X.nnz <= LONG * n_instances:
+    if max_df == 1 or X.nnz <= LONG * n_instances:
         return X
     is_rare = np.bincount(X.indices, minlength=n_features) <= max_df * n_instances
-    return X if is_rare.all() else only(X, is_rare[X.indices])
+    return X if is_rare.all() else only(X, of_columns(flat(X)[1], is_rare))

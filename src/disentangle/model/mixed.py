@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
+from ..kernels.kept_entries import entries, of_columns
 from ..storage.matrices import flat
 
 
@@ -33,7 +34,7 @@ class Mixed:
         """A matrix taken apart, given whether each of its columns is dense; None where none is."""
         if is_dense is None:
             return cls(X, np.empty((X.shape[0], 0), np.float32), np.empty(0, np.int32))
-        columns, in_dense = np.flatnonzero(is_dense).astype(np.int32), is_dense[X.indices]
+        columns, in_dense = np.flatnonzero(is_dense).astype(np.int32), of_columns(flat(X)[1], is_dense)
         dense = only(X, in_dense)
         place = is_dense.cumsum() - 1
         dense = sp.csr_matrix((dense.data, place[dense.indices], dense.indptr), (X.shape[0], len(columns)))
@@ -42,6 +43,5 @@ class Mixed:
 
 def only(X: sp.csr_matrix, kept: np.ndarray) -> sp.csr_matrix:
     """Those of a matrix's entries that a boolean for each says."""
-    indptr, indices, values = flat(X)
-    kept_indptr = np.concatenate([[0], np.cumsum(kept)])[indptr]
-    return sp.csr_matrix((values[kept], indices[kept], kept_indptr), shape=X.shape)
+    indptr, indices, values = entries(*flat(X), kept)
+    return sp.csr_matrix((values, indices, indptr), shape=X.shape)

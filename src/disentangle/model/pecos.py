@@ -10,10 +10,7 @@ import importlib.util
 import os
 from pathlib import Path
 
-import numpy as np
-
 from ..errors import DisentangleError
-from ..storage.matrices import Flat
 from . import compat
 
 _PATTERN = "libpecos_float32*.so"
@@ -63,60 +60,5 @@ __all__ = [
     "ScipyCsrF32",
     "XLinearModel",
     "clib",
-    "predict",
     "smat_util",
 ]
-
-
-class _Instances(ctypes.Structure):
-    """PECOS's `ScipyCsrF32`, made of addresses."""
-
-    _fields_ = (
-        ("n_rows", ctypes.c_uint32),
-        ("n_columns", ctypes.c_uint32),
-        ("indptr", ctypes.c_void_p),
-        ("indices", ctypes.c_void_p),
-        ("values", ctypes.c_void_p),
-    )
-
-
-# Asks for a matrix, by rows, columns and entries, and where the addresses of its arrays are to be written.
-_ALLOCATE = ctypes.CFUNCTYPE(None, ctypes.c_bool, *[ctypes.c_uint64] * 3, *[ctypes.c_void_p] * 3)
-# By its name in brackets it is another object than PECOS's, with types of its own.
-_c_predict = clib.clib_float32["c_xlinear_predict_csr_f32"]
-_c_predict.restype = None
-_c_predict.argtypes = [
-    ctypes.c_void_p,
-    ctypes.POINTER(_Instances),
-    ctypes.c_uint32,
-    ctypes.c_char_p,
-    ctypes.c_uint32,
-    ctypes.c_int,
-    _ALLOCATE,
-]
-
-
-def predict(model: XLinearModel, X: Flat, n_features: int, beam_size: int, top_k: int, threads: int) -> Flat:
-    """What `XLinearModel.predict` returns, by the same function of its library.
-
-    All around that function takes PECOS and scipy several times as long as it takes itself for one instance.
-
-    Parameters
-    ----------
-    model : XLinearModel
-        Loaded for prediction only.
-    X : tuple of ndarray
-        What `flat` has of a csr_matrix of `n_features` columns, indices sorted.
-    """
-    arrays: list[np.ndarray] = []
-
-    def allocate(_: bool, n_rows: int, n_columns: int, n: int, *places: int) -> None:
-        arrays.extend([np.zeros(n, np.int32), np.zeros(n_rows + 1, np.int64), np.zeros(n, np.float32)])
-        for place, array in zip(places, arrays, strict=True):
-            ctypes.c_void_p.from_address(place).value = array.ctypes.data
-
-    instances = _Instances(len(X[0]) - 1, n_features, *(array.ctypes.data for array in X))
-    allocator = _ALLOCATE(allocate)
-    _c_predict(model.model.model_chain, instances, beam_size, None, top_k, threads, allocator)
-    indices, indptr, values = arrays
-    return indptr, indices, values

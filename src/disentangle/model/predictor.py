@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,11 +15,12 @@ import scipy.sparse as sp
 
 from ..errors import DisentangleError
 from ..evaluate.metrics import candidates_of
+from ..kernels.beam import Model
 from ..overlap.copies import OVERLAP_FILE, Overlap
 from ..overlap.merge import best_labels
 from ..params import PredictParams
 from ..rules import MERGES
-from ..runtime.memory import MOST_ROWS, UNLIMITED, Budget
+from ..runtime.memory import UNLIMITED, Budget
 from ..runtime.workers import Workers, most_rows, workers_of
 from ..storage.saved import Saved
 from . import beam_search, saved_model
@@ -51,7 +52,7 @@ class Voice:
 class _Ranking:
     """What all batches of instances have in common."""
 
-    models: tuple[Any, ...]
+    models: tuple[Model, ...]
     predict: tuple[PredictParams, ...]
     originals: tuple[np.ndarray, ...]
     merge: str
@@ -94,7 +95,7 @@ class Predictor:
         self.saved = saved
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """What another process is sent is where it was read from: PECOS's models lie in memory of its own.
+        """What another process is sent is where it was read from, which it reads again.
 
         Raises
         ------
@@ -143,27 +144,22 @@ class Predictor:
             raise saved.damaged(PREDICTOR_FILE, error) from error
         return cls(voices, merge, saved)
 
-    def load_models(self, for_few: bool = False) -> None:
+    def load_models(self) -> None:
         """Load the models; predicting does it where it has not been done.
-
-        Parameters
-        ----------
-        for_few : bool
-            Whether they are for at most `saved_model.FEW` instances: sooner there, with the same results.
 
         Raises
         ------
         DisentangleError
             If one is damaged, another by now, or of other features or labels.
         """
-        self._ranking = self._of(saved_model.load(voice.saved, for_few) for voice in self.voices)
         for voice, model in zip(self.voices, self._ranking.models, strict=True):
-            overlap = voice.overlap
-            if (len(overlap.original), overlap.n_clusters) != saved_model.n_labels_and_clusters(model):
+            overlap, depth = voice.overlap, len(model.hinges)
+            clusters = 1 if depth == 1 else model.n_nodes(depth - 2)
+            if (len(overlap.original), overlap.n_clusters) != (model.n_nodes(depth - 1), clusters):
                 raise voice.saved.damaged(
                     OVERLAP_FILE, "expected the copies and clusters of the model beside it"
                 )
-            if (overlap.n_labels, saved_model.n_features(model)) != (self.n_labels, self.n_features):
+            if (overlap.n_labels, model.n_features) != (self.n_labels, self.n_features):
                 raise self.saved.damaged(PREDICTOR_FILE, "expected models of the same features and labels")
 
     def save(self, folder: Path) -> None:
@@ -189,15 +185,12 @@ class Predictor:
 
     @cached_property
     def _ranking(self) -> _Ranking:
-        return self._of(saved_model.load(voice.saved) for voice in self.voices)
-
-    def _of(self, models: Iterable[Any]) -> _Ranking:
-        predict = tuple(voice.predict for voice in self.voices)
-        return _Ranking(tuple(models), predict, tuple(v.overlap.original for v in self.voices), self.merge)
-
-    @cached_property
-    def _matchers(self) -> tuple[Any, ...]:
-        return tuple(saved_model.load_matcher(voice.saved) for voice in self.voices)
+        return _Ranking(
+            tuple(saved_model.load(voice.saved) for voice in self.voices),
+            tuple(voice.predict for voice in self.voices),
+            tuple(voice.overlap.original for voice in self.voices),
+            self.merge,
+        )
 
     def candidates(self, X: sp.csr_matrix, threads: int | Workers, budget: Budget = UNLIMITED) -> np.ndarray:
         """Labels, copies counted, that each model ranks for each instance.
@@ -206,15 +199,11 @@ class Predictor:
         -------
         ndarray of shape (n_models, n_instances), int64
         """
-        return np.array(
-            [
-                candidates_of(
-                    beam_search.match(matcher, X, voice.predict.beam_size, threads, budget),
-                    voice.overlap.cluster_sizes(),
-                )
-                for voice, matcher in zip(self.voices, self._matchers, strict=True)
-            ]
+        kept = (
+            (voice, beam_search.match(model, X, voice.predict.beam_size, threads, budget, without=1))
+            for voice, model in zip(self.voices, self._ranking.models, strict=True)
         )
+        return np.array([candidates_of(M, voice.overlap.cluster_sizes()) for voice, M in kept])
 
     def best(
         self,
@@ -222,7 +211,6 @@ class Predictor:
         k: int,
         threads: int | Workers,
         budget: Budget = UNLIMITED,
-        candidates: np.ndarray | None = None,
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The best labels of each instance, in batches of instances; a model that lacks one counts 0 for it.
 
@@ -234,8 +222,6 @@ class Predictor:
         threads : int or Workers
             Has no effect on the result, nor has `budget`.
         budget : Budget
-        candidates : ndarray, optional
-            What `candidates` returns, if it is known; only a limit needs it.
 
         Yields
         ------
@@ -245,13 +231,13 @@ class Predictor:
             Theirs, 0 where there is none.
         """
         workers, ranking = workers_of(threads), self._ranking
-        costs = np.zeros(X.shape[0], np.int64)
-        if budget.limit is not None:
-            _ = [model.model for model in ranking.models]  # they take of what there is
-            if candidates is None:
-                candidates = self.candidates(X, threads, budget)
-            costs = candidates.max(axis=0) * beam_search.BYTES_PER_CANDIDATE
-        batches = budget.slices(costs, most_rows=most_rows(X.shape[0], MOST_ROWS, workers))
+        cost, most = 0, X.shape[0]
+        for model, predict in zip(ranking.models, ranking.predict, strict=True):
+            cost = max(cost, beam_search.bytes_per_instance(model, predict.beam_size))
+            most = min(most, beam_search.rows_of_a_batch(model, predict.beam_size))
+        batches = budget.slices(
+            np.full(X.shape[0], cost), most_rows=most_rows(X.shape[0], max(1, most), workers)
+        )
         # Taking rows of one instance would be a sixth of the time that it takes.
         parts = (X if rows.stop - rows.start == X.shape[0] else X[rows] for rows in batches)
         yield from workers.in_turn(_best, ranking, ((part, k) for part in parts))

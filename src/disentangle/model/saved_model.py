@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from functools import cached_property, partial
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import scipy.sparse as sp
 
+from ..kernels.beam import Model, build
 from ..overlap.copies import OVERLAP_FILE, Overlap, without_copies
 from ..params import MAX_HINGE
-from ..runtime.interrupt import interruptible
-from ..storage.atomic import scratch
+from ..runtime.threads import allowed
+from ..storage.matrices import flat
 from ..storage.saved import Saved
 from .pecos import HierarchicalMLModel, MLModel, XLinearModel
 from .tree import check_level, leaf_clusters, load_chain
@@ -24,11 +22,6 @@ from .tree import check_level, leaf_clusters, load_chain
 # Where a model has its levels, counted from the root, and what is said of each.
 _LEVEL, _PARAM = "ranker/{}.model", "param.json"
 _POST_PROCESSORS = {f"l{hinge}-hinge" for hinge in range(1, MAX_HINGE + 1)}
-# What PECOS calls a bias that a model has not, or that is a feature.
-_NO_BIAS = -1.0
-# Weights in chunks (MSCM): bit-identical to layer-by-layer prediction and many times faster; and by columns.
-_CHUNKS, _AS_SAVED = "HASH_CHUNKED", "CSC"
-FEW = 256
 
 
 def save(model: XLinearModel, folder: Path) -> None:
@@ -69,6 +62,10 @@ class _Level(NamedTuple):
     post_processor: str
 
     @property
+    def hinge(self) -> int:
+        return int(self.post_processor[1:].partition("-")[0])
+
+    @property
     def pred_kwargs(self) -> dict[str, Any]:
         return {"only_topk": self.top_k, "post_processor": self.post_processor}
 
@@ -76,7 +73,7 @@ class _Level(NamedTuple):
 def _levels(saved: Saved, without: int = 0) -> Iterator[_Level]:
     """The levels from the root, but for the last ones, one at a time.
 
-    PECOS follows indices, and adds up sizes, that it never checks: what is not sound would end the process.
+    Neither kernels nor PECOS check indices and sizes: what is not sound would end the process.
     """
     names = (f"{_LEVEL.format(d)}/W.npz" for d in itertools.count())
     depth = len(list(itertools.takewhile(saved.__contains__, names))) - without
@@ -99,37 +96,6 @@ def _levels(saved: Saved, without: int = 0) -> Iterator[_Level]:
                 raise saved.damaged(f"{_LEVEL.format(d)}/{_PARAM}", "expected how the level predicts")
 
 
-@contextmanager
-def _view(saved: Saved, without: int = 0) -> Iterator[str]:
-    """The path of a folder: the saved model without its last layers, its bias a feature like any.
-
-    Weights are links to the files that were checked, so nothing is copied, nor is another file read that has
-    taken the place of one meanwhile. PECOS's fast predict-only form knows no other way to stop above the
-    leaves; and its kind of that form that is fastest for sparse instances, hash tables, adds a bias before
-    the features and not after them, as all others do, so that sums would differ in their last digits.
-
-    The path has no character of a user's in it: PECOS hands some to a shell.
-    """
-    with ExitStack() as stack:
-        view = stack.enter_context(scratch())
-        (view / "ranker").mkdir()
-        sizes: list[dict[str, int]] = []
-        for d, level in enumerate(_levels(saved, without)):
-            place = view / _LEVEL.format(d)
-            place.mkdir()
-            for name in ("W.npz", "C.npz"):
-                file = stack.enter_context(saved.pinned(f"{_LEVEL.format(d)}/{name}"))
-                (place / name).symlink_to(file)
-            sizes.append(_sizes(level.W, level.C))
-            said = {"model": "MLModel", "bias": _NO_BIAS, "pred_kwargs": level.pred_kwargs} | sizes[-1]
-            (place / _PARAM).write_text(json.dumps(said))
-        whole = {"model": "HierarchicalMLModel", "depth": len(sizes)} | sizes[-1]
-        (view / "ranker" / _PARAM).write_text(json.dumps(whole))
-        number = os.open(view, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        stack.callback(os.close, number)
-        yield f"/proc/self/fd/{number}"
-
-
 def load_trained(saved: Saved) -> XLinearModel:
     """A saved model as it was trained, to train more of it.
 
@@ -138,109 +104,40 @@ def load_trained(saved: Saved) -> XLinearModel:
     DisentangleError
         If it is damaged, or no model.
     """
-    return _trained(_levels(saved))
-
-
-class Predicting(XLinearModel):
-    """A model for prediction, loaded when it first predicts: with a cluster, that is elsewhere.
-
-    PECOS's own lies in memory of its library. So what another process is sent is its levels, of which it is
-    loaded there at once.
-
-    Parameters
-    ----------
-    load : callable
-        What loads PECOS's.
-    levels : callable
-        What gives its levels from the root, each a weight matrix, C, `only_topk` and the post-processor.
-    """
-
-    def __init__(self, load: Callable[[], Any], levels: Callable[[], Iterable[_Level]]) -> None:
-        self._load, self._levels = load, levels
-
-    @cached_property
-    def model(self) -> Any:
-        return self._load()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _predicting, ([tuple(level) for level in self._levels()],)
-
-
-def _predicting(levels: list[tuple[Any, ...]]) -> Predicting:
-    """What was sent of a model; loaded, as threads may predict with it from now on."""
-    model = _of_levels(lambda: map(_Level._make, levels))
-    _ = model.model
-    return model
-
-
-def _of_levels(levels: Callable[[], Iterable[_Level]]) -> Predicting:
-    def loaded() -> Any:
-        with scratch() as temporary:
-            save(_trained(levels()), temporary)
-            return _read(Saved(temporary))
-
-    return Predicting(loaded, levels)
-
-
-def _trained(levels: Iterable[_Level]) -> XLinearModel:
     bias = MLModel.TrainParams().bias
-    return XLinearModel(
-        HierarchicalMLModel(
-            [MLModel(W=level.W, C=level.C, bias=bias, pred_params=level.pred_kwargs) for level in levels]
-        )
-    )
+    levels = [
+        MLModel(W=level.W, C=level.C, bias=bias, pred_params=level.pred_kwargs) for level in _levels(saved)
+    ]
+    return XLinearModel(HierarchicalMLModel(levels))
 
 
-def load(saved: Saved, for_few: bool = False) -> Predicting:
-    """A saved model, for prediction by `match` and `predict` alone.
-
-    Parameters
-    ----------
-    saved : Saved
-    for_few : bool
-        Whether it is for at most `FEW` instances; has no effect on the result. On tibkat-all (tuned, 377 MiB)
-        weights in chunks take 7 to 10 s to make, as they are 1 s, and an instance 1 ms instead of 10.
+def load(saved: Saved, without: int = 0) -> Model:
+    """A saved model, for `match` and `predict`, but for its last levels.
 
     Raises
     ------
     DisentangleError
-        If it is damaged, or no model, when it first predicts.
+        If it is damaged, or no model.
     """
-    return _saved(saved, kind=_AS_SAVED if for_few else _CHUNKS)
+    return _for_prediction(_levels(saved, without))
 
 
-def load_matcher(saved: Saved) -> Predicting:
-    """A saved model's matcher, the levels above the labels, likewise."""
-    return _saved(saved, without=1)
-
-
-def _saved(saved: Saved, without: int = 0, kind: str = _CHUNKS) -> Predicting:
-    return Predicting(partial(_read, saved, without, kind), partial(_levels, saved, without))
-
-
-def _read(saved: Saved, without: int = 0, kind: str = _CHUNKS) -> Any:
-    how = {"is_predict_only": True, "weight_matrix_type": kind}
-    with _view(saved, without) as view:
-        return interruptible(lambda: XLinearModel.load(view, **how)).model
-
-
-def for_prediction(model: XLinearModel) -> Predicting:
+def for_prediction(model: XLinearModel) -> Model:
     """What `load` would give of a model, were it saved."""
-    levels = model.model.model_chain
-    return _of_levels(lambda: (_Level(one.W, one.C, *_predicts(one)) for one in levels))
+    return _for_prediction(
+        _Level(one.W, one.C, one.pred_params.only_topk, one.pred_params.post_processor)
+        for one in model.model.model_chain
+    )
 
 
-def _predicts(level: MLModel) -> tuple[int, str]:
-    return level.pred_params.only_topk, level.pred_params.post_processor
-
-
-def n_features(model: XLinearModel) -> int:
-    """Columns of the features that a model for prediction predicts from."""
-    return int(model.model.nr_features) - 1  # the bias
+def _for_prediction(levels: Iterable[_Level]) -> Model:
+    found = list(levels)
+    n_features = found[0].W.shape[0] - 1
+    return build([(flat(one.C), flat(one.W), one.hinge) for one in found], n_features, allowed())
 
 
 def n_features_of(saved: Saved) -> int:
-    """The same of a saved model, without loading it.
+    """Columns of the features that a saved model predicts from, without loading it.
 
     Raises
     ------
@@ -252,11 +149,6 @@ def n_features_of(saved: Saved) -> int:
     if shape.shape != (2,) or shape.dtype.kind != "i":
         raise saved.damaged(name, "expected the shape of a matrix")
     return int(shape[0]) - 1
-
-
-def n_labels_and_clusters(model: XLinearModel) -> tuple[int, int]:
-    """Labels, copies counted, and leaf clusters of a model for prediction."""
-    return int(model.model.nr_labels), int(model.model.nr_codes)
 
 
 def load_overlap(saved: Saved) -> Overlap:

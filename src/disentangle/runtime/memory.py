@@ -17,8 +17,6 @@ import numpy as np
 from ..errors import DisentangleError
 from ..limits import Limits
 
-# Of a batch: PECOS is a tenth slower on much larger ones, whose results are fresh memory each time.
-MOST_ROWS = 2048
 # Below that a prediction would crawl.
 _LEAST_BATCH = 1 << 24
 _MOST_GIB = 1e6
@@ -114,7 +112,7 @@ def _text(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Budget:
-    """A limit for matching and predicting; PECOS's training takes what it takes.
+    """A limit for matching and predicting; training takes what it takes.
 
     Attributes
     ----------
@@ -146,7 +144,7 @@ class Budget:
                 f"got {self.limit / 2**30:g} GiB"
             )
 
-    def slices(self, costs: np.ndarray, kept: int = 0, most_rows: int = MOST_ROWS) -> Iterator[slice]:
+    def slices(self, costs: np.ndarray, kept: int = 0, *, most_rows: int) -> Iterator[slice]:
         """Cut rows into batches that fit into what is left of the limit, if there is one.
 
         Parameters
