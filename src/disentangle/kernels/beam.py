@@ -220,6 +220,19 @@ def _add_rows(
 
 
 @njit
+def _first_from(features, start, stop, feature):
+    """Where in the ascending features between two places is the first that is not below one, or `stop`."""
+    n = stop - start
+    while n > 0:
+        half = n >> 1
+        # Both are chosen without a branch, which a processor would guess wrong half of the time.
+        is_below = features[start + half] < feature
+        start = start + half + 1 if is_below else start
+        n = n - half - 1 if is_below else half
+    return start
+
+
+@njit
 def _select(parents, above, first, n, scores, model, level, top_k, nodes, best, at):
     """The best children of an instance's parents, best first, equal ones by number; how many there are.
 
@@ -271,7 +284,7 @@ def _look_up(first, end, X, first_row, model, n_levels, beam_size, top_k, nodes,
                 scores[at : at + model.children[parent + 1] - model.children[parent]] = 0
                 r, last = model.rows[parent], model.rows[parent + 1]
                 for p in range(start, stop):
-                    r += np.searchsorted(model.features[r:last], X[1][p])
+                    r = _first_from(model.features, r, last, X[1][p])
                     if r == last:
                         break
                     if model.features[r] == X[1][p]:
