@@ -275,21 +275,27 @@ def _look_up(first, end, X, first_row, model, n_levels, beam_size, top_k, nodes,
     parents, above = np.empty(most, np.int32), np.empty(most, np.float32)
     found, their_scores = np.empty(most, np.int32), np.empty(most, np.float32)
     scores = np.empty(beam_size * model.width, np.float32)
+    hits, values = np.empty(0, np.int64), np.empty(0, np.float32)
     for row in range(first, end):
         start, stop = X[0][first_row + row], X[0][first_row + row + 1]
+        if len(hits) < stop - start:
+            hits, values = np.empty(stop - start, np.int64), np.empty(stop - start, np.float32)
         parents[0], above[0], n = 0, 1, 1
         for level in range(n_levels):
             for i in range(n):
                 parent, at = model.levels[level] + parents[i], model.width * i
                 scores[at : at + model.children[parent + 1] - model.children[parent]] = 0
-                r, last = model.rows[parent], model.rows[parent + 1]
+                r, last, n_hits = model.rows[parent], model.rows[parent + 1], 0
                 for p in range(start, stop):
                     r = _first_from(model.features, r, last, X[1][p])
                     if r == last:
                         break
-                    if model.features[r] == X[1][p]:
-                        for e in range(model.entries[r], model.entries[r + 1]):
-                            scores[at + model.places[e]] += X[2][p] * model.weights[e]
+                    hits[n_hits], values[n_hits] = r, X[2][p]
+                    n_hits += model.features[r] == X[1][p]
+                for h in range(n_hits):
+                    r = hits[h]
+                    for e in range(model.entries[r], model.entries[r + 1]):
+                        scores[at + model.places[e]] += values[h] * model.weights[e]
                 if last > model.rows[parent] and model.features[last - 1] == model.n_features:
                     for e in range(model.entries[last - 1], model.entries[last]):
                         scores[at + model.places[e]] += model.weights[e]
