@@ -108,7 +108,7 @@ HINGE = 3
 MAX_HINGE = 6
 
 # Where instances have no more features on average, none are left out for being common: on two sets of 12 and
-# 36 that costs, on two of 99 and 233 it does not.
+# 36 that costs, on two of 99 and 233 it does not. Where they have more, C stays: on 233 a lower one costs.
 LONG = 50
 
 
@@ -122,10 +122,14 @@ class SolverParams:
         Tolerance at which it stops.
     threshold : float
         Least absolute value of a weight that is kept.
+    full_cost : int or None
+        Most positives of a label whose SVM has the whole C, 1; with n, more, it is sqrt(full_cost / n).
+        None for no limit; PECOS's solver knows no other.
     """
 
     eps: float = EPS
     threshold: float = THRESHOLD
+    full_cost: int | None = None
 
 
 @dataclass(frozen=True)
@@ -152,9 +156,16 @@ class Copies:
     ----------
     positives : str
         Instances of its label that a copy is trained on: a key of `rules.POSITIVES`.
+    full_cost : int or None
+        A copy with n instances, more than that, has an SVM of C = sqrt(full_cost / n) instead of 1, if the
+        training instances have at most `LONG` features on average: a few words leave much open, which is not
+        to be learnt by heart. None for 1 whatever n.
     """
 
     positives: str = chosen("all", POSITIVES, "which instances of its label a copy is trained on")
+    full_cost: int | None = limited(
+        None, 1, words="instances up to which a copy's SVM has the whole C; with more, of short texts, less"
+    )
 
 
 @dataclass(frozen=True)
@@ -208,8 +219,8 @@ class Effort:
     first_terms, terms : int or None
         Most terms of an instance that the matcher which the choices are made by, and the retrained model,
         learn from: the largest. None for all. Predicting takes all of them in any case. Columns of an
-        embedding are no terms: all are learnt from. Where terms may be left out, the solver is one of our
-        own, which has the labels of a cluster side by side.
+        embedding are no terms: all are learnt from. Where terms may be left out, or C differs, the solver is
+        one of our own, which has the labels of a cluster side by side.
     max_df : float
         The retrained model learns from no terms that a larger share of the training instances has, if these
         have more than `LONG` terms on average.

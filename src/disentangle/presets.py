@@ -15,6 +15,6 @@ _SPLIT = OverlapParams(
 )
 PRESETS = {
     DEFAULT_PRESET: OverlapParams(),
-    "tuned": _SPLIT.changed({"n_copies": 3, "negatives": 0.6, "spared": 5}),
+    "tuned": _SPLIT.changed({"n_copies": 3, "full_cost": 30, "negatives": 0.6, "spared": 5}),
     "lean": _SPLIT.changed({"overlap_splits": 8, "negatives": 0.3}),
 }

@@ -38,6 +38,7 @@ class Parameters(BaseEstimator):
         n_copies: int | None = None,
         gain: str | None = None,
         positives: str | None = None,
+        full_cost: int | None = None,
         leaf_size: int | None = None,
         overlap_splits: int | None = None,
         negatives: float | None = None,

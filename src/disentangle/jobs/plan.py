@@ -213,11 +213,12 @@ class Plan:
         params, seed, predict = variant.params, self.settings.tree.seed, self.settings.prediction(variant)
         effort, elsewhere = params.effort, (*asdict(params.assignment), *SCORING)
         parts = {name: value for name, value in params.parts().items() if name not in elsewhere}
+        own_solver = (effort.terms, effort.max_df, params.copies.full_cost) != (None, Effort.max_df, None)
         # A kernel is in the stage only where it runs, so that no other change has the model made again.
         kernels = {
             "kernels.matched_positives": params.copies.positives != "all",
             "kernels.largest_features": effort.terms is not None,
-            **dict.fromkeys(_SIDE_BY_SIDE, (effort.terms, effort.max_df) != (None, Effort.max_df)),
+            **dict.fromkeys(_SIDE_BY_SIDE, own_solver),
             "kernels.merge_and_rank": params.negatives.negatives > 0,
         }
         modules = (

@@ -178,13 +178,15 @@ def _retrained(
     threads: int | Workers,
 ) -> Any:
     """The matcher and, on the negatives that it sends, the ranker."""
+    from ..model.feature_selection import are_long
     from ..model.negatives import mine
     from ..model.train_levels import train_matcher, train_ranker
 
-    effort, negatives = params.effort, params.negatives
-    X, learnt = dataset.X_trn, _learnt(dataset, effort.terms, effort.max_df)
+    X, effort, negatives = dataset.X_trn, params.effort, params.negatives
+    full_cost = None if are_long(X) else params.copies.full_cost
+    learnt = _learnt(dataset, effort.terms, effort.max_df, full_cost is None)
     of_matcher = SolverParams(effort.of_matchers)
-    of_ranker = SolverParams(effort.eps, effort.threshold)
+    of_ranker = SolverParams(effort.eps, effort.threshold, full_cost)
     matcher = train_matcher(learnt, Y, chain, predict, threads, of_matcher)
     mined = mine(matcher, X, negatives, predict.beam_size, seed, threads)
     hinge = params.scoring.hinge
@@ -258,14 +260,16 @@ def _chain(saved_tree: Saved, dataset: Dataset) -> ClusterChain:
     return chain
 
 
-def _learnt(dataset: Dataset, n_terms: int | None, max_df: float = Effort.max_df) -> sp.csr_matrix | Mixed:
+def _learnt(
+    dataset: Dataset, n_terms: int | None, max_df: float = Effort.max_df, by_pecos: bool = True
+) -> sp.csr_matrix | Mixed:
     """Training instances as they are learnt from: with so many terms each, or all (None).
 
     Where terms are left out, those of an embedding are no terms, and stay, and the solver is that of
-    `side_by_side`.
+    `side_by_side`, as it is where PECOS's cannot do what is asked of it.
     """
     X = dataset.X_trn
-    if n_terms is None and max_df == Effort.max_df:
+    if by_pecos and n_terms is None and max_df == Effort.max_df:
         return X
     from ..model.feature_selection import largest, without_common
     from ..model.mixed import Mixed

@@ -1,6 +1,6 @@
 """SVMs of a cluster's labels, sixteen side by side: an instance is read once for all of them.
 
-An L2-regularised squared-hinge SVM a label, C = 1, with a bias feature of 1, by dual coordinate descent:
+An L2-regularised squared-hinge SVM a label, with a bias feature of 1, by dual coordinate descent:
 algorithm 1 of Hsieh et al., "A Dual Coordinate Descent Method for Large-scale Linear SVM" (ICML 2008), which
 PECOS's solver is, too. That has one label at a time, and reads an embedding's columns one by one, as it does
 terms. A label's weights do not depend on which labels are beside it.
@@ -25,13 +25,15 @@ LANES = 16
 
 # PECOS's.
 _MOST_ROUNDS = 100
+# What is fetched so many instances before it is needed: of an instance alone, and of its terms.
 _FAR, _MID = 12, 5
-# 1 / (2 C), which a squared hinge adds to the diagonal of the dual.
+# 1 / (2 C), which a squared hinge adds to the diagonal of the dual, where C is 1.
 _DIAGONAL = 0.5
 _SEED = 0x9E3779B97F4A7C15
 # What is known of each label, in one array, as a compiler vectorises no loop over many: what the SVM says of
-# an instance, the step in its dual variable, the highest and lowest gradient of a round, 1 until it is done.
-_SCORE, _STEP, _HIGH, _LOW, _OPEN = (LANES * i for i in range(5))
+# an instance, the step in its dual variable, the highest and lowest gradient of a round, 1 until it is done,
+# 1 / (2 C).
+_SCORE, _STEP, _HIGH, _LOW, _OPEN, _SOFTNESS = (LANES * i for i in range(6))
 
 
 # A compiler unrolls a loop over sixteen numbers before it thinks of a vector, and training takes two to
@@ -142,22 +144,23 @@ def _shuffle(order, state):
     return state
 
 
-@njit
-def _step(labels, duals, i, inverse):
+# Dividing by zero is no error here, or each division would be a branch, and none a vector's.
+@njit(error_model="numpy")
+def _step(labels, duals, i, length):
     """An instance's dual variables, made the best for its labels' scores; whether one of them moved."""
-    zero, one, diagonal = np.float32(0), np.float32(1), np.float32(_DIAGONAL)
+    zero, one = np.float32(0), np.float32(1)
     # Unsigned, as a negative index would be another place, and to look for it is no vector's work.
     alpha = np.uint64(2 * LANES * i)
     sign = alpha + np.uint64(LANES)
     for j in range(LANES):
         k = np.uint64(j)
-        a, y = duals[alpha + k], duals[sign + k]
+        a, y, diagonal = duals[alpha + k], duals[sign + k], labels[np.uint64(_SOFTNESS) + k]
         gradient = y * labels[np.uint64(_SCORE) + k] - one + diagonal * a
         projected = gradient if a > zero or gradient < zero else zero
         high, low = labels[np.uint64(_HIGH) + k], labels[np.uint64(_LOW) + k]
         labels[np.uint64(_HIGH) + k] = projected if projected > high else high
         labels[np.uint64(_LOW) + k] = projected if projected < low else low
-        better = a - gradient * inverse
+        better = a - gradient / (length + diagonal)
         better = better if better > zero else zero
         step = (better - a) * labels[np.uint64(_OPEN) + k]
         duals[alpha + k] = a + step
@@ -180,7 +183,7 @@ def _close(labels, eps):
 
 
 @njit
-def _solve(terms, rows, dense, dense_ids, inverses, duals, eps, weights, labels):
+def _solve(terms, rows, dense, dense_ids, lengths, duals, eps, weights, labels):
     """The weights of some labels on a cluster's instances, LANES for each feature; the bias is the last."""
     indptr, indices, values = terms
     n_columns, bias = dense.shape[1], len(weights) - LANES
@@ -209,7 +212,7 @@ def _solve(terms, rows, dense, dense_ids, inverses, duals, eps, weights, labels)
                 labels[_SCORE + k] = weights[bias + k]
             add_rows(labels, _SCORE, values, start, indices, start, n, weights)
             add_rows(labels, _SCORE, flat, own, dense_ids, 0, n_columns, weights)
-            if not _step(labels, duals, i, inverses[rows[i]]):
+            if not _step(labels, duals, i, lengths[rows[i]]):
                 continue
             for p in range(start, start + n):
                 add_row(weights, LANES * indices[p], values[p], labels, _STEP)
@@ -266,28 +269,31 @@ def _kept(weights, features, threshold, sizes):
 _CSR = types.Tuple((POINTERS, INDICES, SCORES))
 _CSC = types.Tuple((POINTERS, INDICES))
 _DENSE = float32[:, ::1]
+# Tolerance, least weight, most positives for the whole C.
+_HOW = types.UniTuple(float64, 3)
 
 
 @kernel(void(int64, int64, _CSR, _DENSE, SCORES))
-def _invert(first, end, terms, dense, inverses):
-    """One over what the dual has on its diagonal for each of the rows from `first` to before `end`."""
+def _measure(first, end, terms, dense, lengths):
+    """The squared length of each of the rows from `first` to before `end`, bias included."""
     indptr, _, values = terms
     for row in range(first, end):
-        total = 1 + _DIAGONAL  # of the bias, and of the hinge
+        total = 1.0  # of the bias
         for j in range(dense.shape[1]):
             total += dense[row, j] * dense[row, j]
         for p in range(indptr[row], indptr[row + 1]):
             total += values[p] * values[p]
-        inverses[row] = 1 / total
+        lengths[row] = total
 
 
 @kernel(
     types.Tuple((POINTERS, INDICES, SCORES))(
-        int64[::1], INDICES, _CSC, _CSR, _DENSE, SCORES, INDICES, int64, float64, float64, INDICES, INDICES
+        int64[::1], INDICES, _CSC, _CSR, _DENSE, SCORES, INDICES, int64, _HOW, INDICES, INDICES
     )
 )
-def _train(labels, rows, Y, terms, dense, inverses, columns, n_features, eps, threshold, place, position):
+def _train(labels, rows, Y, terms, dense, lengths, columns, n_features, how, place, position):
     """The SVMs of some labels of a cluster: how many weights each has; their features; they."""
+    eps, threshold, full_cost = how
     part, of_terms = _part(terms, rows, place)
     features = np.concatenate((of_terms, columns, np.array([n_features], np.int32)))
     dense_ids = np.arange(len(of_terms), len(features) - 1).astype(np.int32)
@@ -297,13 +303,15 @@ def _train(labels, rows, Y, terms, dense, inverses, columns, n_features, eps, th
     ids, kept = np.empty(0, np.int32), np.empty(0, np.float32)
     for first in range(0, len(labels), LANES):
         end = min(first + LANES, len(labels))
-        duals, known = np.zeros((len(rows), 2, LANES), np.float32), np.zeros(5 * LANES, np.float32)
-        duals[:, 1], known[_OPEN : _OPEN + end - first] = -1, 1
+        duals, known = np.zeros((len(rows), 2, LANES), np.float32), np.zeros(6 * LANES, np.float32)
+        duals[:, 1], known[_OPEN : _OPEN + end - first], known[_SOFTNESS:] = -1, 1, _DIAGONAL
         for label in range(first, end):
-            for p in range(Y[0][labels[label]], Y[0][labels[label] + 1]):
+            start, stop = Y[0][labels[label]], Y[0][labels[label] + 1]
+            known[_SOFTNESS + label - first] *= np.sqrt(max((stop - start) / full_cost, 1.0))
+            for p in range(start, stop):
                 duals[position[Y[1][p]], 1, label - first] = 1
         weights = np.zeros(LANES * len(features), np.float32)
-        _solve(part, rows, dense, dense_ids, inverses, duals.reshape(-1), eps, weights, known)
+        _solve(part, rows, dense, dense_ids, lengths, duals.reshape(-1), eps, weights, known)
         more_ids, more_kept = _kept(weights, features, threshold, sizes[first:end])
         ids, kept = np.concatenate((ids, more_ids)), np.concatenate((kept, more_kept))
     return sizes, ids, kept
@@ -326,6 +334,7 @@ def solver(
     n_features: int,
     eps: float,
     threshold: float,
+    full_cost: float,
     threads: int,
 ) -> Callable[[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]], tuple[np.ndarray, ...]]:
     """What trains some labels' SVMs, in any thread.
@@ -343,6 +352,8 @@ def solver(
         Training ends where no two projected gradients are further apart.
     threshold : float
         Weights of a smaller absolute value are left out.
+    full_cost : float
+        A label with n instances, more than that, has C = sqrt(full_cost / n), others 1.
     threads : int
         To prepare it; it runs in one.
 
@@ -354,8 +365,8 @@ def solver(
         how many weights each of the labels has (int64), the feature of each, ascending (int32), and the
         weights (float32).
     """
-    inverses, scratch = np.empty(len(dense), np.float32), threading.local()
-    share(len(dense), lambda first, end: _invert(first, end, terms, dense, inverses), threads)
+    lengths, scratch = np.empty(len(dense), np.float32), threading.local()
+    share(len(dense), lambda first, end: _measure(first, end, terms, dense, lengths), threads)
 
     def solve(
         labels: np.ndarray, rows: np.ndarray, Y: tuple[np.ndarray, np.ndarray]
@@ -364,6 +375,7 @@ def solver(
             scratch.of_features = np.full(n_features, -1, np.int32)
             scratch.of_rows = np.empty(len(dense), np.int32)
         room = scratch.of_features, scratch.of_rows
-        return _train(labels, rows, Y, terms, dense, inverses, columns, n_features, eps, threshold, *room)
+        how = float(eps), float(threshold), float(full_cost)
+        return _train(labels, rows, Y, terms, dense, lengths, columns, n_features, how, *room)
 
     return solve

@@ -33,6 +33,11 @@ def largest(X: sp.csr_matrix, n: int) -> sp.csr_matrix:
     return only(X, largest_rows(indptr, values, n))
 
 
+def are_long(X: sp.csr_matrix) -> bool:
+    """Whether instances have more than `LONG` features on average."""
+    return bool(X.nnz > LONG * X.shape[0])
+
+
 def without_common(X: sp.csr_matrix, max_df: float) -> sp.csr_matrix:
     """Long texts without the terms that most of them have.
 
@@ -48,7 +53,7 @@ def without_common(X: sp.csr_matrix, max_df: float) -> sp.csr_matrix:
         `X` itself where all terms are rarer, or instances have no more than `LONG` terms on average.
     """
     n_instances, n_features = X.shape
-    if max_df == 1 or X.nnz <= LONG * n_instances:
+    if max_df == 1 or not are_long(X):
         return X
     is_rare = np.bincount(X.indices, minlength=n_features) <= max_df * n_instances
     return X if is_rare.all() else only(X, of_columns(flat(X)[1], is_rare))

@@ -1,6 +1,6 @@
 """Training by a solver of our own, which has the labels of a cluster side by side.
 
-PECOS's has one at a time. The SVMs are the same, to the solver's tolerance.
+PECOS's has one at a time. The SVMs are the same, to the solver's tolerance, where C is 1.
 """
 
 from __future__ import annotations
@@ -55,8 +55,9 @@ class _Problem:
         from ..kernels import dual_descent
 
         X, solver = self.X, self.solver
-        sizes = X.terms.shape[1], solver.eps, solver.threshold
-        return dual_descent.solver(flat(X.terms), X.dense, X.columns, *sizes, threads=1)
+        full_cost = np.inf if solver.full_cost is None else solver.full_cost
+        how = X.terms.shape[1], solver.eps, solver.threshold, full_cost
+        return dual_descent.solver(flat(X.terms), X.dense, X.columns, *how, threads=1)
 
 
 def _train(problem: _Problem, part: tuple[int, np.ndarray], threads: int) -> tuple[np.ndarray, ...]:

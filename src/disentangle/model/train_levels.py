@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
@@ -147,7 +147,8 @@ def _train(
 ) -> tuple[np.ndarray, np.ndarray, sp.csc_matrix]:
     """Labels, features and weights of a part, as `assemble` takes them."""
     part = problem.of(labels)
-    params = MLModel.TrainParams(threads=threads, **asdict(problem.solver))
+    solver = problem.solver
+    params = MLModel.TrainParams(threads=threads, eps=solver.eps, threshold=solver.threshold)
     given = MLProblem(part.X, part.Y, C=part.C, M=part.M, threads=threads)
     # The part's instances, which all parts together have many times, must not be kept.
     return part.labels, part.features, interruptible(lambda: MLModel.train(given, train_params=params).W)
