@@ -25,8 +25,8 @@ LANES = 16
 
 # PECOS's.
 _MOST_ROUNDS = 100
-# What is fetched so many instances before it is needed: of an instance alone, and of its terms.
-_FAR, _MID = 12, 5
+# So many instances before it is needed what is known of an instance is fetched, and its terms.
+_FAR, _NEAR = 12, 5
 # 1 / (2 C), which a squared hinge adds to the diagonal of the dual, where C is 1.
 _DIAGONAL = 0.5
 _SEED = 0x9E3779B97F4A7C15
@@ -183,6 +183,26 @@ def _close(labels, eps):
 
 
 @njit
+def _fetch(order, t, terms, rows, lengths, duals, weights):
+    """What the next instances need, which lie anywhere: waiting for it would be half of the time."""
+    indptr, indices, values = terms
+    if t + _FAR < len(order):
+        far = order[t + _FAR]
+        prefetch(indptr, far)
+        prefetch(duals, 2 * LANES * far)
+        prefetch(duals, 2 * LANES * far + LANES)
+        prefetch(lengths, np.int64(rows[far]))
+    if t + _NEAR < len(order):
+        near = order[t + _NEAR]
+        prefetch(indices, indptr[near])
+        prefetch(values, indptr[near])
+    if t + 1 < len(order):
+        following = order[t + 1]
+        for p in range(indptr[following], indptr[following + 1]):
+            prefetch(weights, LANES * np.int64(indices[p]))
+
+
+@njit
 def _solve(terms, rows, dense, dense_ids, lengths, duals, eps, weights, labels):
     """The weights of some labels on a cluster's instances, LANES for each feature; the bias is the last."""
     indptr, indices, values = terms
@@ -191,22 +211,8 @@ def _solve(terms, rows, dense, dense_ids, lengths, duals, eps, weights, labels):
     for _ in range(_MOST_ROUNDS):
         state = _shuffle(order, state)
         labels[_HIGH : _HIGH + LANES], labels[_LOW : _LOW + LANES] = -np.inf, np.inf
-        for t in range(len(order)):
-            i = order[t]
-            if t + _FAR < len(order):
-                far = order[t + _FAR]
-                prefetch(indptr, far)
-                prefetch(duals, 2 * LANES * far)
-                prefetch(duals, 2 * LANES * far + LANES)
-                prefetch(inverses, np.int64(rows[far]))
-            if t + _MID < len(order):
-                far = order[t + _MID]
-                prefetch(indices, indptr[far])
-                prefetch(values, indptr[far])
-            if t + 1 < len(order):
-                far = order[t + 1]
-                for p in range(indptr[far], indptr[far + 1]):
-                    prefetch(weights, LANES * np.int64(indices[p]))
+        for t, i in enumerate(order):
+            _fetch(order, t, terms, rows, lengths, duals, weights)
             start, n, own = indptr[i], indptr[i + 1] - indptr[i], rows[i] * n_columns
             for k in range(LANES):
                 labels[_SCORE + k] = weights[bias + k]
