@@ -8,13 +8,13 @@ from .params import Assignment, Copies, Effort, Leaves, OverlapParams, Scoring
 DEFAULT_PRESET = "paper"
 _SPLIT = OverlapParams(
     assignment=Assignment(gain="scores"),
-    copies=Copies(positives="frequent"),
+    copies=Copies(positives="frequent", full_cost=30),
     leaves=Leaves(leaf_size=50),
     effort=Effort(first_terms=32, terms=200, max_df=0.5, matcher_eps=1.0, eps=0.5, threshold=0.05),
     scoring=Scoring(hinge=4, predict_beam=20, merge="noisy-or"),
 )
 PRESETS = {
     DEFAULT_PRESET: OverlapParams(),
-    "tuned": _SPLIT.changed({"n_copies": 3, "full_cost": 30, "negatives": 0.6, "spared": 5}),
+    "tuned": _SPLIT.changed({"n_copies": 3, "negatives": 0.6, "spared": 5}),
     "lean": _SPLIT.changed({"overlap_splits": 8, "negatives": 0.3}),
 }
