@@ -94,7 +94,7 @@ _MODEL = types.NamedTuple(
 @kernel(void(int64, int64, POINTERS, INDICES, _CSR, int64, POINTERS))
 def _count(first, end, children, nodes, W, n_rows, sizes):
     """Features below the parents from `first` to before `end`, for each of them in `sizes`."""
-    seen = np.full(n_rows, -1, np.int64)
+    seen = np.full(n_rows, -1, np.int32)
     for parent in range(first, end):
         for child in nodes[children[parent] : children[parent + 1]]:
             for p in range(W[0][child], W[0][child + 1]):
@@ -106,7 +106,7 @@ def _count(first, end, children, nodes, W, n_rows, sizes):
 @kernel(void(int64, int64, int64, _CSR, _MODEL))
 def _fill(first, end, first_parent, W, model):
     """The features, and their weights, of a level's parents from `first` to before `end`."""
-    place = np.full(model.n_features + 1, -1, np.int64)
+    place = np.full(model.n_features + 1, -1, np.int32)
     for parent in range(first_parent + first, first_parent + end):
         start, stop, n = model.rows[parent], model.rows[parent + 1], 0
         nodes = model.nodes[model.children[parent] : model.children[parent + 1]]
@@ -116,7 +116,14 @@ def _fill(first, end, first_parent, W, model):
                     place[W[1][p]] = 0
                     model.features[start + n] = W[1][p]
                     n += 1
-        model.features[start:stop].sort()
+        if n * np.log2(n + 1) > len(place) / 4:  # sorting would take longer than looking at all
+            n = 0
+            for feature in range(len(place)):
+                if place[feature] == 0:
+                    model.features[start + n] = feature
+                    n += 1
+        else:
+            model.features[start:stop].sort()
         for i in range(n):
             place[model.features[start + i]] = i
         ends = np.zeros(n + 1, np.int64)
