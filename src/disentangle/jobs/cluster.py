@@ -114,15 +114,13 @@ class Cluster:
             if one.value is shared:
                 return one
         head, found = worker.packed(shared)
-        named = {hashlib.sha256(buffer).hexdigest(): buffer for buffer in found}
-        names = list(named)
+        names = [hashlib.sha256(buffer).hexdigest() for buffer in found]
+        named = dict(zip(names, found, strict=True))
         if self._folder is None:
-            sent = self._sent(named) if named else {}
-            buffers = [sent[name] for name in names]
+            places = self._sent(named) if named else {}
         else:
-            buffers = [self._written(self._folder / name, buffer) for name, buffer in named.items()]
-        order = [names.index(hashlib.sha256(buffer).hexdigest()) for buffer in found]
-        packed = _Shared(shared, head, [names[i] for i in order], [buffers[i] for i in order])
+            places = {name: self._written(self._folder / name, buffer) for name, buffer in named.items()}
+        packed = _Shared(shared, head, names, [places[name] for name in names])
         self._kept.append(packed)
         self._clear()
         return packed
