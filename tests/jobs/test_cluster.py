@@ -243,8 +243,12 @@ def uneven() -> dict[str, sp.csr_matrix]:
     return {"X_trn": X, "Y_trn": X, "X_tst": X[:3], "Y_tst": X[:3]}
 
 
-@pytest.mark.parametrize("parts", [few(3), few(4), uneven()], ids=["three", "four", "uneven"])
-def test_tiny_and_uneven_inputs_are_those_of_one_process(two: Cluster, parts: dict[str, Any], tmp_path: Path):
+@pytest.mark.parametrize(
+    ("parts", "leaf_size"), [(few(3), "2"), (few(4), "2"), (uneven(), "10")], ids=["three", "four", "uneven"]
+)
+def test_tiny_and_uneven_inputs_are_those_of_one_process(
+    two: Cluster, parts: dict[str, Any], leaf_size: str, tmp_path: Path
+):
     save_dataset(tmp_path / "data" / "own", **parts)
     for name, more in (("one", ()), ("two", ("--cluster", two.file))):
         args = (
@@ -257,7 +261,7 @@ def test_tiny_and_uneven_inputs_are_those_of_one_process(two: Cluster, parts: di
             "--model-dir",
             tmp_path / name,
         )
-        result = run_disentangle(tmp_path, *args, "--max-leaf-size", "10", *more)
+        result = run_disentangle(tmp_path, *args, "--max-leaf-size", leaf_size, *more)
         assert result.returncode == 0, result.stderr
     assert contents(tmp_path / "one") == contents(tmp_path / "two") != {}
 
