@@ -6,8 +6,8 @@ with requirements-cluster.txt. Each run trains and evaluates a small set on a cl
 Whenever they have begun some calls more, one of them gets SIGKILL and another one comes, or the scheduler
 gets it, and the job is given a new cluster. In every second run workers do not see the job's folder;
 presets take turns. A job ends with status 0 and the bytes of one process, or with status 2 and a sentence,
-and the same command goes on; one that begins no call for ten minutes is taken to hang. What it last printed
-is in cluster_kills.log beside it. Exit status 1 unless all end well.
+and the same command goes on; one that begins no call for ten minutes is taken to hang. Exit status 1 unless
+all end well.
 
 Processes are forks of this one, which has imported everything: to start another worker takes no second.
 """
