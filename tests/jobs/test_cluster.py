@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from cluster_tasks import add, die, fail
-from conftest import ROOT, run_disentangle
+from conftest import ROOT, run_disentangle, save_dataset
 
 from disentangle import LabelTreeClassifier
 from disentangle.data import datasets
@@ -53,8 +54,8 @@ class Cluster:
         The scheduler's.
     """
 
-    def __init__(self, folder: Path, n_workers: int) -> None:
-        self.folder, self.file = folder, folder / "scheduler.json"
+    def __init__(self, folder: Path, n_workers: int, how: tuple[str, ...]) -> None:
+        self.folder, self.file, self.how = folder, folder / "scheduler.json", how
         where = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--no-show")
         self.scheduler = start("scheduler", *where, "--scheduler-file", self.file, folder=folder)
         self.workers: list[subprocess.Popen] = []
@@ -63,8 +64,8 @@ class Cluster:
 
     def add(self) -> None:
         """One more worker of one thread."""
-        how = ("--nthreads", "1", "--no-nanny", "--no-dashboard", "--scheduler-file", self.file)
-        self.workers.append(start("worker", *how, folder=self.folder))
+        how = ("--nthreads", "1", "--no-dashboard", "--scheduler-file", self.file)
+        self.workers.append(start("worker", *how, *self.how, folder=self.folder))
 
     def client(self) -> Any:
         while not self.file.exists() or not self.file.read_text():
@@ -80,14 +81,15 @@ class Cluster:
 
     def end(self) -> None:
         for process in (*self.workers, self.scheduler):
-            process.kill()
+            # What starts workers again ends them with itself only if it is asked to.
+            process.terminate() if "--nanny" in self.how else process.kill()
             process.wait()
 
 
 @contextmanager
-def running(folder: Path, n_workers: int = 2) -> Iterator[Cluster]:
+def running(folder: Path, n_workers: int = 2, how: tuple[str, ...] = ("--no-nanny",)) -> Iterator[Cluster]:
     folder.mkdir()
-    found = Cluster(folder, n_workers)
+    found = Cluster(folder, n_workers, how)
     try:
         yield found.ready()
     finally:
@@ -189,6 +191,79 @@ def test_a_lost_workers_parts_are_done_again(tmp_path: Path, is_seen: bool):
         if not is_seen:
             workers._folder = None
         assert list(workers.map(die, once, range(50))) == list(range(50))
+
+
+# Where parts are shared out, and how often. PECOS's solver has a level at a time. Matching is for the
+# overlap, for negatives, of which paper has none, and for how many labels are ranked.
+PECOS = {"train_levels._train": 5, "beam_search._match": 2, "assign._choose": 1, "predictor._best": 1}
+MIXED = PECOS | {"side_by_side._train": 3, "beam_search._match": 3, "tree._halve": 1}
+del MIXED["train_levels._train"]
+
+
+@pytest.mark.parametrize(
+    ("preset", "steps"),
+    [
+        ("lean", MIXED),
+        pytest.param("paper", PECOS, marks=pytest.mark.slow),
+        pytest.param("tuned", MIXED, marks=pytest.mark.slow),
+    ],
+)
+def test_a_worker_killed_in_each_step_changes_nothing(
+    preset: str,
+    steps: dict[str, int],
+    verbs: Path,
+    alone: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    monkeypatch.setenv("KILLED_IN", str(killed))
+    args = ("base", "verbs", "--data-dir", verbs, "--preset", preset, *TREE, "--without-xr-linear")
+    with running(tmp_path / "cluster", 2, ("--nanny", "--preload", "cluster_kill_once")) as two:
+        result = run_disentangle(tmp_path, *args, "--cluster", two.file)
+    assert result.returncode == 0, result.stderr
+    assert Counter(path.name.split()[0] for path in killed.iterdir()) == steps
+    mine, whole = contents(tmp_path / "model"), contents(alone)
+    assert mine == {name: whole[name] for name in mine}
+
+
+def few(n_instances: int) -> dict[str, sp.csr_matrix]:
+    """So many instances of a label each, of three."""
+    rows = np.arange(n_instances)
+    Y = sp.csr_matrix((np.ones(n_instances, np.float32), (rows, rows % 3)), shape=(n_instances, 3))
+    return {"X_trn": Y + Y, "Y_trn": Y, "X_tst": Y[:1], "Y_tst": Y[:1]}
+
+
+def uneven() -> dict[str, sp.csr_matrix]:
+    """One label that all instances have, one instance that has all labels, and else one of each."""
+    Y = sp.identity(200, np.float32, "lil")
+    Y[:, 0] = Y[0] = 1
+    X = sp.csr_matrix(Y, dtype=np.float32)
+    return {"X_trn": X, "Y_trn": X, "X_tst": X[:3], "Y_tst": X[:3]}
+
+
+@pytest.mark.parametrize(
+    ("parts", "leaf_size"), [(few(3), "2"), (few(4), "2"), (uneven(), "10")], ids=["three", "four", "uneven"]
+)
+def test_tiny_and_uneven_inputs_are_those_of_one_process(
+    two: Cluster, parts: dict[str, Any], leaf_size: str, tmp_path: Path
+):
+    save_dataset(tmp_path / "data" / "own", **parts)
+    for name, more in (("one", ()), ("two", ("--cluster", two.file))):
+        args = (
+            "base",
+            "own",
+            "--data-dir",
+            tmp_path / "data",
+            "--preset",
+            "paper,lean",
+            "--model-dir",
+            tmp_path / name,
+        )
+        result = run_disentangle(tmp_path, *args, "--max-leaf-size", leaf_size, *more)
+        assert result.returncode == 0, result.stderr
+    assert contents(tmp_path / "one") == contents(tmp_path / "two") != {}
 
 
 @pytest.mark.parametrize("is_seen", [True, False])

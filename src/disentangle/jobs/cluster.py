@@ -51,7 +51,7 @@ _TRIES = 5
 _KEPT = 3
 
 
-@dataclass
+@dataclass(eq=False)
 class _Shared:
     """What tasks share, packed; it holds what was packed, so that it is known again."""
 
@@ -98,42 +98,41 @@ class Cluster:
         while waiting:
             yield from waiting.popleft().results()
 
-    def submit(self, task: Task[Any, T, R], shared: Any, items: Sequence[T]) -> Any:
+    def submit(self, packed: _Shared, task: Task[Any, T, R], items: Sequence[T]) -> Any:
         """The future of a call that does a task for each item."""
-        packed = self._packed(shared)
         own = self._made_by, packed.head, packed.names, packed.buffers, task, items
         with _sentences():
             return self._client.submit(worker.run, *own, key=f"{task.__name__}-{secrets.token_hex(16)}")
 
-    def forget(self) -> None:
-        """Have everything that was sent to workers sent again."""
-        self._kept.clear()
+    def forget(self, packed: _Shared) -> None:
+        """Have what was sent to workers sent again, once."""
+        with suppress(ValueError):  # another call has said so
+            self._kept.remove(packed)
 
-    def _packed(self, shared: Any) -> _Shared:
+    def packed(self, shared: Any) -> _Shared:
         for one in self._kept:
             if one.value is shared:
                 return one
         head, found = worker.packed(shared)
-        named = {hashlib.sha256(buffer).hexdigest(): buffer for buffer in found}
-        names = list(named)
+        names = [hashlib.sha256(buffer).hexdigest() for buffer in found]
+        named = dict(zip(names, found, strict=True))
         if self._folder is None:
-            sent = self._sent(named) if named else {}
-            buffers = [sent[name] for name in names]
+            places = self._sent(named) if named else {}
         else:
-            buffers = [self._written(self._folder / name, buffer) for name, buffer in named.items()]
-        order = [names.index(hashlib.sha256(buffer).hexdigest()) for buffer in found]
-        packed = _Shared(shared, head, [names[i] for i in order], [buffers[i] for i in order])
+            places = {name: self._written(self._folder / name, buffer) for name, buffer in named.items()}
+        packed = _Shared(shared, head, names, [places[name] for name in names])
         self._kept.append(packed)
         self._clear()
         return packed
 
     def _sent(self, named: dict[str, memoryview]) -> dict[str, Any]:
-        """Futures of what is in buffers, on all workers."""
+        """Futures of what is in buffers, each on a worker, from which others get it."""
         arrays = [np.frombuffer(buffer, np.uint8) for buffer in named.values()]
         for _ in range(_TRIES):
             try:
                 # By new names: it may come later that those of before are not needed any more.
-                sent = self._client.scatter(arrays, broadcast=True, timeout=_PATIENCE, hash=False)
+                # Not to all at once: dask would wait for ever for one that is lost meanwhile.
+                sent = self._client.scatter(arrays, timeout=_PATIENCE, hash=False)
                 return dict(zip(named, sent, strict=True))
             except TimeoutError as error:
                 raise DisentangleError(f"no worker has come in {_PATIENCE:.0f} seconds: {_AGAIN}") from error
@@ -180,8 +179,12 @@ class _Call:
     """A call of one task for some items."""
 
     def __init__(self, cluster: Cluster, task: Task[Any, T, R], shared: Any, items: Sequence[T]) -> None:
-        self._cluster, self._given, self._items = cluster, (task, shared), items
-        self._future = cluster.submit(*self._given, items)
+        self._cluster, self._task, self._shared, self._items = cluster, task, shared, items
+        self._submit()
+
+    def _submit(self) -> None:
+        self._packed = self._cluster.packed(self._shared)
+        self._future = self._cluster.submit(self._packed, self._task, self._items)
 
     def results(self) -> list[Any]:
         """What it has found, for each item; smaller calls where workers died of it."""
@@ -193,15 +196,15 @@ class _Call:
                 # The scheduler is gone, or all workers that had the data are.
                 if "scheduler" in str(error):
                     raise DisentangleError(f"{_LOST}: {_AGAIN}") from error
-                self._cluster.forget()
-                self._future = self._cluster.submit(*self._given, self._items)
+                self._cluster.forget(self._packed)
+                self._submit()
             except (distributed.KilledWorker, MemoryError) as error:
                 if len(self._items) == 1:
                     raise DisentangleError(
                         "workers ended again and again in the same part, probably for want of memory: give "
                         f"each more, or fewer threads, and {_AGAIN}"
                     ) from error
-                calls = [_Call(self._cluster, *self._given, [item]) for item in self._items]
+                calls = [_Call(self._cluster, self._task, self._shared, [item]) for item in self._items]
                 return [result for call in calls for result in call.results()]
         raise DisentangleError(f"the cluster lost all its workers {_TRIES} times: {_AGAIN}")
 
