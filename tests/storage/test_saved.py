@@ -133,7 +133,15 @@ def not_finite(path: Path) -> None:
     change(path, data=data)
 
 
-@pytest.mark.parametrize("forge", [compressed, by_rows, with_text, negative, out_of_range, not_finite])
+def without_rows(path: Path) -> None:
+    n_columns = int(np.load(path)["shape"][1])
+    change(path, data=np.empty(0, np.float32), indices=np.empty(0, np.int32))
+    change(path, indptr=np.zeros(n_columns + 1, np.int32), shape=np.array([0, n_columns]))
+
+
+@pytest.mark.parametrize(
+    "forge", [compressed, by_rows, with_text, negative, out_of_range, not_finite, without_rows]
+)
 @pytest.mark.parametrize("matrix", ["W", "C"])
 def test_what_prediction_would_crash_on_is_refused_although_its_record_vouches_for_it(
     place: Path, forge: Any, matrix: str

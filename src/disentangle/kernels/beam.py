@@ -80,8 +80,12 @@ class Model(NamedTuple):
     width: int
 
     def n_nodes(self, level: int) -> int:
-        """Nodes of a level, counted from the root."""
-        return int(self.children[self.levels[level + 1]] - self.children[self.levels[level]])
+        """Nodes of a level, counted from the root, which is -1."""
+        return int(np.diff(self.children[self.levels])[level]) if level >= 0 else 1
+
+    def most(self, n: int) -> int:
+        """At most `n` nodes, and no more than any level has."""
+        return min(n, int(np.diff(self.children[self.levels]).max()))
 
 
 _CSR = types.Tuple((POINTERS, INDICES, SCORES))
@@ -144,7 +148,7 @@ def _fill(first, end, first_parent, W, model):
 
 def _in_blocks(n: int, threads: int, call: Callable[..., object], *given: object) -> None:
     """Call with the bounds of each block of so many things, and what is given."""
-    bounds = np.linspace(0, n, _BLOCKS_PER_THREAD * threads + 1).astype(int).tolist()
+    bounds = np.unique(np.linspace(0, n, _BLOCKS_PER_THREAD * threads + 1).astype(int)).tolist()
     for _ in in_threads(lambda block: call(*block, *given), pairwise(bounds), threads):
         pass
 
@@ -382,16 +386,16 @@ def search(
     rows : slice
         Which of them.
     beam_size, top_k : int
-        Nodes kept of each level, and of the last one.
+        Nodes kept of each level, and of the last one; no more than the largest level has.
     threads : int
         Has no effect on the result.
 
     Returns
     -------
-    nodes, scores : int32 and float32 arrays of shape (n_rows, top_k)
+    nodes, scores : int32 and float32 arrays of shape (n_rows, at most top_k)
         Best first, equal scores by number; -1 and 0 where an instance has fewer.
     """
-    n_rows = rows.stop - rows.start
+    n_rows, beam_size, top_k = rows.stop - rows.start, model.most(beam_size), model.most(top_k)
     lookups = beam_size * n_levels * int(X[0][rows.stop] - X[0][rows.start])
     if _ENTRIES_PER_LOOKUP * lookups < len(model.weights):
         nodes, best = _none(n_rows, top_k)
@@ -403,7 +407,7 @@ def search(
         k = beam_size if level < n_levels - 1 else top_k
         nodes, best = _next(model, level, X, rows.start, nodes, best, n_slots, k, threads)
         n_slots = k
-    return nodes.reshape(-1, top_k), best.reshape(-1, top_k)
+    return nodes.reshape(-1, n_slots), best.reshape(-1, n_slots)
 
 
 def _next(
@@ -426,21 +430,8 @@ def _next(
     of_parents = X, first_row, n_slots, model, level, starts[:-1], order, scores
     _in_blocks(int(starts[-2]), threads, _score, *of_parents)
     nodes, best = _none(len(parents) // n_slots, top_k)
-
-    _in_blocks(
-        len(parents) // n_slots,
-        threads,
-        _select_rows,
-        parents,
-        above,
-        n_slots,
-        scores,
-        model,
-        level,
-        top_k,
-        nodes,
-        best,
-    )
+    of_rows = parents, above, n_slots, scores, model, level, top_k, nodes, best
+    _in_blocks(len(parents) // n_slots, threads, _select_rows, *of_rows)
     return nodes, best
 
 

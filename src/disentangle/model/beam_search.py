@@ -43,7 +43,7 @@ def _checked(model: Model, X: sp.csr_matrix) -> Flat:
 
 def bytes_per_instance(model: Model, beam_size: int) -> int:
     """What an instance takes while it is worked on: scores of all nodes below its clusters."""
-    return 4 * beam_size * model.width
+    return 4 * model.most(beam_size) * model.width
 
 
 def rows_of_a_batch(model: Model, beam_size: int) -> int:
@@ -83,24 +83,25 @@ def match(
     workers, n_levels = workers_of(threads), len(model.hinges) - without
     most = most_rows(X.shape[0], rows_of_a_batch(model, beam_size), workers)
     # Index and score of each node found, in the batches and in the matrix made of them.
-    kept = 2 * 8 * beam_size * X.shape[0]
+    kept = 2 * 8 * model.most(beam_size) * X.shape[0]
     rows = budget.slices(np.full(X.shape[0], bytes_per_instance(model, beam_size)), kept, most_rows=most)
     shared = _Search(model, n_levels, _checked(model, X), beam_size, beam_size)
     batches = track(workers.in_turn(_search, shared, rows), X.shape[0], lambda batch: len(batch[0]))
-    indptr, indices, scores = _found(list(batches), beam_size)
+    indptr, indices, scores = _found(list(batches))
     return sp.csr_matrix((scores, indices, indptr), shape=(X.shape[0], model.n_nodes(n_levels - 1)))
 
 
 def predict(model: Model, X: sp.csr_matrix, params: PredictParams, threads: int) -> Flat:
     """Scores of the best `top_k` labels, copies counted, of each instance: what `flat` has of a matrix."""
     shared = _Search(model, len(model.hinges), _checked(model, X), params.beam_size, params.top_k)
-    return _found([_search(shared, slice(0, X.shape[0]), threads)], params.top_k)
+    return _found([_search(shared, slice(0, X.shape[0]), threads)])
 
 
-def _found(batches: list[tuple[np.ndarray, np.ndarray]], most: int) -> Flat:
-    """The nodes of all instances without the places, of at most `most` each, that are empty."""
+def _found(batches: list[tuple[np.ndarray, np.ndarray]]) -> Flat:
+    """The nodes of all instances without the places that are empty."""
     nodes, scores = (np.concatenate(arrays) for arrays in zip(*batches, strict=True))
-    n = np.full(len(nodes), most) if not len(nodes) or nodes[:, -1].min() >= 0 else (nodes >= 0).sum(axis=1)
-    is_there = slice(None) if n.min(initial=most) == most else nodes.reshape(-1) >= 0
+    is_full = nodes[:, -1].min(initial=0) >= 0
+    n = np.full(len(nodes), nodes.shape[1]) if is_full else (nodes >= 0).sum(axis=1)
+    is_there = slice(None) if is_full else nodes.reshape(-1) >= 0
     indptr = np.concatenate([[0], n.cumsum()])
     return indptr, nodes.reshape(-1)[is_there], scores.reshape(-1)[is_there]

@@ -154,8 +154,8 @@ class Predictor:
         """
         for voice, model in zip(self.voices, self._ranking.models, strict=True):
             overlap, depth = voice.overlap, len(model.hinges)
-            clusters = 1 if depth == 1 else model.n_nodes(depth - 2)
-            if (len(overlap.original), overlap.n_clusters) != (model.n_nodes(depth - 1), clusters):
+            sizes = model.n_nodes(depth - 1), model.n_nodes(depth - 2)
+            if (len(overlap.original), overlap.n_clusters) != sizes:
                 raise voice.saved.damaged(
                     OVERLAP_FILE, "expected the copies and clusters of the model beside it"
                 )

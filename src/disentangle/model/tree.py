@@ -100,7 +100,8 @@ def check_level(saved: Saved, name: str, C: sp.spmatrix, n_columns: int) -> sp.c
         If the matrix, read from the file `name`, is none, or has not `n_columns`.
     """
     rows = C.tocsr()
-    if (np.diff(rows.indptr) != 1).any() or (rows.data != 1).any() or C.shape[1] != n_columns:
+    is_tree = len(rows.data) > 0 and (np.diff(rows.indptr) == 1).all() and (rows.data == 1).all()
+    if not is_tree or C.shape[1] != n_columns:
         raise saved.damaged(name, f"expected one 1 per row and {n_columns} columns, found no such tree")
     return C.tocsc()
 
