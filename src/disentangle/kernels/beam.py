@@ -31,6 +31,8 @@ Flat = tuple[np.ndarray, np.ndarray, np.ndarray]
 _LANES = 16
 # Each block makes tables of its own.
 _BLOCKS_PER_THREAD = 4
+# Features side by side of which some may be below a parent.
+_BLOCK = 64
 # What laying out an entry of a table takes, in lookups of an instance's features: where tables would take
 # longer there are few instances. Has no effect on results.
 _ENTRIES_PER_LOOKUP = 8
@@ -111,32 +113,30 @@ def _count(first, end, children, nodes, W, n_rows, sizes):
 def _fill(first, end, first_parent, W, model):
     """The features, and their weights, of a level's parents from `first` to before `end`."""
     place = np.full(model.n_features + 1, -1, np.int32)
+    is_used = np.zeros(len(place) // _BLOCK + 1, np.bool_)
     for parent in range(first_parent + first, first_parent + end):
-        start, stop, n = model.rows[parent], model.rows[parent + 1], 0
+        start, n = model.rows[parent], 0
         nodes = model.nodes[model.children[parent] : model.children[parent + 1]]
         for child in nodes:
             for p in range(W[0][child], W[0][child + 1]):
-                if place[W[1][p]] < 0:
-                    place[W[1][p]] = 0
-                    model.features[start + n] = W[1][p]
-                    n += 1
-        if n * np.log2(n + 1) > len(place) / 4:  # sorting would take longer than looking at all
-            n = 0
-            for feature in range(len(place)):
-                if place[feature] == 0:
-                    model.features[start + n] = feature
-                    n += 1
-        else:
-            model.features[start:stop].sort()
-        for i in range(n):
-            place[model.features[start + i]] = i
+                place[W[1][p]] = 0
+                is_used[W[1][p] // _BLOCK] = True
+        # In order: to sort them takes longer than to look at all that may be.
+        for block in range(len(is_used)):
+            if is_used[block]:
+                for feature in range(_BLOCK * block, min(_BLOCK * (block + 1), len(place))):
+                    if place[feature] == 0:
+                        model.features[start + n], place[feature] = feature, n
+                        n += 1
+                is_used[block] = False
         ends = np.zeros(n + 1, np.int64)
         ends[0] = model.entries[start]
         for child in nodes:
             for p in range(W[0][child], W[0][child + 1]):
                 ends[place[W[1][p]] + 1] += 1
-        ends = ends.cumsum()
-        model.entries[start:stop] = ends[:n]
+        for i in range(n):
+            model.entries[start + i] = ends[i]
+            ends[i + 1] += ends[i]
         for j in range(len(nodes)):
             for p in range(W[0][nodes[j]], W[0][nodes[j] + 1]):
                 i = place[W[1][p]]
