@@ -295,7 +295,8 @@ def _look_up(first, end, X, first_row, model, n_levels, beam_size, top_k, nodes,
         for level in range(n_levels):
             for i in range(n):
                 parent, at = model.levels[level] + parents[i], model.width * i
-                scores[at : at + model.children[parent + 1] - model.children[parent]] = 0
+                for j in range(model.children[parent + 1] - model.children[parent]):
+                    scores[at + j] = 0
                 r, last, n_hits = model.rows[parent], model.rows[parent + 1], 0
                 for p in range(start, stop):
                     r = _first_from(model.features, r, last, X[1][p])
@@ -312,8 +313,10 @@ def _look_up(first, end, X, first_row, model, n_levels, beam_size, top_k, nodes,
                         scores[at + model.places[e]] += model.weights[e]
             k = beam_size if level < n_levels - 1 else top_k
             n = _select(parents, above, 0, n, scores, model, level, k, found, their_scores, 0)
-            parents[:n], above[:n] = found[:n], their_scores[:n]
-        nodes[row * top_k : row * top_k + n], best[row * top_k : row * top_k + n] = parents[:n], above[:n]
+            for i in range(n):
+                parents[i], above[i] = found[i], their_scores[i]
+        for i in range(n):
+            nodes[row * top_k + i], best[row * top_k + i] = parents[i], above[i]
 
 
 @kernel(void(INDICES, POINTERS, POINTERS))
