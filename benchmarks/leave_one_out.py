@@ -24,6 +24,7 @@ from disentangle.storage.atomic import write_json
 
 # What the paper's rule does where it has no value of its own: as XR-Linear, or no limit at all.
 WITHOUT = {
+    "full_cost": 1_000_000,
     "leaf_size": 1_000_000,
     "overlap_splits": TreeParams.nr_splits,
     "first_terms": 1_000_000,
