@@ -195,8 +195,8 @@ def test_a_lost_workers_parts_are_done_again(tmp_path: Path, is_seen: bool):
 
 # Where parts are shared out, and how often. PECOS's solver has a level at a time. Matching is for the
 # overlap, for negatives, of which paper has none, and for how many labels are ranked.
-PECOS = {"train_levels._train": 5, "beam_search._match": 2, "assign._choose": 1, "predictor._best": 1}
-MIXED = PECOS | {"side_by_side._train": 3, "beam_search._match": 3, "tree._halve": 1}
+PECOS = {"train_levels._train": 5, "beam_search._search": 2, "assign._choose": 1, "predictor._best": 1}
+MIXED = PECOS | {"side_by_side._train": 3, "beam_search._search": 3, "tree._halve": 1}
 del MIXED["train_levels._train"]
 
 
