@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from disentangle.model import subproblems
-from disentangle.model.subproblems import assemble, distinct, groups, restrict
+from disentangle.model.subproblems import distinct, groups, restrict
+from disentangle.model.weights import Weights
+from disentangle.runtime.memory import UNLIMITED
 
 
 def csc(rows: list[list[float]]) -> sp.csc_matrix:
@@ -48,7 +50,11 @@ def test_weights_come_back_to_their_features_and_labels():
     # The last row of each is the bias.
     of_first, of_second = csc([[1, 0], [0, 2], [0, 0], [3, 4]]), csc([[0, 5], [6, 0], [7, 0]])
     parts = ((first, of_first), (second, of_second))
-    W = assemble([(part.labels, part.features, found) for part, found in parts], 5, 4)
+    weights = Weights(4, UNLIMITED)
+    for part, found in parts:
+        rows = np.append(part.features, 5).astype(np.int32)
+        weights.add(part.labels, np.diff(found.indptr), rows[found.indices], found.data)
+    W = weights.of_nodes(np.arange(4), 6, 2)
     assert second.features.tolist() == [1, 3]
     assert W.toarray().tolist() == [
         [1, 0, 0, 0],

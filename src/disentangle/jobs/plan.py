@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,18 @@ from .stages import Stage
 
 logger = logging.getLogger(__name__)
 
-_TRAINING = ("model.tree", "model.mixed", "model.subproblems", "model.train_levels", "model.saved_model")
+_TRAINING = (
+    "model.tree",
+    "model.mixed",
+    "model.subproblems",
+    "model.train_levels",
+    "model.weights",
+    "model.saved_model",
+    "model.mapped_model",
+)
 _SIDE_BY_SIDE = ("model.side_by_side", "kernels.dual_descent")
 _OF_TERMS = ("model.feature_selection", "kernels.largest_features", *_SIDE_BY_SIDE)
-_PREDICTING = ("model.saved_model", "model.beam_search")
+_PREDICTING = ("model.saved_model", "model.mapped_model", "model.beam_search")
 
 
 @dataclass(frozen=True)
@@ -103,7 +111,7 @@ class Plan:
         self.folder = root / place
         self.source = source
         self.settings = settings
-        self._means = steps.Means(settings.workers or settings.threads, settings.budget)
+        self._means = steps.Means(settings.workers or settings.threads, replace(settings.budget, folder=root))
         self._made: dict[str, Stage] = {}
         self.load = self._stage(
             "load",

@@ -319,7 +319,7 @@ def run_predict(
         write = _probable(write, calibration, min_probability)
         blocks = features(source, predictor.saved, predictor.n_features, of_features)
         first = list(itertools.islice(blocks, 2))
-        predictor.load_models(for_few=len(first) == 1 and first[0].shape[0] <= FEW)
+        predictor.load_models(len(first) == 1 and first[0].shape[0] <= FEW, budget)
         X = itertools.chain(first, blocks)
         n, n_empty = predict(predictor, X, min(k, predictor.n_labels), threads, budget, write)
     _say_empty(n_empty, n, is_text=isinstance(source, list) or source.suffix not in MATRICES)

@@ -61,7 +61,7 @@ def _match(shared: _Matching, rows: slice, threads: int) -> sp.csr_matrix:
 
 
 def match(
-    matcher: XLinearModel,
+    matcher: saved_model.Predicting,
     X: sp.csr_matrix,
     beam_size: int,
     threads: int | Workers,
@@ -71,7 +71,7 @@ def match(
 
     Parameters
     ----------
-    matcher : XLinearModel
+    matcher : Predicting
         From `saved_model.load_matcher`, or from `load` or `for_prediction` if it is by itself.
     X : csr_matrix of shape (n_instances, n_features), float32
     beam_size : int
@@ -90,7 +90,7 @@ def match(
     kept = 2 * 8 * beam_size * X.shape[0]
     workers = workers_of(threads)
     if budget.limit is not None:
-        _ = matcher.model  # it takes of what there is
+        matcher.within(budget)  # it takes of what there is
     rows = budget.slices(costs, kept, most_rows(X.shape[0], _MATCHED_ROWS, workers))
     batches = workers.in_turn(_match, _Matching(matcher, X, beam_size), rows)
     return sp.vstack(list(track(batches, X.shape[0], lambda batch: batch.shape[0])), format="csr")

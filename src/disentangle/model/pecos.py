@@ -9,6 +9,7 @@ import ctypes
 import importlib.util
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -64,8 +65,22 @@ __all__ = [
     "XLinearModel",
     "clib",
     "predict",
+    "rows_of",
     "smat_util",
 ]
+
+
+def rows_of(indptr: np.ndarray, indices: np.ndarray, values: np.ndarray, n_columns: int) -> ScipyCsrF32:
+    """PECOS's own matrix of what `flat` has of a csr_matrix; but for index pointers it shares the arrays."""
+    made = ScipyCsrF32.__new__(ScipyCsrF32)
+    made.buf = SimpleNamespace(shape=(len(indptr) - 1, n_columns), dtype=values.dtype)
+    made.rows, made.cols = made.buf.shape
+    arrays = indptr.astype(np.uint64), indices.view(np.uint32), values
+    made.py_buf = dict(zip(("row_ptr", "col_idx", "val"), arrays, strict=True))
+    kinds = dict(ScipyCsrF32._fields_)
+    for name, array in made.py_buf.items():
+        setattr(made, name, array.ctypes.data_as(kinds[name]))
+    return made
 
 
 class _Instances(ctypes.Structure):

@@ -143,13 +143,14 @@ class Predictor:
             raise saved.damaged(PREDICTOR_FILE, error) from error
         return cls(voices, merge, saved)
 
-    def load_models(self, for_few: bool = False) -> None:
+    def load_models(self, for_few: bool = False, budget: Budget = UNLIMITED) -> None:
         """Load the models; predicting does it where it has not been done.
 
         Parameters
         ----------
         for_few : bool
             Whether they are for at most `saved_model.FEW` instances: sooner there, with the same results.
+        budget : Budget
 
         Raises
         ------
@@ -158,6 +159,7 @@ class Predictor:
         """
         self._ranking = self._of(saved_model.load(voice.saved, for_few) for voice in self.voices)
         for voice, model in zip(self.voices, self._ranking.models, strict=True):
+            model.within(budget)
             overlap = voice.overlap
             if (len(overlap.original), overlap.n_clusters) != saved_model.n_labels_and_clusters(model):
                 raise voice.saved.damaged(
@@ -247,7 +249,8 @@ class Predictor:
         workers, ranking = workers_of(threads), self._ranking
         costs = np.zeros(X.shape[0], np.int64)
         if budget.limit is not None:
-            _ = [model.model for model in ranking.models]  # they take of what there is
+            for model in ranking.models:
+                model.within(budget)  # they take of what there is
             if candidates is None:
                 candidates = self.candidates(X, threads, budget)
             costs = candidates.max(axis=0) * beam_search.BYTES_PER_CANDIDATE

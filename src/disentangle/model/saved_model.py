@@ -16,8 +16,10 @@ import scipy.sparse as sp
 from ..overlap.copies import OVERLAP_FILE, Overlap, without_copies
 from ..params import MAX_HINGE
 from ..runtime.interrupt import interruptible
+from ..runtime.memory import UNLIMITED, Budget
 from ..storage.atomic import scratch
 from ..storage.saved import Saved
+from . import mapped_model
 from .pecos import HierarchicalMLModel, MLModel, XLinearModel
 from .tree import check_level, leaf_clusters, load_chain
 
@@ -29,6 +31,8 @@ _NO_BIAS = -1.0
 # Weights in chunks (MSCM): bit-identical to layer-by-layer prediction and many times faster; and by columns.
 _CHUNKS, _AS_SAVED = "HASH_CHUNKED", "CSC"
 FEW = 256
+# Bytes for each weight while PECOS loads them in chunks: lean's of a synthetic set take 33, and then hold 20.
+_HELD = 33
 
 
 def save(model: XLinearModel, folder: Path) -> None:
@@ -73,19 +77,18 @@ class _Level(NamedTuple):
         return {"only_topk": self.top_k, "post_processor": self.post_processor}
 
 
-def _levels(saved: Saved, without: int = 0) -> Iterator[_Level]:
+def _levels(saved: Saved, without: int = 0, budget: Budget = UNLIMITED) -> Iterator[_Level]:
     """The levels from the root, but for the last ones, one at a time.
 
     PECOS follows indices, and adds up sizes, that it never checks: what is not sound would end the process.
     """
-    names = (f"{_LEVEL.format(d)}/W.npz" for d in itertools.count())
-    depth = len(list(itertools.takewhile(saved.__contains__, names))) - without
-    if depth < 1:
+    if not (names := _weights_in(saved, without)):
         raise saved.damaged(_LEVEL.format(0), "expected the levels of a model, found none")
     n_features, n_above = None, 1
-    for d in range(depth):
-        name = f"{_LEVEL.format(d)}/W.npz"
-        W, C = (saved.matrix(f"{_LEVEL.format(d)}/{one}.npz", is_plain=True) for one in ("W", "C"))
+    for d, name in enumerate(names):
+        W, C = (
+            saved.matrix(f"{_LEVEL.format(d)}/{one}.npz", is_plain=True, budget=budget) for one in ("W", "C")
+        )
         C = check_level(saved, f"{_LEVEL.format(d)}/C.npz", C, n_above)
         n_features, n_above = n_features or W.shape[0], C.shape[0]
         if W.shape != (n_features, n_above) or n_features < 2:
@@ -97,6 +100,12 @@ def _levels(saved: Saved, without: int = 0) -> Iterator[_Level]:
                 yield _Level(W, C, top_k, rule)
             case _:
                 raise saved.damaged(f"{_LEVEL.format(d)}/{_PARAM}", "expected how the level predicts")
+
+
+def _weights_in(saved: Saved, without: int = 0) -> list[str]:
+    """The files of the levels' weights from the root, but for the last ones."""
+    names = (f"{_LEVEL.format(d)}/W.npz" for d in itertools.count())
+    return list(itertools.takewhile(saved.__contains__, names))[: -without or None]
 
 
 @contextmanager
@@ -150,17 +159,25 @@ class Predicting(XLinearModel):
     Parameters
     ----------
     load : callable
-        What loads PECOS's.
+        What loads PECOS's, given a budget.
     levels : callable
         What gives its levels from the root, each a weight matrix, C, `only_topk` and the post-processor.
     """
 
-    def __init__(self, load: Callable[[], Any], levels: Callable[[], Iterable[_Level]]) -> None:
+    def __init__(self, load: Callable[[Budget], Any], levels: Callable[[], Iterable[_Level]]) -> None:
         self._load, self._levels = load, levels
 
     @cached_property
     def model(self) -> Any:
-        return self._load()
+        return self._load(UNLIMITED)
+
+    def within(self, budget: Budget) -> None:
+        """Load it, if it is not: where the limit leaves too little for it in memory, mapped into it.
+
+        It takes a half more time to predict then, the same weights in the same order.
+        """
+        if "model" not in vars(self):
+            self.model = self._load(budget)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _predicting, ([tuple(level) for level in self._levels()],)
@@ -174,7 +191,9 @@ def _predicting(levels: list[tuple[Any, ...]]) -> Predicting:
 
 
 def _of_levels(levels: Callable[[], Iterable[_Level]]) -> Predicting:
-    def loaded() -> Any:
+    def loaded(budget: Budget) -> Any:
+        if not budget.has_room(_HELD * sum(one.W.nnz for one in levels())):
+            return _mapped(levels(), budget)
         with scratch() as temporary:
             save(_trained(levels()), temporary)
             return _read(Saved(temporary))
@@ -218,10 +237,24 @@ def _saved(saved: Saved, without: int = 0, kind: str = _CHUNKS) -> Predicting:
     return Predicting(partial(_read, saved, without, kind), partial(_levels, saved, without))
 
 
-def _read(saved: Saved, without: int = 0, kind: str = _CHUNKS) -> Any:
+def _read(saved: Saved, without: int = 0, kind: str = _CHUNKS, budget: Budget = UNLIMITED) -> Any:
+    if not budget.has_room(_HELD * _n_weights(saved, without)):
+        return _mapped(_levels(saved, without, budget), budget)
     how = {"is_predict_only": True, "weight_matrix_type": kind}
     with _view(saved, without) as view:
         return interruptible(lambda: XLinearModel.load(view, **how)).model
+
+
+def _n_weights(saved: Saved, without: int) -> int:
+    """About how many weights a model has without its last layers, by the sizes of their files."""
+    return sum((saved.folder / name).stat().st_size for name in _weights_in(saved, without)) // 8
+
+
+def _mapped(levels: Iterable[_Level], budget: Budget) -> Any:
+    """PECOS's model, of which nothing is read before it is used; its files lose their names at once."""
+    with scratch(budget.folder) as folder:
+        mapped_model.write(levels, folder, budget)
+        return XLinearModel.load(str(folder), is_predict_only=True, lazy_load=True).model
 
 
 def for_prediction(model: XLinearModel) -> Predicting:
