@@ -52,6 +52,7 @@ from pecos.utils.cluster_util import ClusterChain
 from pecos.xmc import HierarchicalMLModel, Indexer, LabelEmbeddingFactory, MLModel
 from pecos.xmc.base import HierarchicalKMeans, MLProblem
 from pecos.xmc.xlinear import XLinearModel
+from sklearn.preprocessing import normalize
 
 __all__ = [
     "ClusterChain",
@@ -64,6 +65,7 @@ __all__ = [
     "ScipyCsrF32",
     "XLinearModel",
     "clib",
+    "normalize",
     "predict",
     "rows_of",
     "smat_util",

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.preprocessing import normalize
 
 from ..errors import DisentangleError
 from ..params import TreeParams
@@ -17,7 +16,7 @@ from ..runtime.progress import track
 from ..runtime.workers import Workers, workers_of
 from ..storage.matrices import flat, one_per_row
 from ..storage.saved import Saved
-from .pecos import ClusterChain, HierarchicalKMeans, Indexer, ScipyCsrF32, clib, rows_of
+from .pecos import ClusterChain, HierarchicalKMeans, Indexer, ScipyCsrF32, clib, normalize, rows_of
 
 # Where a level has fewer nodes than there are threads, PECOS adds up a centre in as many parts as there are
 # threads, and rounding that differs may put a label into another cluster. So they are always as many.

@@ -118,7 +118,6 @@ def read_sparse(
     is_vouched : bool
         Whether the file's digest has been compared, so that zip's checksums need not be.
     budget : Budget
-        With a limit a matrix that is read so lies in files that are mapped into memory.
 
     Raises
     ------
