@@ -69,8 +69,10 @@ def _declared_seconds(size: Size) -> float:
     return 2.4e-6 * size.n_features + 5e-6 * size.n_unused_labels
 
 
-def require_room(size: Size, threads: int) -> None:
+def require_room(size: Size, threads: int, is_limited: bool = False) -> None:
     """Refuse a job that is certain not to fit, before PECOS ends the process; warn of one that may not.
+
+    With a limit what is too large lies in files, so that there is nothing to warn of.
 
     Raises
     ------
@@ -81,7 +83,7 @@ def require_room(size: Size, threads: int) -> None:
     of_ids = f"{size.n_features:,} features and {size.n_labels:,} labels ({threads} threads)"
     memory.require(needed, f"a job on {of_ids}, {size.n_unused_labels:,} labels of which are not used,")
     likely, free = _mebibytes(size), memory.available() / 2**20
-    if likely > free:
+    if likely > free and not is_limited:
         logger.warning(
             "note: a job may not fit: about %s GiB are needed, %s are available",
             f"{likely / 1024:,.1f}",

@@ -284,11 +284,15 @@ class Plan:
     @cached_property
     def dataset(self) -> datasets.Dataset:
         """The dataset, loaded when a stage first needs it."""
-        dataset = self.source.load()
+        dataset, settings = self.source.load(), self.settings
         logger.info("%s: %s", dataset.name, datasets.in_words(dataset.sizes()))
         for note in dataset.notes:
             logger.warning("note: %s", note)
-        cost_estimate.require_room(cost_estimate.size_of(dataset.X_trn, dataset.Y_trn), self.settings.threads)
+        size, is_limited = (
+            cost_estimate.size_of(dataset.X_trn, dataset.Y_trn),
+            settings.max_memory is not None,
+        )
+        cost_estimate.require_room(size, settings.threads, is_limited)
         return dataset
 
 

@@ -22,7 +22,7 @@ from .pecos import ClusterChain, HierarchicalKMeans, Indexer, ScipyCsrF32, clib,
 # threads, and rounding that differs may put a label into another cluster. So they are always as many.
 _CLUSTERING_THREADS = 2
 # Values of label features that are made at a time, at most.
-_BLOCK = 1 << 24
+_BLOCK = 1 << 22
 # Levels of a tree that is saved alone, and of a model, counted from the root.
 _LEVEL, _LEVEL_OF_MODEL = "level-{}.npz", "ranker/{}.model/C.npz"
 

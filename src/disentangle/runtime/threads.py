@@ -15,7 +15,7 @@ R = TypeVar("R")
 # Beyond the cores they only wait for one another, and OpenMP ends the process when it gets none.
 _MAX_THREADS = 256
 # Calls of a thread whose results are not taken yet: so many that none waits for a first one that takes long.
-_AHEAD = 256
+_AHEAD = 64
 _limit: int | None = None
 
 
