@@ -111,7 +111,8 @@ class Plan:
         self.folder = root / place
         self.source = source
         self.settings = settings
-        self._means = steps.Means(settings.workers or settings.threads, replace(settings.budget, folder=root))
+        workers, budget = settings.workers or settings.threads, replace(settings.budget, folder=root)
+        self._means = steps.Means(workers, budget)
         self._made: dict[str, Stage] = {}
         self.load = self._stage(
             "load",
@@ -284,15 +285,11 @@ class Plan:
     @cached_property
     def dataset(self) -> datasets.Dataset:
         """The dataset, loaded when a stage first needs it."""
-        dataset, settings = self.source.load(), self.settings
+        dataset = self.source.load()
         logger.info("%s: %s", dataset.name, datasets.in_words(dataset.sizes()))
         for note in dataset.notes:
             logger.warning("note: %s", note)
-        size, is_limited = (
-            cost_estimate.size_of(dataset.X_trn, dataset.Y_trn),
-            settings.max_memory is not None,
-        )
-        cost_estimate.require_room(size, settings.threads, is_limited)
+        cost_estimate.require_room(cost_estimate.size_of(dataset.X_trn, dataset.Y_trn), self.settings)
         return dataset
 
 
