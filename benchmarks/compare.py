@@ -6,9 +6,9 @@
 
 In each repeat all methods take their turns. Each trains in a fresh process, and predicts in another one
 that loads what the first has saved. Everything that was measured goes to
-benchmarks/results/compare-DATASET.json after each turn, and what is there, made of the same data by the
-same versions on the same machine with as many threads, is not run again (a change of this project's code is
-not noticed: delete the file). At its end it prints the file as Markdown.
+benchmarks/results/compare-DATASET.json after each turn. What is there is not run again if it was made of the
+same data by the same code and versions on the same machine with as many threads: a change of this project's
+code has other tools' runs stay. What is not, is dropped. At its end it prints the file as Markdown.
 
 training      seconds from data in memory to the model on disk. Ours: the stages' own, as
               `python -m disentangle base` reports them, all trainings that a preset builds on included.
@@ -42,6 +42,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from claims import MODELS, code_digest
 from methods import N_TREES, RIVALS, write_text
 
 from disentangle.data import datasets, known_datasets
@@ -80,6 +81,8 @@ PACKAGES = {
 # Seconds of a base run that are no part of its training.
 BESIDES = ("load", "predict", "evaluate")
 REFERENCES = ("omikuji-parabel", "omikuji-bonsai")
+# Ten minutes for what others do in one: one repeat is enough.
+ONCE = ("libmultilabel-tree",)
 FIGURES = ("P@1", "P@3", "P@5", "R@10", "PSP@5")
 # Name, key in a run, digits, whether its spread is shown.
 Cost = tuple[str, str, int, bool]
@@ -236,50 +239,55 @@ def measure(task: Task, method: str, repeat: int) -> Run:
     figures = task.figures(np.load(out.with_suffix(".npy")))
     shutil.rmtree(task.temporary / "model")
     load = {"load_average_before": load_average}
-    return {"method": method, "repeat": repeat} | figures | trained | predicted | load
+    who = {"method": method, "repeat": repeat, "code": code_of(method)}
+    return who | figures | trained | predicted | load
 
 
 def read_result(path: Path, dataset: str) -> dict[str, Any]:
     """What earlier calls left, or an empty result."""
     if not path.exists():
-        return {"dataset": dataset, "series": []}
+        return {"dataset": dataset, "runs": []}
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
-        if result["dataset"] == dataset and isinstance(result["series"], list):
+        if result["dataset"] == dataset and isinstance(result["runs"], list):
             return result
     except (OSError, ValueError, KeyError, TypeError):
         pass
     raise DisentangleError(f"{path} must hold a comparison on {dataset}, found something else")
 
 
-def series_of(result: dict[str, Any], task: Task) -> dict[str, Any]:
-    """The runs that may be compared with this machine's, versions', data's; added if there are none."""
+def code_of(method: str) -> str:
+    """Sha256 of what a method's figures depend on here: how it is called and, if it is ours, its code."""
+    return code_digest(MODELS if method in OURS else (), ("methods.py", "method_process.py"))
+
+
+def begun(result: dict[str, Any], task: Task) -> dict[str, Any]:
+    """The result with those of its runs that may be compared with this machine's, versions' and data's."""
     versions: dict[str, str | None] = dict(provenance.versions())
     for package in ("omikuji", "napkinxc", "libmultilabel"):
         is_there = importlib.util.find_spec(package) is not None
         versions[package] = metadata.version(package) if is_there else None
-    sizes = task.loaded.sizes()
-    same = {"machine": provenance.machine(), "versions": versions, "threads": task.threads}
-    same |= {"data": datasets.digest(task.folder)}
-    for series in result["series"]:
-        if all(series[name] == value for name, value in same.items()):
-            return series
-    result["series"].append(same | {"sizes": sizes, "commands": [], "skipped": {}, "runs": []})
-    return result["series"][-1]
+    same = {"machine": provenance.machine(), "threads": task.threads, "data": datasets.digest(task.folder)}
+    others = {name: version for name, version in versions.items() if name != "disentangle"}
+    before = {name: version for name, version in result.get("versions", {}).items() if name in others}
+    if before != others or any(result[name] != value for name, value in same.items()):
+        result = {"dataset": task.dataset, "sizes": task.loaded.sizes(), "runs": []}
+    kept = [run for run in result["runs"] if run["code"] == code_of(run["method"])]
+    said = {"commands": result.get("commands", []), "skipped": result.get("skipped", {})}
+    return result | same | said | {"versions": versions, "runs": kept}
 
 
 def compare(task: Task, methods: list[str], repeats: int, path: Path) -> dict[str, Any]:
     """Run whatever is not in the file yet, one turn after the other; return what the file says then."""
-    result = read_result(path, task.dataset)
-    series = series_of(result, task)
-    done = {(run["method"], run["repeat"]) for run in series["runs"]}
+    result = begun(read_result(path, task.dataset), task)
+    done = {(run["method"], run["repeat"]) for run in result["runs"]}
     command = shlex.join(["python", *sys.argv])
     for repeat in range(repeats):
         for method in methods:
-            if (method, repeat) not in done:
-                series["runs"] += _turn(task, method, repeat, series["skipped"])
-                if command not in series["commands"]:
-                    series["commands"].append(command)
+            if (method, repeat) not in done and not (repeat and method in ONCE):
+                result["runs"] += _turn(task, method, repeat, result["skipped"])
+                if command not in result["commands"]:
+                    result["commands"].append(command)
             path.parent.mkdir(parents=True, exist_ok=True)
             atomic.write_json(path, result)
     return result
@@ -305,38 +313,32 @@ def _said(task: Task, run: Run) -> str:
     return f"{task.dataset}, repeat {run['repeat']}, {run['method']}: {seconds}"
 
 
-def print_comparison(result: dict[str, Any]) -> None:
-    """Print a table for each series of a comparison: medians over repeats, with ranges for seconds."""
-    for series in result["series"]:
-        if series["runs"]:
-            _print_series(result["dataset"], series)
-
-
 def print_summary(results: Iterable[dict[str, Any]]) -> None:
     """Print one table of all comparisons: how well each method predicts, and in how many seconds."""
     header = ("dataset", "method", *FIGURES, "train s", *(f"/ {name}" for name in REFERENCES), "predict s")
     print("| " + " | ".join(header) + " |\n|---|---|" + "---:|" * (len(header) - 2))
     for result in results:
-        for series in result["series"]:
-            for cells in _rows(series["runs"], REFERENCES, COSTS[:1]):
-                print(f"| {result['dataset']} | " + " | ".join(cells) + " |")
+        for cells in _rows(result["runs"], REFERENCES, COSTS[:1]):
+            print(f"| {result['dataset']} | " + " | ".join(cells) + " |")
 
 
-def _print_series(dataset: str, series: dict[str, Any]) -> None:
-    machine, runs = series["machine"], series["runs"]
+def print_comparison(result: dict[str, Any]) -> None:
+    """Print a table: medians over repeats, with ranges for seconds."""
+    machine, runs = result["machine"], result["runs"]
     by_method = _by_method(runs)
     counts = sorted({len(of_method) for of_method in by_method.values()})
     repeats = " to ".join(dict.fromkeys((str(counts[0]), str(counts[-1]))))
     on = f"{machine['processor']}, {machine['cores']} cores"
-    version = series["versions"]["disentangle"]
-    print(f"\n{dataset}, version {version}, repeats: {repeats}, threads: {series['threads']}, on {on}\n")
+    version = result["versions"]["disentangle"]
+    how = f"repeats: {repeats}, threads: {result['threads']}, on {on}"
+    print(f"\n{result['dataset']}, version {version}, {how}\n")
     references = [name for name in REFERENCES if name in by_method]
     header = [*FIGURES, "train s", *(f"/ {name}" for name in references), *(cost[0] for cost in COSTS)]
     print("| method | " + " | ".join(header) + " |")
     print("|---|" + "---:|" * len(header))
     for cells in _rows(runs, references, COSTS):
         print("| " + " | ".join(cells) + " |")
-    for name, reason in series["skipped"].items():
+    for name, reason in result["skipped"].items():
         print(f"\n{name} has no row: {reason}.")
 
 

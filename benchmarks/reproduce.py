@@ -15,28 +15,25 @@ tolerance. Each call writes the index in benchmarks/README.md anew.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import re
 import shlex
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from claims import FIGURES, PACKAGE, Claim, claims
+from claims import FIGURES, HERE, Claim, claims, code_digest
 
 from disentangle.data import datasets
 from disentangle.jobs.tables import setting_name
 from disentangle.runtime import provenance
 from disentangle.storage.atomic import write_json
 
-HERE = Path(__file__).parent
 ROOT = HERE.parent
 RESULTS = HERE / "results"
 INDEX = HERE / "README.md"
@@ -52,19 +49,6 @@ def read(claim: Claim) -> dict[str, Any] | None:
     """What there is of a result."""
     path = path_of(claim)
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-
-
-def code_digest(claim: Claim) -> str:
-    """Sha256 of the modules, rooms whole, and of the files of this folder that a claim names."""
-    modules = []
-    for name in claim.code:
-        place = PACKAGE / name.replace(".", "/")
-        own = sorted(place.glob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
-        modules += [".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in own]
-    sha = hashlib.sha256(provenance.code_of(tuple(modules), ()).encode())
-    for file in claim.files:
-        sha.update((HERE / file).read_bytes())
-    return sha.hexdigest()
 
 
 def folder_of(dataset: str, data_dir: Path) -> Path | None:
@@ -84,7 +68,7 @@ def state(claim: Claim, data_dir: Path) -> str:
         return "missing"
     if (made := found.get("made")) is None:
         return f"stale: of version {version_of(found)}, without digests"
-    if made["code"] != code_digest(claim):
+    if made["code"] != code_digest(claim.code, claim.files):
         return "stale: other code"
     data = data_digest(claim.dataset, data_dir)
     if data is None:
@@ -94,8 +78,7 @@ def state(claim: Claim, data_dir: Path) -> str:
 
 def version_of(found: dict[str, Any]) -> str:
     """The version that made a result."""
-    holder = found["series"][-1] if "series" in found else found
-    return holder["versions"]["disentangle"]
+    return found["versions"]["disentangle"]
 
 
 def run(claim: Claim, data_dir: Path, models: Path) -> str | None:
@@ -103,24 +86,26 @@ def run(claim: Claim, data_dir: Path, models: Path) -> str | None:
     folder = folder_of(claim.dataset, data_dir)
     if folder is None:
         return f"skipped {claim.name}: no dataset {claim.dataset} in {data_dir}"
-    with tempfile.TemporaryDirectory(prefix="reproduce-") as temporary:
-        places = {"data": folder, "models": models, "out": Path(temporary) / "out.json"}
-        places["embeddings"] = data_dir.parent / "embeddings"
-        command = [part.format(**places) for part in shlex.split(claim.command)]
-        start = time.perf_counter()
-        status = subprocess.run([sys.executable, *command], cwd=ROOT, stdout=2, check=False).returncode
-        seconds = round(time.perf_counter() - start, 1)
-        if status:
-            return f"failed {claim.name}: its command ended with status {status}"
-        found = json.loads(Path(claim.report.format(**places)).read_text(encoding="utf-8"))
-        for figure in Path(temporary).glob("*.[ps][nv]g"):
-            (RESULTS / figure.name).write_bytes(figure.read_bytes())
+    # A comparison goes on from what is there.
+    place = models / "results" / claim.name
+    place.mkdir(parents=True, exist_ok=True)
+    places = {"data": folder, "models": models, "out": place / "out.json"}
+    places["embeddings"] = data_dir.parent / "embeddings"
+    command = [part.format(**places) for part in shlex.split(claim.command)]
+    start = time.perf_counter()
+    status = subprocess.run([sys.executable, *command], cwd=ROOT, stdout=2, check=False).returncode
+    seconds = round(time.perf_counter() - start, 1)
+    if status:
+        return f"failed {claim.name}: its command ended with status {status}"
+    found = json.loads(Path(claim.report.format(**places)).read_text(encoding="utf-8"))
+    for figure in place.glob("*.[ps][nv]g"):
+        (RESULTS / figure.name).write_bytes(figure.read_bytes())
     made = {
         "command": f"python {spoken(claim)}",
         "seconds": seconds,
         "versions": provenance.versions(),
         "machine": provenance.machine(),
-        "code": code_digest(claim),
+        "code": code_digest(claim.code, claim.files),
         "data": data_digest(claim.dataset, data_dir),
     }
     write_json(path_of(claim), {"made": made} | asked(found, claim.command))
@@ -160,9 +145,8 @@ def figures(found: dict[str, Any]) -> dict[str, dict[str, float]]:
                 zip(("VI", "even odds", "same sizes"), (found["mean_vi"], *differences), strict=True)
             )
         }
-    if "series" in found:
-        runs = found["series"][-1]["runs"]
-        return _by_name(runs, "method", statistics.median)
+    if "method" in found.get("runs", [{}])[0] and "repeat" in found["runs"][0]:
+        return _by_name(found["runs"], "method", statistics.median)
     if "rows" in found and "AUC" in found["rows"][0]:
         names = ("AUC", "P@100", "P@500")
         return {

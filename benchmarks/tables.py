@@ -221,7 +221,6 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Result]], None]]] = {
     ),
     "compare": ("compare", partial(print_each, write=print_comparison)),
     "compare-summary": ("compare", lambda found: print_summary(found.values())),
-    "linear-tree": ("linear-tree", partial(print_each, write=print_comparison)),
     "annif-omikuji": ("annif-omikuji", annif_omikuji.print_table),
     "ambiguity": ("ambiguity", print_ambiguity),
     "learned-features": ("learned-features", print_learned),

@@ -33,7 +33,8 @@ def run(method: str, repeat: int, seconds: float, **changes: Any) -> dict[str, A
     return {"method": method, "repeat": repeat, "training_seconds": seconds} | figures | costs | changes
 
 
-SERIES = {
+RESULT = {
+    "dataset": "vullib",
     "machine": {"processor": "Slow", "cores": 4},
     "versions": {"disentangle": "1.2.3"},
     "threads": 2,
@@ -57,7 +58,7 @@ def table(printed: str) -> dict[str, dict[str, str]]:
 
 
 def test_the_table_has_medians_with_ranges_and_ratios_of_the_same_repeat(capsys: pytest.CaptureFixture[str]):
-    compare.print_comparison({"dataset": "vullib", "series": [SERIES, SERIES | {"runs": []}]})
+    compare.print_comparison(RESULT)
     printed = capsys.readouterr().out
     cells = table(printed)
     assert cells["lean"]["P@1"] == "51.00"
@@ -73,7 +74,7 @@ def test_the_table_has_medians_with_ranges_and_ratios_of_the_same_repeat(capsys:
 
 def test_ratios_leave_out_repeats_that_only_one_has(capsys: pytest.CaptureFixture[str]):
     runs = [run("lean", 0, 8.0), run("lean", 1, 100.0), run("omikuji-bonsai", 0, 4.0)]
-    compare.print_comparison({"dataset": "vullib", "series": [SERIES | {"runs": runs}]})
+    compare.print_comparison(RESULT | {"runs": runs})
     printed = capsys.readouterr().out
     assert table(printed)["lean"]["/ omikuji-bonsai"] == "2.00"
     assert table(printed)["omikuji-bonsai"]["train s"] == "4.0"
@@ -82,7 +83,7 @@ def test_ratios_leave_out_repeats_that_only_one_has(capsys: pytest.CaptureFixtur
 
 def test_the_summary_has_a_row_for_each_dataset_and_method(capsys: pytest.CaptureFixture[str]):
     runs = [run("tuned", 0, 3.0), run("omikuji-bonsai", 0, 4.0)]
-    results = [{"dataset": "a", "series": [SERIES]}, {"dataset": "b", "series": [SERIES | {"runs": runs}]}]
+    results = [RESULT | {"dataset": "a"}, {"dataset": "b", "runs": runs}]
     compare.print_summary(results)
     lines = [line.split(" | ") for line in capsys.readouterr().out.splitlines()]
     header, rows = lines[0], [dict(zip(lines[0], line, strict=True)) for line in lines[2:]]
@@ -121,7 +122,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 
     def measure(task: compare.Task, method: str, repeat: int) -> dict[str, Any]:
         asked.append((method, repeat))
-        return run(method, repeat, 1.0)
+        return run(method, repeat, 1.0, code=compare.code_of(method))
 
     monkeypatch.setattr(compare, "measure", measure)
     return asked
@@ -137,21 +138,42 @@ def test_methods_take_turns_and_finished_runs_are_not_run_again(
     measured.clear()
     call(monkeypatch, *only, "lean,tuned", "--repeats", "3")
     assert measured == [("tuned", 0), ("tuned", 1), ("lean", 2), ("tuned", 2)]
-    (series,) = json.loads(out.read_text())["series"]
-    assert len(series["runs"]) == 8
-    assert len(series["commands"]) == 2
-    assert {"disentangle", "libpecos", "omikuji", "napkinxc"} <= set(series["versions"])
+    result = json.loads(out.read_text())
+    assert len(result["runs"]) == 8
+    assert len(result["commands"]) == 2
+    assert {"disentangle", "libpecos", "omikuji", "napkinxc"} <= set(result["versions"])
 
 
-def test_other_threads_are_another_series(
+def test_runs_with_other_threads_are_dropped(
     verbs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, measured: list[tuple[str, int]]
 ):
     out = tmp_path / "compare.json"
-    for threads in ("1", "2", "1"):
+    for threads in ("1", "2", "2"):
         only = ("--only", "lean", "--repeats", "1")
         call(monkeypatch, "verbs", "--data-dir", verbs, "--out", out, "--threads", threads, *only)
     assert measured == [("lean", 0), ("lean", 0)]
-    assert [series["threads"] for series in json.loads(out.read_text())["series"]] == [1, 2]
+    result = json.loads(out.read_text())
+    assert (result["threads"], len(result["runs"])) == (2, 1)
+
+
+def test_a_change_of_our_code_or_version_has_other_tools_runs_stay(
+    verbs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, measured: list[tuple[str, int]]
+):
+    out = tmp_path / "compare.json"
+    monkeypatch.setattr(compare, "check_installed", lambda methods: None)
+    only = ("verbs", "--data-dir", verbs, "--out", out, "--repeats", "1", "--only", "lean,omikuji-parabel")
+    call(monkeypatch, *only)
+    result = json.loads(out.read_text())
+    result["versions"]["disentangle"] = "0.0.1"
+    for one in result["runs"]:
+        one["code"] = "another" if one["method"] == "lean" else one["code"]
+    out.write_text(json.dumps(result))
+    measured.clear()
+    call(monkeypatch, *only)
+    assert measured == [("lean", 0)]
+    found = json.loads(out.read_text())
+    assert [one["method"] for one in found["runs"]] == ["omikuji-parabel", "lean"]
+    assert found["versions"]["disentangle"] != "0.0.1"
 
 
 def test_a_tool_that_fails_is_said_and_ends_no_comparison(
@@ -160,16 +182,16 @@ def test_a_tool_that_fails_is_said_and_ends_no_comparison(
     def measure(task: compare.Task, method: str, repeat: int) -> dict[str, Any]:
         if method == "napkinxc-plt":
             raise compare.DisentangleError("training napkinxc-plt ended with status 1")
-        return run(method, repeat, 1.0)
+        return run(method, repeat, 1.0, code=compare.code_of(method))
 
     monkeypatch.setattr(compare, "measure", measure)
     monkeypatch.setattr(compare, "check_installed", lambda methods: None)
     out = tmp_path / "compare.json"
     only = ("--only", "lean,napkinxc-plt,omikuji-bonsai", "--repeats", "1")
     call(monkeypatch, "verbs", "--data-dir", verbs, "--out", out, *only)
-    (series,) = json.loads(out.read_text())["series"]
-    assert [one["method"] for one in series["runs"]] == ["lean", "omikuji-bonsai"]
-    assert series["skipped"] == {"napkinxc-plt": "training napkinxc-plt ended with status 1"}
+    result = json.loads(out.read_text())
+    assert [one["method"] for one in result["runs"]] == ["lean", "omikuji-bonsai"]
+    assert result["skipped"] == {"napkinxc-plt": "training napkinxc-plt ended with status 1"}
 
 
 @pytest.mark.parametrize(

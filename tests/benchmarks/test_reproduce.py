@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +47,8 @@ def made(verbs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def call(monkeypatch: pytest.MonkeyPatch, data: Path, *args: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["reproduce.py", *args, "--data-dir", str(data)])
+    places = "--data-dir", str(data), "--models", str(data.parent / "models")
+    monkeypatch.setattr(sys, "argv", ["reproduce.py", *args, *places])
     with pytest.raises(SystemExit) as ended:
         reproduce.main()
     return int(ended.value.code or 0)
@@ -109,10 +109,9 @@ def test_a_figure_that_differs_is_a_line_and_status_1(
 
 
 def test_the_digest_is_of_whole_rooms_and_own_files_alone():
-    digest = reproduce.code_digest(CLAIM)
-    without = replace(CLAIM, files=())
-    other = replace(CLAIM, code=("overlap.assign", "params"))
-    assert len({digest, reproduce.code_digest(without), reproduce.code_digest(other)}) == 3
+    files, rooms, other = ("presets.py",), ("overlap", "params"), ("overlap.assign", "params")
+    given = (rooms, files), (rooms, ()), (other, files)
+    assert len({claims.code_digest(*one) for one in given}) == 3
 
 
 def test_runs_of_earlier_calls_are_left_out():
@@ -139,7 +138,7 @@ def test_each_claim_has_a_name_of_its_own_and_code_that_is_there():
     found = claims.claims()
     assert len({claim.name for claim in found}) == len(found)
     for claim in found:
-        assert len(reproduce.code_digest(claim)) == 64
+        assert len(claims.code_digest(claim.code, claim.files)) == 64
         assert reproduce.spoken(claim).count("{") == 0
 
 

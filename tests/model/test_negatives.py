@@ -37,8 +37,8 @@ def test_clusters_of_the_drawn_are_ones_in_their_rows():
 def test_the_best_clusters_of_an_instance_are_spared(monkeypatch: pytest.MonkeyPatch):
     # Equal scores: the lower cluster goes first. The last instance has no more than it is spared.
     M = sp.csr_matrix(np.array([[0.5, 0.1, 1, 0], [0.5, 0.5, 0, 0.5], [0, 0.25, 0, 0]], dtype=np.float32))
-    monkeypatch.setattr(negatives, "for_prediction", lambda matcher: matcher)
-    monkeypatch.setattr(negatives, "match", lambda matcher, X, beam_size, threads: M)
+    monkeypatch.setattr(negatives, "for_prediction", lambda matcher, _: matcher)
+    monkeypatch.setattr(negatives, "match", lambda *_: M)
     X = sp.csr_matrix((3, 2), dtype=np.float32)
 
     def mined(spared: int) -> list[list[float]]:

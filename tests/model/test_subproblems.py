@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from disentangle.model import subproblems
-from disentangle.model.subproblems import assemble, distinct, groups, restrict
+from disentangle.model import subproblems, weights
+from disentangle.model.subproblems import distinct, groups, restrict
+from disentangle.runtime.memory import UNLIMITED, Budget
 
 
 def csc(rows: list[list[float]]) -> sp.csc_matrix:
@@ -43,22 +46,39 @@ def test_labels_without_instances_are_a_part_without_any():
     assert (part.X.shape, part.Y.shape, part.C.shape, part.M.shape) == ((0, 0), (0, 1), (1, 1), (0, 1))
 
 
-def test_weights_come_back_to_their_features_and_labels():
+@pytest.mark.parametrize("limit", [None, 1])
+def test_weights_come_back_to_their_features_and_labels(
+    limit: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(weights, "_BLOCK", 2)
     first, second = (restrict(X, Y, CLUSTERS, M, np.array(labels)) for labels in ([0, 2], [1, 3]))
     # The last row of each is the bias.
     of_first, of_second = csc([[1, 0], [0, 2], [0, 0], [3, 4]]), csc([[0, 5], [6, 0], [7, 0]])
-    parts = ((first, of_first), (second, of_second))
-    W = assemble([(part.labels, part.features, found) for part, found in parts], 5, 4)
+    found = weights.Weights(4, Budget(limit, tmp_path))
+    for part, W in ((first, of_first), (second, of_second)):
+        rows = np.append(part.features, 5).astype(np.int32)
+        found.add(part.labels, np.diff(W.indptr), rows[W.indices], W.data)
+    # The last node has the SVM of the first.
+    W = found.of_nodes(np.array([0, 1, 2, 3, 0]), 6, threads=2)
     assert second.features.tolist() == [1, 3]
     assert W.toarray().tolist() == [
-        [1, 0, 0, 0],
-        [0, 0, 0, 5],
-        [0, 0, 2, 0],
-        [0, 6, 0, 0],
-        [0, 0, 0, 0],
-        [3, 7, 4, 0],
+        [1, 0, 0, 0, 1],
+        [0, 0, 0, 5, 0],
+        [0, 0, 2, 0, 0],
+        [0, 6, 0, 0, 0],
+        [0, 0, 0, 0, 0],
+        [3, 7, 4, 0, 3],
     ]
-    assert W.dtype == np.float32
+    assert (W.dtype, W.indices.dtype) == (np.float32, np.int32)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_svms_without_weights_are_nodes_without_weights():
+    found = weights.Weights(2, UNLIMITED)
+    nothing = np.empty(0, np.int32), np.empty(0, np.float32)
+    found.add(np.array([1, 0]), np.zeros(2, np.int64), *nothing)
+    W = found.of_nodes(np.array([1, 1, 0]), 3, threads=1)
+    assert (W.shape, W.nnz) == ((3, 3), 0)
 
 
 def test_labels_of_one_cluster_with_the_same_instances_are_one_problem():

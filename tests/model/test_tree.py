@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import scipy.sparse as sp
 
 from disentangle.model import tree
 from disentangle.params import TreeParams
+from disentangle.runtime.memory import Budget
 
 # Labels that differ in few features tie all the time: rounding decides, and with PECOS's own choice of parts
 # this seed gives other clusters for one thread than for two.
@@ -65,3 +67,22 @@ def test_a_leaf_holds_at_most_so_many_labels():
     assert chain[-1].shape[0] == 200
     assert np.asarray(chain[-1].sum(axis=0)).max() <= 10
     assert (np.asarray(chain[-1].sum(axis=1)) == 1).all()
+
+
+@pytest.mark.parametrize(("block", "limit"), [(1, None), (500, None), (500, 1), (1 << 24, None)])
+def test_label_features_are_pecos_own_whatever_the_blocks_and_the_limit(
+    block: int, limit: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    rng = np.random.default_rng(0)
+    X = sp.random(300, 40, 0.2, "csr", np.float32, rng)
+    Y = sp.random(300, 70, 0.05, "csc", np.float32, rng)
+    Y.data[:] = 1
+    Y = sp.hstack([Y, sp.csc_matrix((300, 1), dtype=np.float32)], "csc")  # a label without instances
+    monkeypatch.setattr(tree, "_BLOCK", block)
+    found = tree._label_features(X, Y, 2, Budget(limit, tmp_path)).py_buf
+    from pecos.xmc import LabelEmbeddingFactory  # `tree` has made PECOS ready
+
+    expected = LabelEmbeddingFactory.create(Y, X, method="pifa", threads=1)
+    assert found["row_ptr"].tolist() == expected.indptr.tolist()
+    assert found["col_idx"].tolist() == expected.indices.tolist()
+    assert found["val"].tobytes() == expected.data.tobytes()

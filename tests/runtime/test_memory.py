@@ -12,6 +12,7 @@ from conftest import Command
 from disentangle.errors import DisentangleError
 from disentangle.runtime import memory
 from disentangle.runtime.memory import UNLIMITED, Budget, resident
+from disentangle.runtime.threads import in_threads
 
 MIB = 1 << 20
 
@@ -86,3 +87,39 @@ def test_the_peak_of_all_but_training_stays_within_the_limit(disentangle: Comman
             peaks[path.parent.name] = record["peak_rss_mib"]
     assert len(peaks) == 5
     assert max(peaks.values()) <= 1.1 * limit * 1024
+
+
+@pytest.mark.parametrize("limit", [None, 1])
+def test_arrays_that_grow_or_are_written_leave_no_name_behind(limit: int | None, tmp_path: Path):
+    budget = Budget(limit, tmp_path)
+    growing, written = budget.growing(np.int32), budget.empty(3, np.float64)
+    growing.append(np.array([1, 2], np.int64))
+    growing.append(np.empty(0, np.int32))
+    growing.append(np.array([3], np.int32))
+    written[:] = [4, 5, 6]
+    found = growing.array()
+    assert (found.dtype, found.tolist(), written.tolist()) == (np.int32, [1, 2, 3], [4, 5, 6])
+    assert (len(budget.growing(np.uint8).array()), len(budget.empty(0, np.uint8))) == (0, 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_arrays_in_files_are_not_held(tmp_path: Path):
+    before, budget = resident(), Budget(1, tmp_path)
+    block = budget.empty(64 * MIB // 8, np.float64)
+    block[:] = 1
+    assert resident() - before < 30 * MIB
+    del block
+
+
+def test_there_is_room_up_to_the_limit(hundred: Budget):
+    assert hundred.has_room(100 * MIB)
+    assert not hundred.has_room(101 * MIB)
+    assert UNLIMITED.has_room(1 << 60)
+
+
+def test_calls_wait_for_who_takes_their_results():
+    made: list[int] = []
+    found = in_threads(lambda i: made.append(i) or i, range(2000), 2)
+    assert next(found) == 0
+    assert len(made) <= 2 * 64
+    assert list(found) == list(range(1, 2000))

@@ -78,7 +78,7 @@ class Bundle:
         self.card, self.content = record["inputs"], self._saved.content
         self._predictor = Predictor.read(folder)
         self.calibration = calibration_of(self._predictor, is_bundle=True)
-        self._predictor.load_models()
+        self._predictor.load_models(budget=self._budget)
         self.n_labels, self.n_features = self._predictor.n_labels, self._predictor.n_features
         self.most = min(self.n_labels, *(voice.predict.top_k for voice in self._predictor.voices))
         self.names = predict.label_names(self._saved, self.n_labels)

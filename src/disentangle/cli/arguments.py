@@ -148,5 +148,5 @@ def add_max_memory(parser: argparse.ArgumentParser) -> None:
         "--max-memory",
         type=number,
         metavar="GIB",
-        help="most memory to take while batches are matched and predicted; no effect on results",
+        help="most memory to hold; what is too large lies in files meanwhile; no effect on results",
     )

@@ -25,6 +25,8 @@ _SPARSE_IDS, _MANY_IDS = 10, 100_000
 SIZES = ("n_train_instances", "n_test_instances", "n_labels")
 # Python, PECOS, numba, scipy and scikit-learn once imported, in bytes.
 _LIBRARIES = 190 << 20
+# Of training labels in bytes, and of each label, what their copies take at most at a time.
+_OF_COPIES, _OF_LABEL = 8, 700
 PARTS = ("trn", "tst")
 # The part that settings are chosen by; few datasets have one.
 VALIDATION = "val"
@@ -290,9 +292,10 @@ def sizes_in(folder: Path, features: str = FEATURES) -> dict[str, int]:
 
 
 def memory_needed(folder: Path, features: str = FEATURES) -> int:
-    """Bytes without which no job on a dataset can end: its matrices, a copy of them, Python and libraries.
+    """Bytes without which no job on a dataset can end: what it holds that is in no file, whatever the limit.
 
-    Jobs transpose labels and PECOS takes its own features, which is the copy. Models and batches come on top.
+    Python and libraries; the matrices, and a copy of them, as labels are transposed and terms left out; the
+    training labels of copies, each with the clusters of its instances; and places for each label.
 
     Raises
     ------
@@ -300,8 +303,10 @@ def memory_needed(folder: Path, features: str = FEATURES) -> int:
         If a matrix is damaged.
     """
     of_features = feature_set(folder, features)
-    labels = sum(unpacked_size(folder / f"Y.{part}.npz") for part in PARTS)
-    return _LIBRARIES + 2 * (labels + sum(map(of_features.unpacked_size, PARTS)))
+    labels = {part: unpacked_size(folder / f"Y.{part}.npz") for part in PARTS}
+    matrices = sum(labels.values()) + sum(map(of_features.unpacked_size, PARTS))
+    n_labels = read_shape(folder / f"Y.{PARTS[0]}.npz")[1]
+    return _LIBRARIES + 2 * matrices + _OF_COPIES * labels[PARTS[0]] + _OF_LABEL * n_labels
 
 
 def load_dataset(data_dir: Path, name: str, features: str = FEATURES) -> Dataset:

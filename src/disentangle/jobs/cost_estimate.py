@@ -15,6 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..runtime import memory
+from .settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -69,8 +70,10 @@ def _declared_seconds(size: Size) -> float:
     return 2.4e-6 * size.n_features + 5e-6 * size.n_unused_labels
 
 
-def require_room(size: Size, threads: int) -> None:
+def require_room(size: Size, settings: Settings) -> None:
     """Refuse a job that is certain not to fit, before PECOS ends the process; warn of one that may not.
+
+    With a limit what is too large lies in files, so that there is nothing to warn of.
 
     Raises
     ------
@@ -78,10 +81,10 @@ def require_room(size: Size, threads: int) -> None:
         If there is less memory than the sizes of the matrices take by themselves.
     """
     needed = declared_bytes(size)
-    of_ids = f"{size.n_features:,} features and {size.n_labels:,} labels ({threads} threads)"
+    of_ids = f"{size.n_features:,} features and {size.n_labels:,} labels ({settings.threads} threads)"
     memory.require(needed, f"a job on {of_ids}, {size.n_unused_labels:,} labels of which are not used,")
     likely, free = _mebibytes(size), memory.available() / 2**20
-    if likely > free:
+    if likely > free and settings.max_memory is None:
         logger.warning(
             "note: a job may not fit: about %s GiB are needed, %s are available",
             f"{likely / 1024:,.1f}",

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,14 @@ from .stages import Stage
 
 logger = logging.getLogger(__name__)
 
-_TRAINING = ("model.tree", "model.mixed", "model.subproblems", "model.train_levels", "model.saved_model")
+_TRAINING = (
+    "model.tree",
+    "model.mixed",
+    "model.subproblems",
+    "model.train_levels",
+    "model.weights",
+    "model.saved_model",
+)
 _SIDE_BY_SIDE = ("model.side_by_side", "kernels.dual_descent", "kernels.kept_entries")
 _OF_TERMS = ("model.feature_selection", "kernels.largest_features", *_SIDE_BY_SIDE)
 _PREDICTING = ("model.saved_model", "model.beam_search", "kernels.beam")
@@ -103,7 +110,8 @@ class Plan:
         self.folder = root / place
         self.source = source
         self.settings = settings
-        self._means = steps.Means(settings.workers or settings.threads, settings.budget)
+        workers, budget = settings.workers or settings.threads, replace(settings.budget, folder=root)
+        self._means = steps.Means(workers, budget)
         self._made: dict[str, Stage] = {}
         self.load = self._stage(
             "load",
@@ -281,7 +289,7 @@ class Plan:
         logger.info("%s: %s", dataset.name, datasets.in_words(dataset.sizes()))
         for note in dataset.notes:
             logger.warning("note: %s", note)
-        cost_estimate.require_room(cost_estimate.size_of(dataset.X_trn, dataset.Y_trn), self.settings.threads)
+        cost_estimate.require_room(cost_estimate.size_of(dataset.X_trn, dataset.Y_trn), self.settings)
         return dataset
 
 

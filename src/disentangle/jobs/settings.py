@@ -52,7 +52,7 @@ class Settings:
     threads : int
         Has no effect on results, nor have `force` and `workers`.
     max_memory : float or None
-        GiB that the process may hold while batches are matched and predicted; no effect on results either.
+        GiB that the process may hold; no effect on results either.
     force : bool
         Redo stages that are done.
     xr_linear : bool

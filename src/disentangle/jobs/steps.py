@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,7 @@ def build_tree(out: Path, dataset: Dataset, params: TreeParams, means: Means) ->
     from ..model import tree
 
     threads = workers_of(means.threads).threads
-    chain = tree.build_chain(dataset.X_trn, dataset.Y_trn.tocsc(), params, threads)
+    chain = tree.build_chain(dataset.X_trn, dataset.Y_trn.tocsc(), params, threads, means.budget)
     tree.save_chain(chain, out)
     return {}
 
@@ -83,9 +84,8 @@ def train_matcher(
     from ..model import saved_model, train_levels
 
     X, chain = _learnt(dataset, n_terms), _chain(saved_tree, dataset)
-    solver = SolverParams(eps=eps)
-    Y = dataset.Y_trn.tocsc()
-    saved_model.save(train_levels.train_matcher(X, Y, chain, predict, means.threads, solver), out)
+    Y, how = dataset.Y_trn.tocsc(), (predict, means.threads, SolverParams(eps=eps), means.budget)
+    saved_model.save(train_levels.train_matcher(X, Y, chain, *how), out)
     return {}
 
 
@@ -100,7 +100,8 @@ def train_ranker(
     above = [level.C.shape for level in matcher.model.model_chain]
     saved_matcher.check_fit("levels of shapes", above, [C.shape for C in chain[:-1]])
     X, Y = dataset.X_trn, dataset.Y_trn.tocsc()
-    saved_model.save(train_levels.train_ranker(X, Y, chain, matcher, predict, means.threads), out)
+    train = partial(train_levels.train_ranker, budget=means.budget)
+    saved_model.save(train(X, Y, chain, matcher, predict, means.threads), out)
     return {}
 
 
@@ -111,7 +112,7 @@ def match(
     from ..model import beam_search, saved_model
 
     model.check_fit("a model of features:", saved_model.n_features_of(model), dataset.X_trn.shape[1])
-    matcher = saved_model.load(model, without=0 if is_matcher else 1)
+    matcher = saved_model.load(model, 0 if is_matcher else 1, means.budget)
     M = beam_search.match(matcher, dataset.X_trn, beam_size, means.threads, means.budget)
     sp.save_npz(out / MATCHING_FILE, M, compressed=False)
     return {}
@@ -161,7 +162,7 @@ def retrain(
         chain = tree.split_leaves(chain, dataset.X_trn, Y, params.leaves.leaf_size, seed, means.threads)
         overlap = replace(overlap, clusters=tree.leaf_clusters(chain), n_clusters=chain[-1].shape[1])
     clock.append(time.perf_counter())
-    saved_model.save(_retrained(dataset, Y, chain, params, predict, seed, means.threads), out)
+    saved_model.save(_retrained(dataset, Y, chain, params, predict, seed, means), out)
     # Beside the model, because its scores can be merged to labels only with it.
     overlap.save(out / OVERLAP_FILE)
     clock.append(time.perf_counter())
@@ -175,7 +176,7 @@ def _retrained(
     params: OverlapParams,
     predict: PredictParams,
     seed: int,
-    threads: int | Workers,
+    means: Means,
 ) -> Any:
     """The matcher and, on the negatives that it sends, the ranker."""
     from ..model.feature_selection import are_long
@@ -187,10 +188,10 @@ def _retrained(
     learnt = _learnt(dataset, effort.terms, effort.max_df, full_cost is None)
     of_matcher = SolverParams(effort.of_matchers)
     of_ranker = SolverParams(effort.eps, effort.threshold, full_cost)
-    matcher = train_matcher(learnt, Y, chain, predict, threads, of_matcher)
-    mined = mine(matcher, X, negatives, predict.beam_size, seed, threads)
-    hinge = params.scoring.hinge
-    return train_ranker(learnt, Y, chain, matcher, predict, threads, mined, of_ranker, hinge)
+    threads, budget, hinge = means.threads, means.budget, params.scoring.hinge
+    matcher = train_matcher(learnt, Y, chain, predict, threads, of_matcher, budget)
+    mined = mine(matcher, X, negatives, predict.beam_size, seed, threads, budget)
+    return train_ranker(learnt, Y, chain, matcher, predict, threads, mined, of_ranker, hinge, budget)
 
 
 def evaluate(

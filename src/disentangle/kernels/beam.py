@@ -22,10 +22,10 @@ from numba import float64, int64, njit, types, void
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from ..runtime.memory import UNLIMITED, Budget
 from ..runtime.threads import in_threads
+from ..storage.matrices import Flat
 from . import INDICES, POINTERS, SCORES, kernel, share
-
-Flat = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 # Children side by side.
 _LANES = 16
@@ -33,8 +33,7 @@ _LANES = 16
 _BLOCKS_PER_THREAD = 4
 # Features side by side of which some may be below a parent.
 _BLOCK = 64
-# What laying out an entry of a table takes, in lookups of an instance's features: where tables would take
-# longer there are few instances. Has no effect on results.
+# What an entry of a table takes, in lookups of a feature; there are few instances where tables take longer.
 _ENTRIES_PER_LOOKUP = 8
 _ROW, _INT32, _INT64 = ir.VectorType(ir.FloatType(), _LANES), ir.IntType(32), ir.IntType(64)
 _UNKNOWN = ir.Constant(_ROW, ir.Undefined)
@@ -67,6 +66,8 @@ class Model(NamedTuple):
         Without the bias.
     width : int
         Most children of a parent, rounded up to full rows of a table.
+    largest : int
+        Most nodes of a level.
     """
 
     levels: np.ndarray
@@ -80,6 +81,7 @@ class Model(NamedTuple):
     weights: np.ndarray
     n_features: int
     width: int
+    largest: int
 
     def n_nodes(self, level: int) -> int:
         """Nodes of a level, counted from the root, which is -1."""
@@ -87,14 +89,12 @@ class Model(NamedTuple):
 
     def most(self, n: int) -> int:
         """At most `n` nodes, and no more than any level has."""
-        return min(n, int(np.diff(self.children[self.levels]).max()))
+        return min(n, self.largest)
 
 
 _CSR = types.Tuple((POINTERS, INDICES, SCORES))
-_POINTERS_AND_INDICES = (POINTERS, INDICES) * 2
-_MODEL = types.NamedTuple(
-    (POINTERS, float64[::1], *_POINTERS_AND_INDICES, *_POINTERS_AND_INDICES[:2], SCORES, int64, int64), Model
-)
+_ARRAYS = POINTERS, float64[::1], *(POINTERS, INDICES) * 3, SCORES
+_MODEL = types.NamedTuple((*_ARRAYS, int64, int64, int64), Model)
 
 
 @kernel(void(int64, int64, POINTERS, INDICES, _CSR, int64, POINTERS))
@@ -153,7 +153,9 @@ def _in_blocks(n: int, threads: int, call: Callable[..., object], *given: object
         pass
 
 
-def build(levels: Sequence[tuple[Flat, Flat, int]], n_features: int, threads: int) -> Model:
+def build(
+    levels: Sequence[tuple[Flat, Flat, int]], n_features: int, threads: int, budget: Budget = UNLIMITED
+) -> Model:
     """A model for `search`.
 
     Parameters
@@ -162,9 +164,9 @@ def build(levels: Sequence[tuple[Flat, Flat, int]], n_features: int, threads: in
         From the root: the nodes below each parent and each node's weights, CSC matrices' index pointers
         (int64), indices (int32, sorted) and values (float32); and the hinge. Weights are of `n_features` and
         the bias.
-    n_features : int
-    threads : int
-        Has no effect on the result.
+    n_features, threads : int
+    budget : Budget
+        With a limit weights lie in files; no effect on the result, nor have threads.
     """
     starts = _ends([len(C[0]) - 1 for C, *_ in levels])
     n_rows, n_entries = np.zeros(starts[-1], np.int64), np.empty(starts[-1], np.int64)
@@ -172,7 +174,7 @@ def build(levels: Sequence[tuple[Flat, Flat, int]], n_features: int, threads: in
         _in_blocks(len(C[0]) - 1, threads, _count, *C[:2], W, n_features + 1, n_rows[own])
         n_entries[own] = np.diff(_ends(np.diff(W[0])[C[1]])[C[0]])
     rows, first_entries = _ends(n_rows), _ends(n_entries)
-    entries = np.empty(rows[-1] + 1, np.int64)
+    entries = budget.empty(int(rows[-1]) + 1, np.int64)
     entries[rows] = first_entries
     n_children = np.concatenate([np.diff(C[0]) for C, *_ in levels])
     model = Model(
@@ -181,12 +183,13 @@ def build(levels: Sequence[tuple[Flat, Flat, int]], n_features: int, threads: in
         _ends(n_children),
         np.concatenate([C[1] for C, *_ in levels]),
         rows,
-        np.empty(rows[-1], np.int32),
+        budget.empty(rows[-1], np.int32),
         entries,
-        np.empty(first_entries[-1], np.int32),
-        np.empty(first_entries[-1], np.float32),
+        budget.empty(first_entries[-1], np.int32),
+        budget.empty(first_entries[-1], np.float32),
         n_features,
         _LANES * -(-int(n_children.max()) // _LANES),
+        max(len(C[1]) for C, *_ in levels),
     )
     for (_, W, _), first, end in zip(levels, starts, starts[1:], strict=False):
         _in_blocks(int(end - first), threads, _fill, int(first), W, model)
@@ -429,7 +432,6 @@ def _next(
     starts, order = np.zeros(n_parents + 2, np.int64), np.empty(len(parents), np.int64)
     _group(parents, starts, order)
     scores = np.empty(len(parents) * model.width, np.float32)
-
     of_parents = X, first_row, n_slots, model, level, starts[:-1], order, scores
     _in_blocks(int(starts[-2]), threads, _score, *of_parents)
     nodes, best = _none(len(parents) // n_slots, top_k)

@@ -323,16 +323,6 @@ def _train(labels, rows, Y, terms, dense, lengths, columns, n_features, how, pla
     return sizes, ids, kept
 
 
-@kernel(void(int64[::1], int64[::1], INDICES, SCORES, INDICES, SCORES))
-def put(places, sizes, ids, kept, indices, weights):
-    """Copy labels' weights, which lie one after another, each label's to its place."""
-    n = 0
-    for k in range(len(places)):
-        for j in range(sizes[k]):
-            indices[places[k] + j], weights[places[k] + j] = ids[n], kept[n]
-            n += 1
-
-
 def solver(
     terms: tuple[np.ndarray, np.ndarray, np.ndarray],
     dense: np.ndarray,

@@ -7,6 +7,7 @@ import scipy.sparse as sp
 
 from ..kernels.merge_and_rank import rank_rows
 from ..params import Negatives
+from ..runtime.memory import UNLIMITED, Budget
 from ..runtime.workers import Workers
 from ..storage.matrices import flat
 from .beam_search import match
@@ -21,6 +22,7 @@ def mine(
     beam_size: int,
     seed: int,
     threads: int | Workers,
+    budget: Budget = UNLIMITED,
 ) -> sp.csr_matrix | None:
     """Clusters in which instances are negatives besides their own labels'; None if there are none.
 
@@ -36,7 +38,8 @@ def mine(
         Clusters that the matcher keeps per level.
     seed : int
     threads : int or Workers
-        Has no effect on the result.
+        Has no effect on the result, nor has `budget`.
+    budget : Budget
 
     Returns
     -------
@@ -46,7 +49,7 @@ def mine(
     drawn = draw_instances(X.shape[0], params.negatives, seed)
     if not len(drawn):
         return None
-    M = match(for_prediction(matcher), X[drawn], beam_size, threads)
+    M = match(for_prediction(matcher, budget), X[drawn], beam_size, threads, budget)
     most = min(beam_size, M.shape[1])
     # Not `metrics.rank`: with that module in the stage, a new metric would have models trained again.
     negatives = spread(rank_rows(*flat(M), most)[:, params.spared :], drawn, (X.shape[0], M.shape[1]))

@@ -93,6 +93,7 @@ class Predictor:
         self.voices = voices
         self.merge = merge
         self.saved = saved
+        self._ranking: _Ranking | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What another process is sent is where it was read from, which it reads again.
@@ -144,15 +145,26 @@ class Predictor:
             raise saved.damaged(PREDICTOR_FILE, error) from error
         return cls(voices, merge, saved)
 
-    def load_models(self) -> None:
+    def load_models(self, budget: Budget = UNLIMITED) -> None:
         """Load the models; predicting does it where it has not been done.
+
+        Parameters
+        ----------
+        budget : Budget
+            With a limit their weights lie in files that are mapped into memory.
 
         Raises
         ------
         DisentangleError
             If one is damaged, another by now, or of other features or labels.
         """
-        for voice, model in zip(self.voices, self._ranking.models, strict=True):
+        self._loaded(budget)
+
+    def _loaded(self, budget: Budget) -> _Ranking:
+        if self._ranking is not None:
+            return self._ranking
+        models = tuple(saved_model.load(voice.saved, budget=budget) for voice in self.voices)
+        for voice, model in zip(self.voices, models, strict=True):
             overlap, depth = voice.overlap, len(model.hinges)
             sizes = model.n_nodes(depth - 1), model.n_nodes(depth - 2)
             if (len(overlap.original), overlap.n_clusters) != sizes:
@@ -161,6 +173,13 @@ class Predictor:
                 )
             if (overlap.n_labels, model.n_features) != (self.n_labels, self.n_features):
                 raise self.saved.damaged(PREDICTOR_FILE, "expected models of the same features and labels")
+        self._ranking = _Ranking(
+            models,
+            tuple(voice.predict for voice in self.voices),
+            tuple(voice.overlap.original for voice in self.voices),
+            self.merge,
+        )
+        return self._ranking
 
     def save(self, folder: Path) -> None:
         """Write which models it is made of, by their places relative to `folder`."""
@@ -183,15 +202,6 @@ class Predictor:
     def n_features(self) -> int:
         return saved_model.n_features_of(self.voices[0].saved)
 
-    @cached_property
-    def _ranking(self) -> _Ranking:
-        return _Ranking(
-            tuple(saved_model.load(voice.saved) for voice in self.voices),
-            tuple(voice.predict for voice in self.voices),
-            tuple(voice.overlap.original for voice in self.voices),
-            self.merge,
-        )
-
     def candidates(self, X: sp.csr_matrix, threads: int | Workers, budget: Budget = UNLIMITED) -> np.ndarray:
         """Labels, copies counted, that each model ranks for each instance.
 
@@ -201,7 +211,7 @@ class Predictor:
         """
         kept = (
             (voice, beam_search.match(model, X, voice.predict.beam_size, threads, budget, without=1))
-            for voice, model in zip(self.voices, self._ranking.models, strict=True)
+            for voice, model in zip(self.voices, self._loaded(budget).models, strict=True)
         )
         return np.array([candidates_of(M, voice.overlap.cluster_sizes()) for voice, M in kept])
 
@@ -230,7 +240,7 @@ class Predictor:
         scores : ndarray of the same shape, float32
             Theirs, 0 where there is none.
         """
-        workers, ranking = workers_of(threads), self._ranking
+        workers, ranking = workers_of(threads), self._loaded(budget)
         cost, most = 0, X.shape[0]
         for model, predict in zip(ranking.models, ranking.predict, strict=True):
             cost = max(cost, beam_search.bytes_per_instance(model, predict.beam_size))

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from ..kernels.beam import Model, build
 from ..overlap.copies import OVERLAP_FILE, Overlap, without_copies
 from ..params import MAX_HINGE
+from ..runtime.memory import UNLIMITED, Budget
 from ..runtime.threads import allowed
 from ..storage.matrices import flat
 from ..storage.saved import Saved
@@ -70,7 +71,7 @@ class _Level(NamedTuple):
         return {"only_topk": self.top_k, "post_processor": self.post_processor}
 
 
-def _levels(saved: Saved, without: int = 0) -> Iterator[_Level]:
+def _levels(saved: Saved, without: int = 0, budget: Budget = UNLIMITED) -> Iterator[_Level]:
     """The levels from the root, but for the last ones, one at a time.
 
     Neither kernels nor PECOS check indices and sizes: what is not sound would end the process.
@@ -82,7 +83,8 @@ def _levels(saved: Saved, without: int = 0) -> Iterator[_Level]:
     n_features, n_above = None, 1
     for d in range(depth):
         name = f"{_LEVEL.format(d)}/W.npz"
-        W, C = (saved.matrix(f"{_LEVEL.format(d)}/{one}.npz", is_plain=True) for one in ("W", "C"))
+        W = saved.matrix(name, is_plain=True, budget=budget)
+        C = saved.matrix(f"{_LEVEL.format(d)}/C.npz", is_plain=True)
         C = check_level(saved, f"{_LEVEL.format(d)}/C.npz", C, n_above)
         n_features, n_above = n_features or W.shape[0], C.shape[0]
         if W.shape != (n_features, n_above) or n_features < 2:
@@ -111,29 +113,30 @@ def load_trained(saved: Saved) -> XLinearModel:
     return XLinearModel(HierarchicalMLModel(levels))
 
 
-def load(saved: Saved, without: int = 0) -> Model:
+def load(saved: Saved, without: int = 0, budget: Budget = UNLIMITED) -> Model:
     """A saved model, for `match` and `predict`, but for its last levels.
+
+    With a limit its weights lie in files that are mapped into memory.
 
     Raises
     ------
     DisentangleError
         If it is damaged, or no model.
     """
-    return _for_prediction(_levels(saved, without))
+    return _for_prediction(_levels(saved, without, budget), budget)
 
 
-def for_prediction(model: XLinearModel) -> Model:
+def for_prediction(model: XLinearModel, budget: Budget = UNLIMITED) -> Model:
     """What `load` would give of a model, were it saved."""
-    return _for_prediction(
-        _Level(one.W, one.C, one.pred_params.only_topk, one.pred_params.post_processor)
-        for one in model.model.model_chain
-    )
+    levels = model.model.model_chain
+    made = (_Level(one.W, one.C, one.pred_params.only_topk, one.pred_params.post_processor) for one in levels)
+    return _for_prediction(made, budget)
 
 
-def _for_prediction(levels: Iterable[_Level]) -> Model:
+def _for_prediction(levels: Iterable[_Level], budget: Budget) -> Model:
     found = list(levels)
     n_features = found[0].W.shape[0] - 1
-    return build([(flat(one.C), flat(one.W), one.hinge) for one in found], n_features, allowed())
+    return build([(flat(one.C), flat(one.W), one.hinge) for one in found], n_features, allowed(), budget)
 
 
 def n_features_of(saved: Saved) -> int:

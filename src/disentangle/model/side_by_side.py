@@ -14,12 +14,13 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..params import SolverParams
+from ..runtime.memory import UNLIMITED, Budget
 from ..runtime.progress import track
-from ..runtime.threads import in_threads
 from ..runtime.workers import Workers, workers_of
 from ..storage.matrices import flat
 from .mixed import Mixed
 from .subproblems import Level
+from .weights import Weights
 
 logger = logging.getLogger(__name__)
 
@@ -68,8 +69,10 @@ def _train(problem: _Problem, part: tuple[int, np.ndarray], threads: int) -> tup
     return problem.solve(labels, own, problem.labels[number])
 
 
-def train(X: Mixed, levels: list[Level], threads: int | Workers, solver: SolverParams) -> list[sp.csc_matrix]:
-    """Weights of the labels of levels that do not wait for one another.
+def train(
+    X: Mixed, levels: list[Level], threads: int | Workers, solver: SolverParams, budget: Budget = UNLIMITED
+) -> list[sp.csc_matrix]:
+    """Weights of the nodes of levels that do not wait for one another.
 
     Parameters
     ----------
@@ -77,10 +80,11 @@ def train(X: Mixed, levels: list[Level], threads: int | Workers, solver: SolverP
     levels : list of Level
     threads : int or Workers
     solver : SolverParams
+    budget : Budget
 
     Returns
     -------
-    list of csc_matrix of shape (n_features + 1, n_labels), float32
+    list of csc_matrix of shape (n_features + 1, n_nodes), float32
         One for each level, indices sorted; the last row is the bias.
     """
     workers, clusters = workers_of(threads), [level.clusters for level in levels]
@@ -89,16 +93,13 @@ def train(X: Mixed, levels: list[Level], threads: int | Workers, solver: SolverP
     n_svms, n_levels = sum(map(len, clusters)), len(levels)
     logger.info("training %s nodes of %d level%s", f"{n_svms:,}", n_levels, "s" * (n_levels > 1))
     parts = _parts(clusters, [starts for starts, _ in problem.instances])
-    found = list(track(workers.map(_train, problem, parts), len(parts)))
-    return [
-        _assemble(
-            [labels for of, labels in parts if of == number],
-            [one for (of, _), one in zip(parts, found, strict=True) if of == number],
-            (X.terms.shape[1] + 1, level.Y.shape[1]),
-            workers.threads,
-        )
-        for number, level in enumerate(levels)
-    ]
+    weights = [Weights(len(of), budget) for of in clusters]
+    found = track(workers.map(_train, problem, parts), len(parts))
+    for (number, labels), of_part in zip(parts, found, strict=True):
+        weights[number].add(labels, *of_part)
+    n_features = X.terms.shape[1] + 1
+    # One level at a time is there twice.
+    return [weights.pop(0).of_nodes(level.place, n_features, workers.threads) for level in levels]
 
 
 def _instances(level: Level) -> tuple[np.ndarray, np.ndarray]:
@@ -121,27 +122,3 @@ def _parts(clusters: list[np.ndarray], starts: list[np.ndarray]) -> list[tuple[i
             parts += [(number, some) for some in np.array_split(labels, -(-len(labels) // most))]
             work += [size] * (len(parts) - len(work))
     return [parts[i] for i in np.argsort(work, kind="stable")[::-1]]
-
-
-def _assemble(
-    parts: list[np.ndarray],
-    found: list[tuple[np.ndarray, ...]],
-    shape: tuple[int, int],
-    threads: int,
-) -> sp.csc_matrix:
-    """The weights of a level from those of its parts' labels."""
-    from ..kernels import dual_descent
-
-    sizes = np.zeros(shape[1], np.int64)
-    for labels, (n_weights, _, _) in zip(parts, found, strict=True):
-        sizes[labels] = n_weights
-    indptr = np.concatenate([[0], sizes.cumsum()])
-    indices, weights = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], np.float32)
-
-    def put(part: tuple[np.ndarray, tuple[np.ndarray, ...]]) -> None:
-        labels, of_labels = part
-        dual_descent.put(indptr[labels], *of_labels, indices, weights)
-
-    for _ in in_threads(put, zip(parts, found, strict=True), threads):
-        pass
-    return sp.csc_matrix((weights, indices, indptr), shape=shape)

@@ -9,7 +9,6 @@ processor's cache.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,11 +84,8 @@ class Level:
         # A chain's integers may be of 4 or 8 bytes; the model's bytes must not depend on that.
         C = one_per_row(clusters, C.shape[1]).tocsc()
         parents = None if above is None else above.tocsr().indices
-        return cls(C, Y[:, svms], clusters[svms], M, parents, place)
-
-    def of_nodes(self, W: sp.csc_matrix) -> sp.csc_matrix:
-        """The weights of nodes from those of SVMs."""
-        return W if len(self.clusters) == len(self.place) else W[:, self.place]
+        own = Y if len(svms) == len(place) else Y[:, svms]
+        return cls(C, own, clusters[svms], M, parents, place)
 
 
 def distinct(Y: sp.csc_matrix, clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -198,35 +194,3 @@ def _places(ids: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
     place = np.empty(n, np.int32)
     place[found] = np.arange(len(found), dtype=np.int32)
     return found, place
-
-
-def assemble(
-    parts: Iterable[tuple[np.ndarray, np.ndarray, sp.csc_matrix]], n_features: int, n_labels: int
-) -> sp.csc_matrix:
-    """The weights of a level from those of its parts.
-
-    Parameters
-    ----------
-    parts : iterable of (ndarray of int, ndarray of int, csc_matrix)
-        Labels and features of each `Subproblem`, and its weights, of shape (n_features of the part + 1,
-        n_labels of the part); the last row is the bias. Each label is in one of them.
-    n_features, n_labels : int
-        Of the whole.
-
-    Returns
-    -------
-    csc_matrix of shape (n_features + 1, n_labels), float32
-    """
-    found, sizes = [], np.zeros(n_labels, np.int64)
-    for labels, features, W in parts:
-        rows = np.append(features, n_features).astype(np.int32)
-        found.append((labels, rows[W.indices], W.data))
-        sizes[labels] = np.diff(W.indptr)
-    indptr = np.concatenate([[0], sizes.cumsum()])
-    indices, weights = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], np.float32)
-    while found:  # one at a time, so that weights are not held three times
-        labels, rows, values = found.pop()
-        starts = sizes[labels].cumsum() - sizes[labels]
-        places = np.arange(len(rows)) + np.repeat(indptr[labels] - starts, sizes[labels])
-        indices[places], weights[places] = rows, values
-    return sp.csc_matrix((weights, indices, indptr), shape=(n_features + 1, n_labels))

@@ -11,13 +11,15 @@ import scipy.sparse as sp
 
 from ..params import HINGE, PredictParams, SolverParams
 from ..runtime.interrupt import interruptible
+from ..runtime.memory import UNLIMITED, Budget
 from ..runtime.progress import track
 from ..runtime.workers import Workers, split, workers_of
 from ..storage.matrices import one_per_row
 from . import side_by_side
 from .mixed import Mixed
 from .pecos import ClusterChain, HierarchicalMLModel, MLModel, MLProblem, XLinearModel
-from .subproblems import Level, Subproblem, assemble, groups, restrict
+from .subproblems import Level, Subproblem, groups, restrict
+from .weights import Weights
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +35,7 @@ def train_matcher(
     params: PredictParams,
     threads: int | Workers,
     solver: SolverParams = _DEFAULTS,
+    budget: Budget = UNLIMITED,
 ) -> XLinearModel:
     """Train the levels above the leaves on a given tree, with PECOS's defaults for everything else.
 
@@ -49,8 +52,10 @@ def train_matcher(
     params : PredictParams
         Stored in the model as what `predict` does unless told otherwise.
     threads : int or Workers
-        Have no effect on the result.
+        Have no effect on the result, nor has `budget`.
     solver : SolverParams
+    budget : Budget
+        With a limit weights lie in files that are mapped into memory.
     """
     Ys = [Y]  # of the nodes of each level, from the leaves up
     for C in reversed(chain[1:]):
@@ -61,7 +66,7 @@ def train_matcher(
         levels.append(Level.of(Y_level, C, M, levels[-1].C if levels else None))
         M = Y_level  # an instance is trained on below the nodes that it has (TFN)
     how = MLModel.PredParams(only_topk=params.beam_size, post_processor=f"l{HINGE}-hinge")
-    return XLinearModel(HierarchicalMLModel(_trained(X, levels, how, threads, solver)))
+    return XLinearModel(HierarchicalMLModel(_trained(X, levels, how, threads, solver, budget)))
 
 
 def train_ranker(
@@ -74,6 +79,7 @@ def train_ranker(
     negatives: sp.csr_matrix | None = None,
     solver: SolverParams = _DEFAULTS,
     hinge: int = HINGE,
+    budget: Budget = UNLIMITED,
 ) -> XLinearModel:
     """Train the leaf level and put it under a matcher: XR-Linear. As `train_matcher` but for the following.
 
@@ -91,7 +97,7 @@ def train_ranker(
     M = Y @ C if negatives is None else Y @ C + negatives
     how = MLModel.PredParams(only_topk=params.top_k, post_processor=f"l{hinge}-hinge")
     level = Level.of(Y, C, _binary(M), chain[-2])
-    ranker = _trained(X, [level], how, threads, solver)
+    ranker = _trained(X, [level], how, threads, solver, budget)
     return XLinearModel(HierarchicalMLModel([*matcher.model.model_chain, *ranker]))
 
 
@@ -108,18 +114,18 @@ def _trained(
     how: MLModel.PredParams,
     threads: int | Workers,
     solver: SolverParams,
+    budget: Budget,
 ) -> list[MLModel]:
     """Levels of a model, which predict so."""
     workers = workers_of(threads)
     if isinstance(X, Mixed):
         # None waits for the one above: what a node is trained on is known from the labels.
-        weights = side_by_side.train(X, levels, workers, solver)
+        weights = side_by_side.train(X, levels, workers, solver, budget)
     else:
-        weights = [_train_by_pecos(X, level, workers, solver) for level in levels]
+        weights = [_train_by_pecos(X, level, workers, solver, budget) for level in levels]
     bias = MLModel.TrainParams().bias
     return [
-        MLModel(W=level.of_nodes(W), C=level.C, bias=bias, pred_params=how)
-        for level, W in zip(levels, weights, strict=True)
+        MLModel(W=W, C=level.C, bias=bias, pred_params=how) for level, W in zip(levels, weights, strict=True)
     ]
 
 
@@ -145,7 +151,7 @@ class _Problem:
 def _train(
     problem: _Problem, labels: np.ndarray, threads: int
 ) -> tuple[np.ndarray, np.ndarray, sp.csc_matrix]:
-    """Labels, features and weights of a part, as `assemble` takes them."""
+    """Labels, features and weights of a part; the last row of these is the bias."""
     part = problem.of(labels)
     solver = problem.solver
     params = MLModel.TrainParams(threads=threads, eps=solver.eps, threshold=solver.threshold)
@@ -154,8 +160,10 @@ def _train(
     return part.labels, part.features, interruptible(lambda: MLModel.train(given, train_params=params).W)
 
 
-def _train_by_pecos(X: sp.csr_matrix, level: Level, workers: Workers, solver: SolverParams) -> sp.csc_matrix:
-    """Weights of a level's SVMs; shape (n_features + 1, n_svms), float32."""
+def _train_by_pecos(
+    X: sp.csr_matrix, level: Level, workers: Workers, solver: SolverParams, budget: Budget
+) -> sp.csc_matrix:
+    """Weights of a level's nodes; shape (n_features + 1, n_nodes), float32."""
     logger.info("training %s nodes below %s", f"{level.C.shape[0]:,}", f"{level.C.shape[1]:,}")
     problem = _Problem(X, level.Y, level.clusters, level.M, solver)
     crowded = np.arange(level.Y.shape[1])
@@ -166,4 +174,8 @@ def _train_by_pecos(X: sp.csr_matrix, level: Level, workers: Workers, solver: So
     crowded = crowded[np.argsort(level.clusters[crowded], kind="stable")]
     of_crowded = workers.in_turn(_train, problem, split(crowded, workers))
     of_groups = track(workers.map(_train, problem, found), len(found))
-    return assemble(itertools.chain(of_crowded, of_groups), X.shape[1], level.Y.shape[1])
+    weights, n_features = Weights(level.Y.shape[1], budget), X.shape[1]
+    for labels, features, W in itertools.chain(of_crowded, of_groups):
+        features = np.append(features, n_features).astype(np.int32)
+        weights.add(labels, np.diff(W.indptr), features[W.indices], W.data)
+    return weights.of_nodes(level.place, n_features + 1, workers.threads)

@@ -11,20 +11,25 @@ import scipy.sparse as sp
 from ..errors import DisentangleError
 from ..params import TreeParams
 from ..runtime.interrupt import interruptible
+from ..runtime.memory import UNLIMITED, Budget
 from ..runtime.progress import track
 from ..runtime.workers import Workers, workers_of
-from ..storage.matrices import one_per_row
+from ..storage.matrices import flat, one_per_row
 from ..storage.saved import Saved
-from .pecos import ClusterChain, HierarchicalKMeans, Indexer, LabelEmbeddingFactory, ScipyCsrF32, clib
+from .pecos import ClusterChain, HierarchicalKMeans, Indexer, ScipyCsrF32, clib, normalize, rows_of
 
 # Where a level has fewer nodes than there are threads, PECOS adds up a centre in as many parts as there are
 # threads, and rounding that differs may put a label into another cluster. So they are always as many.
 _CLUSTERING_THREADS = 2
+# Values of label features that are made at a time, at most.
+_BLOCK = 1 << 22
 # Levels of a tree that is saved alone, and of a model, counted from the root.
 _LEVEL, _LEVEL_OF_MODEL = "level-{}.npz", "ranker/{}.model/C.npz"
 
 
-def build_chain(X: sp.csr_matrix, Y: sp.csc_matrix, params: TreeParams, threads: int) -> ClusterChain:
+def build_chain(
+    X: sp.csr_matrix, Y: sp.csc_matrix, params: TreeParams, threads: int, budget: Budget = UNLIMITED
+) -> ClusterChain:
     """Cluster the labels by their PIFA features with balanced spherical k-means.
 
     Parameters
@@ -34,6 +39,8 @@ def build_chain(X: sp.csr_matrix, Y: sp.csc_matrix, params: TreeParams, threads:
     params : TreeParams
     threads : int
         For the label features; k-means always has `_CLUSTERING_THREADS`.
+    budget : Budget
+        With a limit label features lie in files that are mapped into memory.
 
     Returns
     -------
@@ -46,15 +53,39 @@ def build_chain(X: sp.csr_matrix, Y: sp.csc_matrix, params: TreeParams, threads:
         If there are so few labels that the tree would be one single cluster.
     """
     params.n_levels(Y.shape[1])
-    return interruptible(lambda: _cluster(_label_features(X, Y, threads), params))
+    return interruptible(lambda: _cluster(_label_features(X, Y, threads, budget), params))
 
 
-def _label_features(X: sp.csr_matrix, Y: sp.csc_matrix, threads: int) -> sp.csr_matrix:
+def _label_features(X: sp.csr_matrix, Y: sp.csc_matrix, threads: int, budget: Budget) -> ScipyCsrF32:
     """PIFA: each label's is the normalised sum of its instances' features."""
-    return LabelEmbeddingFactory.create(Y, X, method="pifa", threads=threads)
+    instances, Yt = rows_of(*flat(X), X.shape[1]), _instances_of(Y)
+    most = Yt.astype(bool) @ np.diff(X.indptr)
+    ends = np.minimum(most, X.shape[1]).cumsum()
+    bounds = np.unique([0, *np.searchsorted(ends, np.arange(_BLOCK, ends[-1], _BLOCK)), len(ends)])
+    sizes, indices, values = [np.zeros(1, np.int64)], budget.growing(np.int32), budget.growing(np.float32)
+    for first, end in pairwise(bounds):
+        block = _summed(Yt[first:end], instances, threads)
+        sizes.append(np.diff(block.indptr))
+        indices.append(block.indices)
+        values.append(block.data)
+    return rows_of(np.concatenate(sizes).cumsum(), indices.array(), values.array(), X.shape[1])
 
 
-def _cluster(label_features: sp.csr_matrix, params: TreeParams) -> ClusterChain:
+def _instances_of(Y: sp.csc_matrix) -> sp.csr_matrix:
+    """Labels' instances, each instance's weights of length 1; shape (n_labels, n_instances), float32."""
+    return normalize(Y, axis=1).T.tocsr()
+
+
+def _summed(Yt: sp.csr_matrix, instances: ScipyCsrF32, threads: int) -> sp.csr_matrix:
+    """Features of some labels, as PECOS's PIFA makes those of all."""
+    of_labels = rows_of(*flat(Yt), Yt.shape[1])
+    found = clib.sparse_matmul(of_labels, instances, threads=threads)
+    # PECOS has the index pointers in 8 bytes, and the indices for scipy as well.
+    found.indices, found.indptr = found.indices.astype(np.int32), found.indptr.astype(np.int32)
+    return normalize(found, axis=1, copy=False)
+
+
+def _cluster(label_features: ScipyCsrF32, params: TreeParams) -> ClusterChain:
     kmeans = HierarchicalKMeans.TrainParams(
         nr_splits=params.nr_splits,
         max_leaf_size=params.max_leaf_size,
@@ -178,11 +209,11 @@ def split_leaves(
     labels = labels[np.argsort(clusters[labels], kind="stable")]
     offsets = np.concatenate([[0], np.cumsum(sizes[too_large])])
     workers = workers_of(threads)
-    features = interruptible(lambda: _label_features(X, Y[:, labels], workers.threads))
+    shared = X, _instances_of(Y[:, labels]), leaf_size, seed
     members = [slice(*pair) for pair in pairwise(offsets)]
     part_of = [np.arange(n_clusters)]
     # Clusters are so small that the threads of one would only wait for one another.
-    parts = workers.map(_halve, (features, leaf_size, seed), members)
+    parts = workers.map(_halve, shared, members)
     for k, rows, part in track(zip(too_large, members, parts, strict=True), len(too_large)):
         clusters[labels[rows]] = np.where(part == 0, k, n_clusters + part - 1)
         n_clusters += int(part.max())
@@ -192,22 +223,22 @@ def split_leaves(
     return ClusterChain([*chain[:-1], *below])
 
 
-def _halve(shared: tuple[sp.csr_matrix, int, int], rows: slice, threads: int) -> np.ndarray:
+def _halve(shared: tuple[sp.csr_matrix, sp.csr_matrix, int, int], rows: slice, threads: int) -> np.ndarray:
     """Part of each label of a cluster: halves of halves, down to the leaf size; int64 of shape (n_labels,).
 
-    Shared are the features of all labels, the leaf size and the seed of k-means. The leaf clusters of
+    Shared are instances, the labels' instances, the leaf size and the seed of k-means. The leaf clusters of
     `_cluster`, by the call that PECOS makes for them: the tree above takes longer to make than a cluster to
     halve, in one thread at a time.
     """
-    features, leaf_size, seed = shared
-    own = features[rows]
+    X, Yt, leaf_size, seed = shared
+    own = _summed(Yt[rows], rows_of(*flat(X), X.shape[1]), threads)
     # The last two are for clusters of all rows and not of a sample.
     params = HierarchicalKMeans.TrainParams(
         max_leaf_size=leaf_size, seed=seed, threads=threads, warmup_ratio=1.0, min_sample_rate=1.0
     )
     params.depth = params.infer_binary_tree_depth(own.shape[0])
     params.partition_algo = HierarchicalKMeans.SKMEANS
-    return clib.run_clustering(ScipyCsrF32.init_from(own), params).astype(np.int64)
+    return clib.run_clustering(rows_of(*flat(own), own.shape[1]), params).astype(np.int64)
 
 
 def leaf_clusters(chain: ClusterChain) -> np.ndarray:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import ctypes
 import math
+import mmap
 import os
 import re
 import resource
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from ..errors import DisentangleError
 from ..limits import Limits
@@ -27,11 +31,14 @@ _VERSION_2 = "memory.max", "memory.current", r"^(?:in)?active_file (\d+)$"
 
 
 def resident() -> int:
-    """Bytes of memory that this process holds, those apart that it has freed and not given back."""
+    """Bytes of memory that this process holds, those apart that it has freed and not given back.
+
+    Nor are those of files, which the kernel takes when it needs them.
+    """
     with suppress(OSError, AttributeError):  # another C library than glibc: counted as held
         ctypes.CDLL(None).malloc_trim(0)
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
+    held = re.findall(r"^Rss(?:Anon|Shmem):\s*(\d+) kB$", _text(_PROC / "self" / "status"), re.MULTILINE)
+    return 1024 * sum(map(int, held))
 
 
 def available() -> int:
@@ -112,15 +119,18 @@ def _text(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Budget:
-    """A limit for matching and predicting; training takes what it takes.
+    """A limit for what the process holds; what is too large for it lies in files that are mapped into memory.
 
     Attributes
     ----------
     limit : int or None
         Bytes that the process may hold; None for no limit.
+    folder : Path or None
+        Where those files are, which have no names; None for the system's temporary folder.
     """
 
     limit: int | None = None
+    folder: Path | None = None
 
     @classmethod
     def of(cls, gibibytes: float | None) -> Budget:
@@ -143,6 +153,21 @@ class Budget:
                 f"--max-memory must be at least {math.ceil(needed / 2**30 * 100) / 100} GiB for {what}, "
                 f"got {self.limit / 2**30:g} GiB"
             )
+
+    def empty(self, n: int, dtype: DTypeLike) -> np.ndarray:
+        """An array of `n` values to be written: in memory, with a limit in a file."""
+        if self.limit is None or n == 0:
+            return np.empty(n, dtype)
+        with tempfile.TemporaryFile(dir=self.folder) as file:
+            # Now, as there is no error but the process's end where a full disk is found by a written page.
+            os.posix_fallocate(file.fileno(), 0, n * np.dtype(dtype).itemsize)
+            return np.frombuffer(mmap.mmap(file.fileno(), 0), dtype)
+
+    def growing(self, dtype: DTypeLike) -> Growing:
+        """The same of an array whose size is not known yet."""
+        if self.limit is None:
+            return Growing(os.fdopen(os.memfd_create("array"), "w+b"), dtype)
+        return Growing(tempfile.TemporaryFile(dir=self.folder), dtype)
 
     def slices(self, costs: np.ndarray, kept: int = 0, *, most_rows: int) -> Iterator[slice]:
         """Cut rows into batches that fit into what is left of the limit, if there is one.
@@ -184,3 +209,28 @@ class Budget:
 
 
 UNLIMITED = Budget()
+
+
+class Growing:
+    """An array that grows at its end, in a file.
+
+    Parameters
+    ----------
+    file : binary file
+        Open for reading and writing.
+    dtype : data type
+    """
+
+    def __init__(self, file: BinaryIO, dtype: DTypeLike) -> None:
+        self._file, self._dtype = file, np.dtype(dtype)
+
+    def append(self, values: np.ndarray) -> None:
+        self._file.write(values.astype(self._dtype, copy=False).data)
+
+    def array(self) -> np.ndarray:
+        """All values, mapped into memory; there can be no more then."""
+        with self._file as file:
+            file.flush()
+            if not os.fstat(file.fileno()).st_size:
+                return np.empty(0, self._dtype)
+            return np.frombuffer(mmap.mmap(file.fileno(), 0), self._dtype)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from ..limits import Limits
@@ -13,6 +14,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 # Beyond the cores they only wait for one another, and OpenMP ends the process when it gets none.
 _MAX_THREADS = 256
+# Calls of a thread whose results are not taken yet: so many that none waits for a first one that takes long.
+_AHEAD = 64
 _limit: int | None = None
 
 
@@ -46,10 +49,15 @@ def allowed() -> int:
 def in_threads(call: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
     """What calls that release the GIL return, in the order of the items.
 
-    Who stops listening, as Ctrl-C makes them, waits for no call.
+    Who stops listening, as Ctrl-C makes them, waits for no call; for who listens slowly not all are made.
     """
-    pool = ThreadPoolExecutor(threads)
+    pool, waiting = ThreadPoolExecutor(threads), deque[Future[R]]()
     try:
-        yield from pool.map(call, items)
+        for item in items:
+            waiting.append(pool.submit(call, item))
+            if len(waiting) == _AHEAD * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

@@ -105,7 +105,9 @@ class Read(NamedTuple):
     is_plain: bool
 
 
-def read_sparse(path: Path, file: BinaryIO, is_vouched: bool = False) -> Read:
+def read_sparse(
+    path: Path, file: BinaryIO, is_vouched: bool = False, budget: memory.Budget = memory.UNLIMITED
+) -> Read:
     """What `scipy.sparse.save_npz` wrote; nothing is ever unpickled.
 
     Parameters
@@ -115,6 +117,7 @@ def read_sparse(path: Path, file: BinaryIO, is_vouched: bool = False) -> Read:
     file : binary file
     is_vouched : bool
         Whether the file's digest has been compared, so that zip's checksums need not be.
+    budget : Budget
 
     Raises
     ------
@@ -132,11 +135,12 @@ def read_sparse(path: Path, file: BinaryIO, is_vouched: bool = False) -> Read:
         values, *indices = names = _ARRAYS[form]
         for name in names:
             _check_array(name, headers[name], _DIMENSIONS[form] if name == values else 1)
-        memory.require(_conversion(form, shape, headers), f"{path}, once unpacked,")
+        if not (is_plain and budget.limit is not None):
+            memory.require(_conversion(form, shape, headers), f"{path}, once unpacked,")
 
         def read(name: str) -> np.ndarray:
             if is_vouched and is_plain and len(headers[name].shape) == 1:
-                return npz.read_plain_array(file, archive.getinfo(f"{name}.npy"), headers[name])
+                return npz.read_plain_array(file, archive.getinfo(f"{name}.npy"), headers[name], budget)
             return npz.read_array(archive, name)
 
         # Before any conversion, which would add up values in their own type.

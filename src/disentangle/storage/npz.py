@@ -123,7 +123,9 @@ def read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def read_plain_array(file: BinaryIO, member: zipfile.ZipInfo, header: Header) -> np.ndarray:
+def read_plain_array(
+    file: BinaryIO, member: zipfile.ZipInfo, header: Header, budget: memory.Budget = memory.UNLIMITED
+) -> np.ndarray:
     """The same of an array that is not compressed, without zip's checksum, which takes as long as reading.
 
     Parameters
@@ -133,12 +135,14 @@ def read_plain_array(file: BinaryIO, member: zipfile.ZipInfo, header: Header) ->
     member : ZipInfo
     header : Header
         Of the member, of one dimension.
+    budget : Budget
     """
     file.seek(member.header_offset)
     name_and_extra = struct.unpack("<26x2H", file.read(30))
     file.seek(member.header_offset + 30 + sum(name_and_extra) + header.start)
     # Not numpy's own memory: for huge pages, which it asks for, the kernel may have to move others about.
-    content = bytearray(header.n_bytes)
+    is_limited = budget.limit is not None
+    content = budget.empty(header.n_bytes, np.uint8) if is_limited else bytearray(header.n_bytes)
     if file.readinto(content) != header.n_bytes:  # type: ignore[attr-defined]
         raise ValueError(f"fewer values than the {header.count} that the header claims")
     array = np.frombuffer(content, header.dtype)

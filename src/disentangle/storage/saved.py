@@ -14,6 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..errors import DisentangleError, excerpt
+from ..runtime.memory import UNLIMITED, Budget
 from . import files
 from .matrices import read_sparse
 
@@ -174,7 +175,7 @@ class Saved:
                 raise self.damaged(name, error) from error
 
     def matrix(
-        self, name: str, is_sorted: bool = True, is_plain: bool = False
+        self, name: str, is_sorted: bool = True, is_plain: bool = False, budget: Budget = UNLIMITED
     ) -> sp.csr_matrix | sp.csc_matrix:
         """A compressed sparse matrix, float32, that is sound: PECOS and kernels follow its indices blindly.
 
@@ -185,6 +186,7 @@ class Saved:
             Whether indices must be sorted and unique in their row or column; in range they must be.
         is_plain : bool
             Whether the file itself must be what PECOS reads, by columns: from another it ends the process.
+        budget : Budget
 
         Returns
         -------
@@ -198,7 +200,7 @@ class Saved:
         """
         with self.open(name) as file:
             try:
-                read = read_sparse(self.folder / name, file, is_vouched=self.digests is not None)
+                read = read_sparse(self.folder / name, file, self.digests is not None, budget)
                 matrix = read.matrix
                 if matrix.format not in ("csr", "csc") or read.dtype != np.float32:
                     raise ValueError(f"a matrix of format {matrix.format} and type {read.dtype}")

@@ -1,0 +1,43 @@
+"""A limit on memory changes where things lie, and no byte of what is made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from disentangle.data import datasets
+from disentangle.jobs import plan
+from disentangle.jobs.settings import Settings, Variant
+from disentangle.params import TreeParams
+from disentangle.presets import PRESETS
+from disentangle.runtime.memory import Budget
+from disentangle.storage.saved import Saved
+
+VARIANTS = tuple(Variant(name, name, name, params) for name, params in PRESETS.items())
+
+
+def made(verbs: Path, folder: Path, max_memory: float | None, threads: int) -> dict[str, object]:
+    """Digests of the files of each stage of all presets."""
+    tree = TreeParams(nr_splits=8, max_leaf_size=10)
+    settings = Settings(threads=threads, variants=VARIANTS, tree=tree, max_memory=max_memory)
+    folder.mkdir()
+    plan.runs(plan.Plan(folder, datasets.source(verbs, "verbs"), settings))
+    return {
+        str(path.parent.relative_to(folder)): Saved.at(path.parent)[0].digests
+        for path in folder.rglob("stage.json")
+    }
+
+
+def test_all_presets_make_the_same_bytes_with_and_without_a_limit(
+    verbs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    expected = made(verbs, tmp_path / "free", None, 2)
+    assert len(expected) >= 3 * 3
+    empty, in_files = Budget.empty, []
+    monkeypatch.setattr(Budget, "empty", lambda *given: (in_files.append(given), empty(*given))[1])
+    assert made(verbs, tmp_path / "limited", 8, 1) == expected
+    # Weights in training, label features, what predicts.
+    assert {budget.folder for budget, *_ in in_files} == {tmp_path / "limited"}
+    assert len(in_files) > 50
+    assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".")]
