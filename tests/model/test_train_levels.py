@@ -198,14 +198,14 @@ def test_c_falls_with_the_positives_beyond_full_cost(dataset: Dataset, model: Pa
     full_cost = int(np.sort(n_positives)[len(n_positives) // 2])
     assert full_cost < n_positives.max()
     exact = SolverParams(1e-3, 0.0, full_cost)
-    W = level.of_nodes(side_by_side.train(Mixed.of(X, None), [level], 1, exact)[0])
+    (W,) = side_by_side.train(Mixed.of(X, None), [level], 1, exact)
     for n in (full_cost, n_positives.max()):
         C = (full_cost / n) ** 0.5
         how = MLModel.TrainParams(Cp=C, Cn=C, eps=1e-3, threshold=0.0, threads=1)
         pecos = MLModel.train(MLProblem(X, Y, C=chain[-1], M=level.M, threads=1), train_params=how).W
         of_n = np.flatnonzero(n_positives == n)
         assert abs(W - pecos)[:, of_n].max() < 5e-3
-    whole = level.of_nodes(side_by_side.train(Mixed.of(X, None), [level], 1, SolverParams(1e-3, 0.0))[0])
+    (whole,) = side_by_side.train(Mixed.of(X, None), [level], 1, SolverParams(1e-3, 0.0))
     differs = abs(W - whole).max(axis=0).toarray()[0] > 0
     assert differs.any()
     assert (n_positives[differs] > full_cost).all()

@@ -79,10 +79,10 @@ def test_label_features_are_pecos_own_whatever_the_blocks_and_the_limit(
     Y.data[:] = 1
     Y = sp.hstack([Y, sp.csc_matrix((300, 1), dtype=np.float32)], "csc")  # a label without instances
     monkeypatch.setattr(tree, "_BLOCK", block)
-    found = tree._label_features(X, Y, 2, Budget(limit, tmp_path)).py_buf
+    indptr, indices, values = tree._label_features(X, Y, 2, Budget(limit, tmp_path))
     from pecos.xmc import LabelEmbeddingFactory  # `tree` has made PECOS ready
 
     expected = LabelEmbeddingFactory.create(Y, X, method="pifa", threads=1)
-    assert found["row_ptr"].tolist() == expected.indptr.tolist()
-    assert found["col_idx"].tolist() == expected.indices.tolist()
-    assert found["val"].tobytes() == expected.data.tobytes()
+    assert indptr.tolist() == expected.indptr.tolist()
+    assert indices.tolist() == expected.indices.tolist()
+    assert values.tobytes() == expected.data.tobytes()

@@ -111,12 +111,6 @@ def test_arrays_in_files_are_not_held(tmp_path: Path):
     del block
 
 
-def test_there_is_room_up_to_the_limit(hundred: Budget):
-    assert hundred.has_room(100 * MIB)
-    assert not hundred.has_room(101 * MIB)
-    assert UNLIMITED.has_room(1 << 60)
-
-
 def test_calls_wait_for_who_takes_their_results():
     made: list[int] = []
     found = in_threads(lambda i: made.append(i) or i, range(2000), 2)

@@ -40,8 +40,10 @@ def test_a_trees_levels():
 
 
 def test_levels_of_trees_are_pecos_own(verbs: Path):
+    from pecos.xmc import Indexer, LabelEmbeddingFactory
+
     from disentangle.data import datasets
-    from disentangle.model.pecos import HierarchicalKMeans, Indexer, LabelEmbeddingFactory
+    from disentangle.model.pecos import HierarchicalKMeans
 
     data = datasets.load_dataset(verbs, "verbs")
     features = LabelEmbeddingFactory.create(data.Y_trn, data.X_trn, method="pifa")

@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 _TRAINING = (
     "model.tree",
+    "kernels.kmeans",
     "model.mixed",
     "model.subproblems",
     "model.train_levels",
@@ -110,8 +111,7 @@ class Plan:
         self.folder = root / place
         self.source = source
         self.settings = settings
-        workers, budget = settings.workers or settings.threads, replace(settings.budget, folder=root)
-        self._means = steps.Means(workers, budget)
+        self._means = steps.Means(settings.workers or settings.threads, replace(settings.budget, folder=root))
         self._made: dict[str, Stage] = {}
         self.load = self._stage(
             "load",

@@ -99,7 +99,8 @@ def predict(model: Model, X: sp.csr_matrix, params: PredictParams, threads: int)
 
 def _found(batches: list[tuple[np.ndarray, np.ndarray]]) -> Flat:
     """The nodes of all instances without the places that are empty."""
-    nodes, scores = (np.concatenate(arrays) for arrays in zip(*batches, strict=True))
+    none = np.empty((0, 1), np.int32), np.empty((0, 1), np.float32)
+    nodes, scores = (np.concatenate(arrays) for arrays in zip(*(batches or [none]), strict=True))
     is_full = nodes[:, -1].min(initial=0) >= 0
     n = np.full(len(nodes), nodes.shape[1]) if is_full else (nodes >= 0).sum(axis=1)
     is_there = slice(None) if is_full else nodes.reshape(-1) >= 0

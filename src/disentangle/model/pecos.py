@@ -48,7 +48,7 @@ compat.apply(smat_util)
 
 from pecos.core import ScipyCsrF32, clib
 from pecos.utils.cluster_util import ClusterChain
-from pecos.xmc import HierarchicalMLModel, Indexer, MLModel
+from pecos.xmc import HierarchicalMLModel, MLModel
 from pecos.xmc.base import HierarchicalKMeans, MLProblem
 from pecos.xmc.xlinear import XLinearModel
 from sklearn.preprocessing import normalize
@@ -57,7 +57,6 @@ __all__ = [
     "ClusterChain",
     "HierarchicalKMeans",
     "HierarchicalMLModel",
-    "Indexer",
     "MLModel",
     "MLProblem",
     "ScipyCsrF32",

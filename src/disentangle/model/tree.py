@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import count, pairwise, takewhile
 from pathlib import Path
 
@@ -9,18 +10,19 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..errors import DisentangleError
+from ..kernels import kmeans
 from ..params import TreeParams
 from ..runtime.interrupt import interruptible
 from ..runtime.memory import UNLIMITED, Budget
 from ..runtime.progress import track
 from ..runtime.workers import Workers, workers_of
-from ..storage.matrices import flat, one_per_row
+from ..storage.matrices import Flat, flat, one_per_row
 from ..storage.saved import Saved
-from .pecos import ClusterChain, HierarchicalKMeans, Indexer, ScipyCsrF32, clib, normalize, rows_of
+from .pecos import ClusterChain, ScipyCsrF32, clib, normalize, rows_of
 
-# Where a level has fewer nodes than there are threads, PECOS adds up a centre in as many parts as there are
-# threads, and rounding that differs may put a label into another cluster. So they are always as many.
-_CLUSTERING_THREADS = 2
+# PECOS adds up the root's centres in as many parts as it has threads, and rounding that differs may put a
+# label into another cluster. So they are always two.
+_PARTS = 2
 # Values of label features that are made at a time, at most.
 _BLOCK = 1 << 22
 # Levels of a tree that is saved alone, and of a model, counted from the root.
@@ -38,7 +40,7 @@ def build_chain(
     Y : csc_matrix of shape (n_instances, n_labels), float32
     params : TreeParams
     threads : int
-        For the label features; k-means always has `_CLUSTERING_THREADS`.
+        Has no effect on the result.
     budget : Budget
         With a limit label features lie in files that are mapped into memory.
 
@@ -53,10 +55,19 @@ def build_chain(
         If there are so few labels that the tree would be one single cluster.
     """
     params.n_levels(Y.shape[1])
-    return interruptible(lambda: _cluster(_label_features(X, Y, threads, budget), params))
+    features = interruptible(lambda: _label_features(X, Y, threads, budget))
+    depth = _depth(Y.shape[1], params.max_leaf_size)
+    codes = kmeans.halve(features, X.shape[1], depth, params.seed, _PARTS, threads)
+    C, splits = one_per_row(codes, 1 << depth).tocsc(), params.nr_splits
+    return ClusterChain.from_partial_chain(C, min_codes=splits, nr_splits=splits)
 
 
-def _label_features(X: sp.csr_matrix, Y: sp.csc_matrix, threads: int, budget: Budget) -> ScipyCsrF32:
+def _depth(n_labels: int, max_leaf_size: int) -> int:
+    """How often labels are halved, until clusters are small enough."""
+    return max(1, math.ceil(math.log2(n_labels / max_leaf_size)))
+
+
+def _label_features(X: sp.csr_matrix, Y: sp.csc_matrix, threads: int, budget: Budget) -> Flat:
     """PIFA: each label's is the normalised sum of its instances' features."""
     instances, Yt = rows_of(*flat(X), X.shape[1]), _instances_of(Y)
     most = Yt.astype(bool) @ np.diff(X.indptr)
@@ -68,7 +79,7 @@ def _label_features(X: sp.csr_matrix, Y: sp.csc_matrix, threads: int, budget: Bu
         sizes.append(np.diff(block.indptr))
         indices.append(block.indices)
         values.append(block.data)
-    return rows_of(np.concatenate(sizes).cumsum(), indices.array(), values.array(), X.shape[1])
+    return np.concatenate(sizes).cumsum(), indices.array(), values.array()
 
 
 def _instances_of(Y: sp.csc_matrix) -> sp.csr_matrix:
@@ -83,17 +94,6 @@ def _summed(Yt: sp.csr_matrix, instances: ScipyCsrF32, threads: int) -> sp.csr_m
     # PECOS has the index pointers in 8 bytes, and the indices for scipy as well.
     found.indices, found.indptr = found.indices.astype(np.int32), found.indptr.astype(np.int32)
     return normalize(found, axis=1, copy=False)
-
-
-def _cluster(label_features: ScipyCsrF32, params: TreeParams) -> ClusterChain:
-    kmeans = HierarchicalKMeans.TrainParams(
-        nr_splits=params.nr_splits,
-        max_leaf_size=params.max_leaf_size,
-        seed=params.seed,
-        spherical=True,
-        threads=_CLUSTERING_THREADS,
-    )
-    return Indexer.gen(label_features, train_params=kmeans)
 
 
 def save_chain(chain: ClusterChain, folder: Path) -> None:
@@ -226,19 +226,11 @@ def split_leaves(
 def _halve(shared: tuple[sp.csr_matrix, sp.csr_matrix, int, int], rows: slice, threads: int) -> np.ndarray:
     """Part of each label of a cluster: halves of halves, down to the leaf size; int64 of shape (n_labels,).
 
-    Shared are instances, the labels' instances, the leaf size and the seed of k-means. The leaf clusters of
-    `_cluster`, by the call that PECOS makes for them: the tree above takes longer to make than a cluster to
-    halve, in one thread at a time.
+    Shared are instances, the labels' instances, the leaf size and the seed of k-means.
     """
     X, Yt, leaf_size, seed = shared
     own = _summed(Yt[rows], rows_of(*flat(X), X.shape[1]), threads)
-    # The last two are for clusters of all rows and not of a sample.
-    params = HierarchicalKMeans.TrainParams(
-        max_leaf_size=leaf_size, seed=seed, threads=threads, warmup_ratio=1.0, min_sample_rate=1.0
-    )
-    params.depth = params.infer_binary_tree_depth(own.shape[0])
-    params.partition_algo = HierarchicalKMeans.SKMEANS
-    return clib.run_clustering(rows_of(*flat(own), own.shape[1]), params).astype(np.int64)
+    return kmeans.halve(flat(own), own.shape[1], _depth(own.shape[0], leaf_size), seed, 1, threads)
 
 
 def leaf_clusters(chain: ClusterChain) -> np.ndarray:

@@ -1,0 +1,329 @@
+"""Balanced spherical k-means: rows in halves, and halves of halves.
+
+To the last bit what PECOS finds, which gets slower or another tree with more than a few threads: a node's
+seed says which two rows it begins with; centres are added up in float32 row by row, and their length in the
+order of columns; of equal scores the row of lower number is on the left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numba import boolean, int64, njit, types, uint32, void
+
+from ..runtime.threads import in_threads
+from ..storage.matrices import Flat
+from . import INDICES, POINTERS, SCORES, kernel
+
+_MOST_ROUNDS = 20
+_BITS = 6  # of 64 columns side by side some may have a sum
+# Nodes are shared out in so many blocks per thread, each with centres of its own.
+_BLOCKS_PER_THREAD = 4
+_ROWS_OF_A_BLOCK = 1 << 12
+# Values of which a node has so few that its rows are not shared out.
+_WORTH_SHARING = 1 << 20
+_RANGE = (1 << 32) - 1  # the generator's largest number
+
+# Without a sign, numba need not look whether a column counts from the end.
+_CSR = types.Tuple((POINTERS, uint32[::1], SCORES))
+_MASK = boolean[::1]
+# Sums by column, and which blocks of columns have some.
+_CENTER = types.Tuple((SCORES, _MASK))
+
+
+@njit
+def _center(n_columns):
+    n_blocks = (n_columns >> _BITS) + 1
+    return np.zeros(n_blocks << _BITS, np.float32), np.zeros(n_blocks, np.bool_)
+
+
+@njit
+def _clear(center):
+    sums, is_used = center
+    for block in range(len(is_used)):
+        if is_used[block]:
+            sums[block << _BITS : (block + 1) << _BITS], is_used[block] = 0, False
+
+
+@njit
+def _row(X, row):
+    start, end = X[0][row], X[0][row + 1]
+    return X[1][start:end], X[2][start:end]
+
+
+@njit
+def _add_row(X, row, center):
+    sums, is_used = center
+    columns, values = _row(X, row)
+    for p in range(len(columns)):
+        sums[columns[p]] += values[p]
+        is_used[columns[p] >> np.uint32(_BITS)] = True
+
+
+@njit
+def _add_rows(X, rows, is_left, side, first, end, center):
+    """Add up those rows of a side that are from the `first` to before the `end` of it."""
+    k = 0
+    for i in range(len(rows)):
+        if is_left[i] == side:
+            if first <= k < end:
+                _add_row(X, rows[i], center)
+            k += 1
+
+
+@njit
+def _add_center(center, factor, to):
+    sums, is_used = center
+    for block in range(len(is_used)):
+        if is_used[block]:
+            to[1][block] = True
+            for column in range(block << _BITS, (block + 1) << _BITS):
+                to[0][column] += factor * sums[column]
+
+
+@njit
+def _normalise(center):
+    sums, is_used = center
+    square = np.float32(0)
+    for block in range(len(is_used)):
+        if is_used[block]:
+            for value in sums[block << _BITS : (block + 1) << _BITS]:
+                square += value * value
+    if square > 0:
+        scale = 1.0 / np.sqrt(np.float64(square))
+        for block in range(len(is_used)):
+            if is_used[block]:
+                for column in range(block << _BITS, (block + 1) << _BITS):
+                    sums[column] = np.float32(sums[column] * scale)
+
+
+@njit
+def _score(X, rows, first, end, center, scores):
+    sums = center[0]
+    for i in range(first, end):
+        columns, values = _row(X, rows[i])
+        score = np.float32(0)
+        for p in range(len(columns)):
+            score += sums[columns[p]] * values[p]
+        scores[i] = score
+
+
+@njit
+def _assign(scores, is_left):
+    """Put the half of lower scores on the left; whether that changes anything."""
+    half = len(scores) >> 1
+    bound = np.partition(scores, half - 1)[half - 1]
+    n_below, is_changed = 0, False
+    for score in scores:
+        n_below += score < bound
+    n_equal = half - n_below
+    for i in range(len(scores)):
+        is_now = scores[i] < bound
+        if scores[i] == bound and n_equal > 0:
+            is_now, n_equal = True, n_equal - 1
+        is_changed |= is_now != is_left[i]
+        is_left[i] = is_now
+    return is_changed
+
+
+@njit
+def _part(is_left, rows):
+    """The rows of the left first; on both sides they stay in order."""
+    old, n, m = rows.copy(), 0, len(rows) >> 1
+    for i in range(len(old)):
+        if is_left[i]:
+            rows[n] = old[i]
+            n += 1
+        else:
+            rows[m] = old[i]
+            m += 1
+
+
+@kernel(void(int64, int64, _CSR, int64, INDICES, POINTERS, POINTERS))
+def _halve_nodes(first, end, X, n_columns, rows, bounds, begins):
+    """Halve the nodes from `first` to before `end`, each of the rows between two bounds."""
+    left, right = _center(n_columns), _center(n_columns)
+    for node in range(first, end):
+        own = rows[bounds[node] : bounds[node + 1]]
+        scores, is_left = np.empty(len(own), np.float32), np.arange(len(own)) < len(own) >> 1
+        for k in range(_MOST_ROUNDS):
+            if k == 0:
+                _add_row(X, own[begins[2 * node]], right)
+                _add_row(X, own[begins[2 * node + 1]], left)
+            else:
+                _add_rows(X, own, is_left, False, 0, len(own), right)
+                _normalise(right)
+                _add_rows(X, own, is_left, True, 0, len(own), left)
+                _normalise(left)
+            _add_center(left, np.float32(-1), right)
+            _score(X, own, 0, len(own), right, scores)
+            _clear(left)
+            _clear(right)
+            if not _assign(scores, is_left):
+                break
+        _part(is_left, own)
+
+
+@kernel(void(_CSR, INDICES, int64, int64, _CENTER, _CENTER))
+def _begin(X, rows, on_right, on_left, right, left):
+    _clear(right)
+    _clear(left)
+    _add_row(X, rows[on_right], right)
+    _add_row(X, rows[on_left], left)
+    _add_center(left, np.float32(-1), right)
+
+
+@kernel(void(_CSR, INDICES, _MASK, boolean, int64, int64, _CENTER))
+def _add_part(X, rows, is_left, side, first, end, center):
+    _clear(center)
+    _add_rows(X, rows, is_left, side, first, end, center)
+
+
+@kernel(void(_CENTER, _CENTER))
+def _add_next(center, to):
+    _add_center(center, np.float32(1), to)
+
+
+@kernel(void(_CENTER, _CENTER))
+def _subtract(left, right):
+    _normalise(right)
+    _normalise(left)
+    _add_center(left, np.float32(-1), right)
+
+
+@kernel(void(_CSR, INDICES, int64, int64, _CENTER, SCORES))
+def _score_block(X, rows, first, end, center, scores):
+    _score(X, rows, first, end, center, scores)
+
+
+@kernel(boolean(SCORES, _MASK))
+def _assign_node(scores, is_left):
+    return _assign(scores, is_left)
+
+
+@kernel(void(_MASK, INDICES))
+def _part_node(is_left, rows):
+    _part(is_left, rows)
+
+
+class _Node:
+    """A node whose rows are shared out.
+
+    Parameters
+    ----------
+    rows : int32 array
+        Ascending; the left side's are the first ones when it is halved.
+    n_columns, n_parts : int
+        Each side's rows are added up in so many parts; the first one's centre has the sum of all then.
+    """
+
+    def __init__(self, rows: np.ndarray, n_columns: int, n_parts: int) -> None:
+        self.rows, self.half = rows, len(rows) >> 1
+        self.is_left = np.arange(len(rows)) < self.half
+        self.scores = np.empty(len(rows), np.float32)
+        self.sides = [[_center.py_func(n_columns) for _ in range(n_parts)] for _ in range(2)]
+        self.right, self.left = (parts[0] for parts in self.sides)
+
+    def parts(self) -> Iterator[tuple[Any, ...]]:
+        """Of both sides: which it is, where the part begins and ends, and its centre."""
+        for is_left, size in enumerate((len(self.rows) - self.half, self.half)):
+            n_parts = len(self.sides[is_left])
+            n, n_larger = divmod(size, n_parts)
+            ends = [n * part + min(part, n_larger) for part in range(n_parts + 1)]
+            for ends_of_part, center in zip(pairwise(ends), self.sides[is_left], strict=True):
+                yield bool(is_left), *ends_of_part, center
+
+    def blocks(self) -> Iterator[tuple[int, int]]:
+        for first in range(0, len(self.rows), _ROWS_OF_A_BLOCK):
+            yield first, min(first + _ROWS_OF_A_BLOCK, len(self.rows))
+
+
+def _halve_together(X: Flat, nodes: list[_Node], begins: np.ndarray, pool: Executor) -> None:
+    """Halve nodes that are fewer than there are threads, which share the rows of each."""
+
+    def each(call: Callable[..., Any], items: Iterable[tuple[Any, ...]]) -> list[Any]:
+        return list(pool.map(lambda item: call(*item), items))
+
+    moving = nodes
+    pairs = begins.reshape(-1, 2).tolist()
+    each(_begin, [(X, of.rows, *pair, of.right, of.left) for of, pair in zip(nodes, pairs, strict=True)])
+    for n in range(_MOST_ROUNDS):
+        if n > 0:
+            each(_add_part, [(X, of.rows, of.is_left, *part) for of in moving for part in of.parts()])
+            for part in range(1, len(nodes[0].sides[0])):
+                each(_add_next, [(parts[part], parts[0]) for of in moving for parts in of.sides])
+            each(_subtract, [(of.left, of.right) for of in moving])
+        each(
+            _score_block, [(X, of.rows, *ends, of.right, of.scores) for of in moving for ends in of.blocks()]
+        )
+        is_changed = each(_assign_node, [(of.scores, of.is_left) for of in moving])
+        moving = [of for of, changed in zip(moving, is_changed, strict=True) if changed]
+    each(_part_node, [(of.is_left, of.rows) for of in nodes])
+
+
+def _begins(seed: int, n_rows: int) -> tuple[int, int]:
+    """The two rows of a node that its right and its left side begin with."""
+    state = np.random.RandomState(seed)
+
+    def below(n: int) -> int:
+        """A number drawn as the C++ library of GCC 10 draws it."""
+        scale = _RANGE // n
+        while (drawn := int(state.randint(0, _RANGE + 1, dtype=np.uint32))) >= scale * n:
+            pass
+        return drawn // scale
+
+    right = below(n_rows)
+    return right, (right + 1 + below(n_rows - 1)) % n_rows
+
+
+def _halve_block(shared: tuple[Any, ...], block: tuple[int, int]) -> None:
+    _halve_nodes(*block, *shared)
+
+
+def halve(X: Flat, n_columns: int, depth: int, seed: int, n_parts: int, threads: int) -> np.ndarray:
+    """Halves of halves of rows, each row's to be told by their numbers.
+
+    Parameters
+    ----------
+    X : int64, int32 and float32 arrays
+        Index pointers, indices and values of a CSR matrix.
+    n_columns : int
+    depth : int
+        How often; there are at least 2^depth rows.
+    seed : int
+    n_parts : int
+        In how many parts PECOS adds up the centres of nodes that are fewer: its threads.
+    threads : int
+        Has no effect on the result.
+
+    Returns
+    -------
+    int64 array of shape (n_rows,)
+        From 0 to before 2^depth.
+    """
+    n_rows, X = len(X[0]) - 1, (X[0], X[1].view(np.uint32), X[2])
+    seeds = np.random.RandomState(seed).randint(0, _RANGE + 1, 2 << depth, dtype=np.uint32)
+    rows, bounds = np.arange(n_rows, dtype=np.int32), np.array([0, n_rows])
+    for level in range(depth):
+        n = 1 << level
+        pairs = zip(seeds[n : 2 * n].tolist(), np.diff(bounds).tolist(), strict=True)
+        begins = np.array([_begins(*pair) for pair in pairs]).reshape(-1)
+        if n < n_parts or (n < threads and len(X[1]) >= _WORTH_SHARING):
+            parts = n_parts if n < n_parts else 1
+            nodes = [_Node(rows[first:end], n_columns, parts) for first, end in pairwise(bounds.tolist())]
+            with ThreadPoolExecutor(threads) as pool:
+                _halve_together(X, nodes, begins, pool)
+        else:
+            blocks = np.unique(np.linspace(0, n, _BLOCKS_PER_THREAD * threads + 1).astype(int)).tolist()
+            call = partial(_halve_block, (X, n_columns, rows, bounds, begins))
+            for _ in in_threads(call, pairwise(blocks), threads):
+                pass
+        bounds = np.sort(np.concatenate([bounds, (bounds[:-1] + bounds[1:]) >> 1]))
+    codes = np.empty(n_rows, np.int64)
+    codes[rows] = np.repeat(np.arange(1 << depth), np.diff(bounds))
+    return codes
