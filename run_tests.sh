@@ -28,7 +28,8 @@ step "ruff check" "$PYTHON" -m ruff check --quiet .
 step "ruff format" "$PYTHON" -m ruff format --quiet --check .
 step mypy "$PYTHON" -m mypy --no-error-summary
 step shellcheck "${PYTHON%/*}/shellcheck" --external-sources ./*.sh run.sbatch src/*.sh tests/*/*.sh .ci/run
-step pytest "$PYTHON" -m pytest "${selection[@]}" "$@"
+# Files apart, as the tests of one share what is trained for them.
+step pytest "$PYTHON" -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile "${selection[@]}" "$@"
 
 if [[ $failed ]]; then
     printf 'Failed: %s.\n' "$failed"

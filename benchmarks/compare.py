@@ -28,7 +28,6 @@ import argparse
 import importlib.util
 import json
 import os
-import shlex
 import shutil
 import statistics
 import subprocess
@@ -273,21 +272,17 @@ def begun(result: dict[str, Any], task: Task) -> dict[str, Any]:
     if before != others or any(result[name] != value for name, value in same.items()):
         result = {"dataset": task.dataset, "sizes": task.loaded.sizes(), "runs": []}
     kept = [run for run in result["runs"] if run["code"] == code_of(run["method"])]
-    said = {"commands": result.get("commands", []), "skipped": result.get("skipped", {})}
-    return result | same | said | {"versions": versions, "runs": kept}
+    return result | same | {"skipped": result.get("skipped", {}), "versions": versions, "runs": kept}
 
 
 def compare(task: Task, methods: list[str], repeats: int, path: Path) -> dict[str, Any]:
     """Run whatever is not in the file yet, one turn after the other; return what the file says then."""
     result = begun(read_result(path, task.dataset), task)
     done = {(run["method"], run["repeat"]) for run in result["runs"]}
-    command = shlex.join(["python", *sys.argv])
     for repeat in range(repeats):
         for method in methods:
             if (method, repeat) not in done and not (repeat and method in ONCE):
                 result["runs"] += _turn(task, method, repeat, result["skipped"])
-                if command not in result["commands"]:
-                    result["commands"].append(command)
             path.parent.mkdir(parents=True, exist_ok=True)
             atomic.write_json(path, result)
     return result
