@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import float64, int64, njit, types, void
+from numba import float64, int64, njit, types, uint32, void
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -27,6 +27,7 @@ from ..runtime.threads import in_threads
 from ..storage.matrices import Flat
 from . import INDICES, POINTERS, SCORES, kernel, share
 
+_Found = tuple[np.ndarray, np.ndarray]
 # Children side by side.
 _LANES = 16
 # Each block makes tables of its own.
@@ -57,8 +58,11 @@ class Model(NamedTuple):
         Where each parent's features begin in `features`.
     features : int32 array
         Those that have weights below a parent, ascending; the bias is the last.
-    entries : int64 array, one longer than `features`
-        Where the weights of each begin in the next two.
+    firsts : int64 array of shape (n_parents + 1,)
+        Where each parent's weights begin in the last two.
+    entries : uint32 array
+        Counted from there, where the weights of each of a parent's features begin, and where the last end:
+        one more for a parent than it has features.
     places : int32 array
         Which child of the parent a weight is of.
     weights : float32 array
@@ -76,6 +80,7 @@ class Model(NamedTuple):
     nodes: np.ndarray
     rows: np.ndarray
     features: np.ndarray
+    firsts: np.ndarray
     entries: np.ndarray
     places: np.ndarray
     weights: np.ndarray
@@ -93,13 +98,13 @@ class Model(NamedTuple):
 
 
 _CSR = types.Tuple((POINTERS, INDICES, SCORES))
-_ARRAYS = POINTERS, float64[::1], *(POINTERS, INDICES) * 3, SCORES
+_ARRAYS = POINTERS, float64[::1], *(POINTERS, INDICES) * 2, POINTERS, uint32[::1], INDICES, SCORES
 _MODEL = types.NamedTuple((*_ARRAYS, int64, int64, int64), Model)
 
 
 @kernel(void(int64, int64, POINTERS, INDICES, _CSR, int64, POINTERS))
 def _count(first, end, children, nodes, W, n_rows, sizes):
-    """Features below the parents from `first` to before `end`, for each of them in `sizes`."""
+    """How many features the parents from `first` to before `end` have below them."""
     seen = np.full(n_rows, -1, np.int32)
     for parent in range(first, end):
         for child in nodes[children[parent] : children[parent + 1]]:
@@ -130,17 +135,18 @@ def _fill(first, end, first_parent, W, model):
                         n += 1
                 is_used[block] = False
         ends = np.zeros(n + 1, np.int64)
-        ends[0] = model.entries[start]
         for child in nodes:
             for p in range(W[0][child], W[0][child + 1]):
                 ends[place[W[1][p]] + 1] += 1
+        model.entries[start + parent] = 0
         for i in range(n):
-            model.entries[start + i] = ends[i]
             ends[i + 1] += ends[i]
+            model.entries[start + parent + i + 1] = ends[i + 1]
         for j in range(len(nodes)):
             for p in range(W[0][nodes[j]], W[0][nodes[j] + 1]):
                 i = place[W[1][p]]
-                model.places[ends[i]], model.weights[ends[i]] = j, W[2][p]
+                e = model.firsts[parent] + ends[i]
+                model.places[e], model.weights[e] = j, W[2][p]
                 ends[i] += 1
         for i in range(n):
             place[model.features[start + i]] = -1
@@ -173,9 +179,7 @@ def build(
     for (C, W, _), own in zip(levels, map(slice, starts, starts[1:]), strict=False):
         _in_blocks(len(C[0]) - 1, threads, _count, *C[:2], W, n_features + 1, n_rows[own])
         n_entries[own] = np.diff(_ends(np.diff(W[0])[C[1]])[C[0]])
-    rows, first_entries = _ends(n_rows), _ends(n_entries)
-    entries = budget.empty(int(rows[-1]) + 1, np.int64)
-    entries[rows] = first_entries
+    rows, firsts = _ends(n_rows), _ends(n_entries)
     n_children = np.concatenate([np.diff(C[0]) for C, *_ in levels])
     model = Model(
         starts,
@@ -184,12 +188,13 @@ def build(
         np.concatenate([C[1] for C, *_ in levels]),
         rows,
         budget.empty(rows[-1], np.int32),
-        entries,
-        budget.empty(first_entries[-1], np.int32),
-        budget.empty(first_entries[-1], np.float32),
+        firsts,
+        budget.empty(rows[-1] + len(n_rows), np.uint32),
+        budget.empty(firsts[-1], np.int32),
+        budget.empty(firsts[-1], np.float32),
         n_features,
-        _LANES * -(-int(n_children.max()) // _LANES),
-        max(len(C[1]) for C, *_ in levels),
+        width=_LANES * -(-int(n_children.max()) // _LANES),
+        largest=max(len(C[1]) for C, *_ in levels),
     )
     for (_, W, _), first, end in zip(levels, starts, starts[1:], strict=False):
         _in_blocks(int(end - first), threads, _fill, int(first), W, model)
@@ -231,6 +236,13 @@ def _add_rows(
 
     n = types.int64
     return types.void(to, n, ids, values, n, n, place, table, n, n), generate
+
+
+@njit
+def _weights(model, parent, row):
+    """The places of those of a feature below a parent."""
+    first, entries = model.firsts[parent], model.entries[row + parent : row + parent + 2]
+    return range(first + entries[0], first + entries[1])
 
 
 @njit
@@ -308,11 +320,10 @@ def _look_up(first, end, X, first_row, model, n_levels, beam_size, top_k, nodes,
                     hits[n_hits], values[n_hits] = r, X[2][p]
                     n_hits += model.features[r] == X[1][p]
                 for h in range(n_hits):
-                    r = hits[h]
-                    for e in range(model.entries[r], model.entries[r + 1]):
+                    for e in _weights(model, parent, hits[h]):
                         scores[at + model.places[e]] += values[h] * model.weights[e]
                 if last > model.rows[parent] and model.features[last - 1] == model.n_features:
-                    for e in range(model.entries[last - 1], model.entries[last]):
+                    for e in _weights(model, parent, last - 1):
                         scores[at + model.places[e]] += model.weights[e]
             k = beam_size if level < n_levels - 1 else top_k
             n = _select(parents, above, 0, n, scores, model, level, k, found, their_scores, 0)
@@ -355,7 +366,7 @@ def _score(first, end, X, first_row, n_slots, model, level, starts, order, score
         table[: width * (stop - start + 1)] = 0
         for r in range(start, stop):
             place[model.features[r]] = r - start + 1
-            for e in range(model.entries[r], model.entries[r + 1]):
+            for e in _weights(model, parent, r):
                 table[width * (r - start + 1) + model.places[e]] = model.weights[e]
         for i in order[first:last]:
             row = first_row + i // n_slots
@@ -379,7 +390,7 @@ def _select_rows(first, end, parents, above, n_slots, scores, model, level, top_
 
 def search(
     model: Model, n_levels: int, X: Flat, rows: slice, beam_size: int, top_k: int, threads: int
-) -> tuple[np.ndarray, np.ndarray]:
+) -> _Found:
     """The best nodes of a level for some instances.
 
     Parameters
@@ -404,44 +415,32 @@ def search(
     n_rows, beam_size, top_k = rows.stop - rows.start, model.most(beam_size), model.most(top_k)
     lookups = beam_size * n_levels * int(X[0][rows.stop] - X[0][rows.start])
     if _ENTRIES_PER_LOOKUP * lookups < len(model.weights):
-        nodes, best = _none(n_rows, top_k)
-        given = X, rows.start, model, n_levels, beam_size, top_k, nodes, best
+        found = np.full(n_rows * top_k, -1, np.int32), np.zeros(n_rows * top_k, np.float32)
+        given = X, rows.start, model, n_levels, beam_size, top_k, *found
         share(n_rows, lambda first, end: _look_up(first, end, *given), threads)
-        return nodes.reshape(-1, top_k), best.reshape(-1, top_k)
-    nodes, best, n_slots = np.zeros(n_rows, np.int32), np.ones(n_rows, np.float32), 1
-    for level in range(n_levels):
-        k = beam_size if level < n_levels - 1 else top_k
-        nodes, best = _next(model, level, X, rows.start, nodes, best, n_slots, k, threads)
-        n_slots = k
-    return nodes.reshape(-1, n_slots), best.reshape(-1, n_slots)
+    else:
+        found = np.zeros(n_rows, np.int32), np.ones(n_rows, np.float32)
+        for level in range(n_levels):
+            k = beam_size if level < n_levels - 1 else top_k
+            found = _next(model, level, X, rows, found, k, threads)
+    nodes, best = (of.reshape(-1, top_k) for of in found)
+    return nodes, best
 
 
-def _next(
-    model: Model,
-    level: int,
-    X: Flat,
-    first_row: int,
-    parents: np.ndarray,
-    above: np.ndarray,
-    n_slots: int,
-    top_k: int,
-    threads: int,
-) -> tuple[np.ndarray, np.ndarray]:
+def _next(model: Model, level: int, X: Flat, rows: slice, found: _Found, top_k: int, threads: int) -> _Found:
     """The best nodes of a level, by tables."""
+    parents, above = found
+    n_rows, first_row = rows.stop - rows.start, rows.start
+    n_slots = len(parents) // max(n_rows, 1)
     n_parents = model.levels[level + 1] - model.levels[level]
     starts, order = np.zeros(n_parents + 2, np.int64), np.empty(len(parents), np.int64)
     _group(parents, starts, order)
     scores = np.empty(len(parents) * model.width, np.float32)
     of_parents = X, first_row, n_slots, model, level, starts[:-1], order, scores
     _in_blocks(int(starts[-2]), threads, _score, *of_parents)
-    nodes, best = _none(len(parents) // n_slots, top_k)
-    of_rows = parents, above, n_slots, scores, model, level, top_k, nodes, best
-    _in_blocks(len(parents) // n_slots, threads, _select_rows, *of_rows)
-    return nodes, best
-
-
-def _none(n_rows: int, top_k: int) -> tuple[np.ndarray, np.ndarray]:
-    return np.full(n_rows * top_k, -1, np.int32), np.zeros(n_rows * top_k, np.float32)
+    best = np.full(n_rows * top_k, -1, np.int32), np.zeros(n_rows * top_k, np.float32)
+    _in_blocks(n_rows, threads, _select_rows, parents, above, n_slots, scores, model, level, top_k, *best)
+    return best
 
 
 def _ends(sizes: Any) -> np.ndarray:
