@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from disentangle.kernels import beam
+from disentangle.kernels import beam, beam_model
 from disentangle.storage.matrices import flat, one_per_row
 
 Level = tuple[sp.csc_matrix, sp.csc_matrix, int]
@@ -61,7 +61,7 @@ def test_beam_search_is_what_a_slow_one_finds(
     levels = drawn_levels(rng, n_features, sizes)
     X = np.round(rng.normal(size=(n_rows, n_features)) * (rng.random((n_rows, n_features)) < 0.5), 1)
     X = X.astype(np.float32)
-    model = beam.build([(flat(C), flat(W), hinge) for C, W, hinge in levels], n_features, threads=2)
+    model = beam_model.build([(flat(C), flat(W), hinge) for C, W, hinge in levels], n_features, threads=2)
     slow = [slow_search(levels, x, beam_size, top_k) for x in X]
     given = model, len(levels), flat(sp.csr_matrix(X)), slice(0, n_rows), beam_size, top_k
     for entries_per_lookup, threads in [(0, 1), (1 << 62, 1), (1 << 62, 5)]:
@@ -77,7 +77,7 @@ def test_beam_search_is_what_a_slow_one_finds(
 
 def test_above_the_first_level_is_the_root():
     levels = drawn_levels(np.random.default_rng(0), 3, [8])
-    model = beam.build([(flat(C), flat(W), hinge) for C, W, hinge in levels], 3, threads=1)
+    model = beam_model.build([(flat(C), flat(W), hinge) for C, W, hinge in levels], 3, threads=1)
     X = flat(sp.csr_matrix(np.ones((2, 3), np.float32)))
     nodes, scores = beam.search(model, 0, X, slice(0, 2), 5, 5, threads=1)
     assert (model.n_nodes(-1), model.n_nodes(0)) == (1, 8)

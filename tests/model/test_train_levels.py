@@ -17,7 +17,7 @@ from pecos.xmc.xlinear import XLinearModel
 from disentangle.data.datasets import Dataset, load_dataset
 from disentangle.errors import DisentangleError
 from disentangle.kernels import beam
-from disentangle.kernels.beam import Model
+from disentangle.kernels.beam_model import Model
 from disentangle.model import beam_search, saved_model, side_by_side, subproblems, train_levels, tree
 from disentangle.model.mixed import Mixed
 from disentangle.params import PredictParams, SolverParams, TreeParams

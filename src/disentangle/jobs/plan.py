@@ -40,7 +40,7 @@ _TRAINING = (
 )
 _SIDE_BY_SIDE = ("model.side_by_side", "kernels.dual_descent", "kernels.kept_entries")
 _OF_TERMS = ("model.feature_selection", "kernels.largest_features", *_SIDE_BY_SIDE)
-_PREDICTING = ("model.saved_model", "model.beam_search", "kernels.beam")
+_PREDICTING = ("model.saved_model", "model.beam_search", "kernels.beam", "kernels.beam_model")
 
 
 @dataclass(frozen=True)

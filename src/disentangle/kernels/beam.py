@@ -12,193 +12,24 @@ feature, and all instances that have come to the parent add up rows of sixteen c
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import float64, int64, njit, types, uint32, void
+from numba import int64, njit, types, void
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ..runtime.memory import UNLIMITED, Budget
-from ..runtime.threads import in_threads
 from ..storage.matrices import Flat
 from . import INDICES, POINTERS, SCORES, kernel, share
+from .beam_model import CSR, LANES, MODEL, Model, ends_of, in_blocks, in_rows
 
 _Found = tuple[np.ndarray, np.ndarray]
-# Children side by side.
-_LANES = 16
-# Each block makes tables of its own.
-_BLOCKS_PER_THREAD = 4
-# Features side by side of which some may be below a parent.
-_BLOCK = 64
 # What an entry of a table takes, in lookups of a feature; there are few instances where tables take longer.
 _ENTRIES_PER_LOOKUP = 8
-_ROW, _INT32, _INT64 = ir.VectorType(ir.FloatType(), _LANES), ir.IntType(32), ir.IntType(64)
+_ROW, _INT32, _INT64 = ir.VectorType(ir.FloatType(), LANES), ir.IntType(32), ir.IntType(64)
 _UNKNOWN = ir.Constant(_ROW, ir.Undefined)
-_FIRST = ir.Constant(ir.VectorType(_INT32, _LANES), [0] * _LANES)
-
-
-class Model(NamedTuple):
-    """The levels of a tree in flat arrays, one behind the other.
-
-    Attributes
-    ----------
-    levels : int64 array of shape (n_levels + 1,)
-        Where each level's parents begin.
-    hinges : float64 array of shape (n_levels,)
-        A sum z scores exp(-max(0, 1 - z)^hinge).
-    children : int64 array of shape (n_parents + 1,)
-        Where those of each parent begin in `nodes`.
-    nodes : int32 array
-        Their numbers in their own level.
-    rows : int64 array of shape (n_parents + 1,)
-        Where each parent's features begin in `features`.
-    features : int32 array
-        Those that have weights below a parent, ascending; the bias is the last.
-    firsts : int64 array of shape (n_parents + 1,)
-        Where each parent's weights begin in the last two.
-    entries : uint32 array
-        Counted from there, where the weights of each of a parent's features begin, and where the last end:
-        one more for a parent than it has features.
-    places : int32 array
-        Which child of the parent a weight is of.
-    weights : float32 array
-    n_features : int
-        Without the bias.
-    width : int
-        Most children of a parent, rounded up to full rows of a table.
-    largest : int
-        Most nodes of a level.
-    """
-
-    levels: np.ndarray
-    hinges: np.ndarray
-    children: np.ndarray
-    nodes: np.ndarray
-    rows: np.ndarray
-    features: np.ndarray
-    firsts: np.ndarray
-    entries: np.ndarray
-    places: np.ndarray
-    weights: np.ndarray
-    n_features: int
-    width: int
-    largest: int
-
-    def n_nodes(self, level: int) -> int:
-        """Nodes of a level, counted from the root, which is -1."""
-        return int(np.diff(self.children[self.levels])[level]) if level >= 0 else 1
-
-    def most(self, n: int) -> int:
-        """At most `n` nodes, and no more than any level has."""
-        return min(n, self.largest)
-
-
-_CSR = types.Tuple((POINTERS, INDICES, SCORES))
-_ARRAYS = POINTERS, float64[::1], *(POINTERS, INDICES) * 2, POINTERS, uint32[::1], INDICES, SCORES
-_MODEL = types.NamedTuple((*_ARRAYS, int64, int64, int64), Model)
-
-
-@kernel(void(int64, int64, POINTERS, INDICES, _CSR, int64, POINTERS))
-def _count(first, end, children, nodes, W, n_rows, sizes):
-    """How many features the parents from `first` to before `end` have below them."""
-    seen = np.full(n_rows, -1, np.int32)
-    for parent in range(first, end):
-        for child in nodes[children[parent] : children[parent + 1]]:
-            for p in range(W[0][child], W[0][child + 1]):
-                if seen[W[1][p]] != parent:
-                    seen[W[1][p]] = parent
-                    sizes[parent] += 1
-
-
-@kernel(void(int64, int64, int64, _CSR, _MODEL))
-def _fill(first, end, first_parent, W, model):
-    """The features, and their weights, of a level's parents from `first` to before `end`."""
-    place = np.full(model.n_features + 1, -1, np.int32)
-    is_used = np.zeros(len(place) // _BLOCK + 1, np.bool_)
-    for parent in range(first_parent + first, first_parent + end):
-        start, n = model.rows[parent], 0
-        nodes = model.nodes[model.children[parent] : model.children[parent + 1]]
-        for child in nodes:
-            for p in range(W[0][child], W[0][child + 1]):
-                place[W[1][p]] = 0
-                is_used[W[1][p] // _BLOCK] = True
-        # In order: to sort them takes longer than to look at all that may be.
-        for block in range(len(is_used)):
-            if is_used[block]:
-                for feature in range(_BLOCK * block, min(_BLOCK * (block + 1), len(place))):
-                    if place[feature] == 0:
-                        model.features[start + n], place[feature] = feature, n
-                        n += 1
-                is_used[block] = False
-        ends = np.zeros(n + 1, np.int64)
-        for child in nodes:
-            for p in range(W[0][child], W[0][child + 1]):
-                ends[place[W[1][p]] + 1] += 1
-        model.entries[start + parent] = 0
-        for i in range(n):
-            ends[i + 1] += ends[i]
-            model.entries[start + parent + i + 1] = ends[i + 1]
-        for j in range(len(nodes)):
-            for p in range(W[0][nodes[j]], W[0][nodes[j] + 1]):
-                i = place[W[1][p]]
-                e = model.firsts[parent] + ends[i]
-                model.places[e], model.weights[e] = j, W[2][p]
-                ends[i] += 1
-        for i in range(n):
-            place[model.features[start + i]] = -1
-
-
-def _in_blocks(n: int, threads: int, call: Callable[..., object], *given: object) -> None:
-    """Call with the bounds of each block of so many things, and what is given."""
-    bounds = np.unique(np.linspace(0, n, _BLOCKS_PER_THREAD * threads + 1).astype(int)).tolist()
-    for _ in in_threads(lambda block: call(*block, *given), pairwise(bounds), threads):
-        pass
-
-
-def build(
-    levels: Sequence[tuple[Flat, Flat, int]], n_features: int, threads: int, budget: Budget = UNLIMITED
-) -> Model:
-    """A model for `search`.
-
-    Parameters
-    ----------
-    levels : sequence of (Flat, Flat, int)
-        From the root: the nodes below each parent and each node's weights, CSC matrices' index pointers
-        (int64), indices (int32, sorted) and values (float32); and the hinge. Weights are of `n_features` and
-        the bias.
-    n_features, threads : int
-    budget : Budget
-        With a limit weights lie in files; no effect on the result, nor have threads.
-    """
-    starts = _ends([len(C[0]) - 1 for C, *_ in levels])
-    n_rows, n_entries = np.zeros(starts[-1], np.int64), np.empty(starts[-1], np.int64)
-    for (C, W, _), own in zip(levels, map(slice, starts, starts[1:]), strict=False):
-        _in_blocks(len(C[0]) - 1, threads, _count, *C[:2], W, n_features + 1, n_rows[own])
-        n_entries[own] = np.diff(_ends(np.diff(W[0])[C[1]])[C[0]])
-    rows, firsts = _ends(n_rows), _ends(n_entries)
-    n_children = np.concatenate([np.diff(C[0]) for C, *_ in levels])
-    model = Model(
-        starts,
-        np.array([hinge for *_, hinge in levels], np.float64),
-        _ends(n_children),
-        np.concatenate([C[1] for C, *_ in levels]),
-        rows,
-        budget.empty(rows[-1], np.int32),
-        firsts,
-        budget.empty(rows[-1] + len(n_rows), np.uint32),
-        budget.empty(firsts[-1], np.int32),
-        budget.empty(firsts[-1], np.float32),
-        n_features,
-        width=_LANES * -(-int(n_children.max()) // _LANES),
-        largest=max(len(C[1]) for C, *_ in levels),
-    )
-    for (_, W, _), first, end in zip(levels, starts, starts[1:], strict=False):
-        _in_blocks(int(end - first), threads, _fill, int(first), W, model)
-    return model
+_FIRST = ir.Constant(ir.VectorType(_INT32, LANES), [0] * LANES)
 
 
 # As a loop over sixteen numbers it would be unrolled to sixteen sums, each of them several times as slow.
@@ -259,11 +90,11 @@ def _first_from(features, start, stop, feature):
 
 
 @njit
-def _select(parents, above, first, n, scores, model, level, top_k, nodes, best, at):
+def _select(parents, above, slots, first, n, scores, model, level, top_k, nodes, best, at):
     """The best children of an instance's parents, best first, equal ones by number; how many there are.
 
-    Its `n` parents, and their scores, lie from `first` on, as the children's do in `scores`, a parent's
-    `width` after another's; what is found goes to `nodes` and `best` from `at` on.
+    Its `n` parents lie from `first` on, as do their scores and where their children's begin in `scores`; what
+    is found goes to `nodes` and `best` from `at` on.
     """
     found = 0
     for i in range(first, first + n):
@@ -273,7 +104,7 @@ def _select(parents, above, first, n, scores, model, level, top_k, nodes, best, 
         parent, too_low = model.levels[level] + parents[i], np.float32(-np.inf)
         start = model.children[parent]
         for j in range(model.children[parent + 1] - start):
-            z, node = scores[model.width * i + j], model.nodes[start + j]
+            z, node = scores[slots[i] + j], model.nodes[start + j]
             if z <= too_low:
                 continue
             loss = max(np.float32(1) - z, np.float32(0))
@@ -294,13 +125,16 @@ def _select(parents, above, first, n, scores, model, level, top_k, nodes, best, 
     return found
 
 
-@kernel(void(int64, int64, _CSR, int64, _MODEL, int64, int64, int64, INDICES, SCORES))
+@kernel(void(int64, int64, CSR, int64, MODEL, int64, int64, int64, INDICES, SCORES))
 def _look_up(first, end, X, first_row, model, n_levels, beam_size, top_k, nodes, best):
     """`search` of the rows from `first` to before `end`, instance by instance."""
     most = max(beam_size, top_k)
     parents, above = np.empty(most, np.int32), np.empty(most, np.float32)
     found, their_scores = np.empty(most, np.int32), np.empty(most, np.float32)
-    scores = np.empty(beam_size * model.width, np.float32)
+    scores, slots = (
+        np.empty(model.places_of[min(beam_size, len(model.places_of)) - 1], np.float32),
+        np.zeros(most, np.int64),
+    )
     hits, values = np.empty(0, np.int64), np.empty(0, np.float32)
     for row in range(first, end):
         start, stop = X[0][first_row + row], X[0][first_row + row + 1]
@@ -309,9 +143,11 @@ def _look_up(first, end, X, first_row, model, n_levels, beam_size, top_k, nodes,
         parents[0], above[0], n = 0, 1, 1
         for level in range(n_levels):
             for i in range(n):
-                parent, at = model.levels[level] + parents[i], model.width * i
-                for j in range(model.children[parent + 1] - model.children[parent]):
-                    scores[at + j] = 0
+                parent, at = model.levels[level] + parents[i], slots[i]
+                n_children = model.children[parent + 1] - model.children[parent]
+                scores[at : at + n_children] = 0
+                if i + 1 < n:
+                    slots[i + 1] = at + n_children
                 r, last, n_hits = model.rows[parent], model.rows[parent + 1], 0
                 for p in range(start, stop):
                     r = _first_from(model.features, r, last, X[1][p])
@@ -326,7 +162,7 @@ def _look_up(first, end, X, first_row, model, n_levels, beam_size, top_k, nodes,
                     for e in _weights(model, parent, last - 1):
                         scores[at + model.places[e]] += model.weights[e]
             k = beam_size if level < n_levels - 1 else top_k
-            n = _select(parents, above, 0, n, scores, model, level, k, found, their_scores, 0)
+            n = _select(parents, above, slots, 0, n, scores, model, level, k, found, their_scores, 0)
             for i in range(n):
                 parents[i], above[i] = found[i], their_scores[i]
         for i in range(n):
@@ -347,8 +183,8 @@ def _group(parents, starts, order):
             starts[parents[i] + 1] += 1
 
 
-@kernel(void(int64, int64, _CSR, int64, int64, _MODEL, int64, POINTERS, POINTERS, SCORES))
-def _score(first, end, X, first_row, n_slots, model, level, starts, order, scores):
+@kernel(void(int64, int64, CSR, int64, int64, MODEL, int64, POINTERS, POINTERS, POINTERS, SCORES))
+def _score(first, end, X, first_row, n_slots, model, level, starts, order, slots, scores):
     """Sums of the children of the parents that are at the places from `first` to before `end` in `order`."""
     place, table = np.zeros(model.n_features + 1, np.int32), np.empty(0, np.float32)
     k = np.searchsorted(starts, first, side="right") - 1
@@ -358,7 +194,7 @@ def _score(first, end, X, first_row, n_slots, model, level, starts, order, score
         if last == first:
             continue
         n_children = model.children[parent + 1] - model.children[parent]
-        width = _LANES * -(-n_children // _LANES)
+        width = LANES * -(-n_children // LANES)
         start, stop = model.rows[parent], model.rows[parent + 1]
         if len(table) < width * (stop - start + 1):
             table = np.empty(2 * width * (stop - start + 1), np.float32)
@@ -371,21 +207,21 @@ def _score(first, end, X, first_row, n_slots, model, level, starts, order, score
         for i in order[first:last]:
             row = first_row + i // n_slots
             p, q = X[0][row], X[0][row + 1]
-            for lane in range(0, width, _LANES):
-                _add_rows(scores, model.width * i + lane, X[1], X[2], p, q, place, table, width, lane)
+            for lane in range(0, width, LANES):
+                _add_rows(scores, slots[i] + lane, X[1], X[2], p, q, place, table, width, lane)
             for j in range(n_children):
-                scores[model.width * i + j] += table[width * place[model.n_features] + j]
+                scores[slots[i] + j] += table[width * place[model.n_features] + j]
         for r in range(start, stop):
             place[model.features[r]] = 0
         first = last
 
 
-@kernel(void(int64, int64, INDICES, SCORES, int64, SCORES, _MODEL, int64, int64, INDICES, SCORES))
-def _select_rows(first, end, parents, above, n_slots, scores, model, level, top_k, nodes, best):
+@kernel(void(int64, int64, INDICES, SCORES, POINTERS, int64, SCORES, MODEL, int64, int64, INDICES, SCORES))
+def _select_rows(first, end, parents, above, slots, n_slots, scores, model, level, top_k, nodes, best):
     """`_select` for the rows from `first` to before `end`."""
     for row in range(first, end):
         start, at = row * n_slots, row * top_k
-        _select(parents, above, start, n_slots, scores, model, level, top_k, nodes, best, at)
+        _select(parents, above, slots, start, n_slots, scores, model, level, top_k, nodes, best, at)
 
 
 def search(
@@ -435,14 +271,12 @@ def _next(model: Model, level: int, X: Flat, rows: slice, found: _Found, top_k: 
     n_parents = model.levels[level + 1] - model.levels[level]
     starts, order = np.zeros(n_parents + 2, np.int64), np.empty(len(parents), np.int64)
     _group(parents, starts, order)
-    scores = np.empty(len(parents) * model.width, np.float32)
-    of_parents = X, first_row, n_slots, model, level, starts[:-1], order, scores
-    _in_blocks(int(starts[-2]), threads, _score, *of_parents)
+    children = model.children[model.levels[level] : model.levels[level + 1] + 1]
+    slots = ends_of(np.where(parents >= 0, in_rows(np.diff(children))[parents], 0))
+    scores = np.empty(slots[-1], np.float32)
+    of_parents = X, first_row, n_slots, model, level, starts[:-1], order, slots, scores
+    in_blocks(int(starts[-2]), threads, _score, *of_parents)
     best = np.full(n_rows * top_k, -1, np.int32), np.zeros(n_rows * top_k, np.float32)
-    _in_blocks(n_rows, threads, _select_rows, parents, above, n_slots, scores, model, level, top_k, *best)
+    of_rows = parents, above, slots, n_slots, scores, model, level, top_k, *best
+    in_blocks(n_rows, threads, _select_rows, *of_rows)
     return best
-
-
-def _ends(sizes: Any) -> np.ndarray:
-    """Where each of some things begins if they lie one behind the other, and where the last one ends."""
-    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..kernels import beam
-from ..kernels.beam import Model
+from ..kernels.beam_model import Model
 from ..params import PredictParams
 from ..runtime.memory import UNLIMITED, Budget
 from ..runtime.progress import track
@@ -43,7 +43,7 @@ def _checked(model: Model, X: sp.csr_matrix) -> Flat:
 
 def bytes_per_instance(model: Model, beam_size: int) -> int:
     """What an instance takes while it is worked on: scores of all nodes below its clusters."""
-    return 4 * model.most(beam_size) * model.width
+    return 4 * model.most_scores(beam_size)
 
 
 def rows_of_a_batch(model: Model, beam_size: int) -> int:

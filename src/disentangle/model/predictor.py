@@ -15,7 +15,7 @@ import scipy.sparse as sp
 
 from ..errors import DisentangleError
 from ..evaluate.metrics import candidates_of
-from ..kernels.beam import Model
+from ..kernels.beam_model import Model
 from ..overlap.copies import OVERLAP_FILE, Overlap
 from ..overlap.merge import best_labels
 from ..params import PredictParams

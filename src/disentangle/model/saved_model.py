@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import scipy.sparse as sp
 
-from ..kernels.beam import Model, build
+from ..kernels.beam_model import Model, build
 from ..overlap.copies import OVERLAP_FILE, Overlap, without_copies
 from ..params import MAX_HINGE
 from ..runtime.memory import UNLIMITED, Budget

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import count, pairwise, takewhile
 from pathlib import Path
 
@@ -209,7 +211,7 @@ def split_leaves(
     labels = labels[np.argsort(clusters[labels], kind="stable")]
     offsets = np.concatenate([[0], np.cumsum(sizes[too_large])])
     workers = workers_of(threads)
-    shared = X, _instances_of(Y[:, labels]), leaf_size, seed
+    shared = _Leaves(X, _instances_of(Y[:, labels]), leaf_size, seed)
     members = [slice(*pair) for pair in pairwise(offsets)]
     part_of = [np.arange(n_clusters)]
     # Clusters are so small that the threads of one would only wait for one another.
@@ -223,14 +225,24 @@ def split_leaves(
     return ClusterChain([*chain[:-1], *below])
 
 
-def _halve(shared: tuple[sp.csr_matrix, sp.csr_matrix, int, int], rows: slice, threads: int) -> np.ndarray:
-    """Part of each label of a cluster: halves of halves, down to the leaf size; int64 of shape (n_labels,).
+@dataclass(frozen=True)
+class _Leaves:
+    """What all clusters that are split have in common: instances, their labels' instances, settings."""
 
-    Shared are instances, the labels' instances, the leaf size and the seed of k-means.
-    """
-    X, Yt, leaf_size, seed = shared
-    own = _summed(Yt[rows], rows_of(*flat(X), X.shape[1]), threads)
-    return kmeans.halve(flat(own), own.shape[1], _depth(own.shape[0], leaf_size), seed, 1, threads)
+    X: sp.csr_matrix
+    Yt: sp.csr_matrix
+    leaf_size: int
+    seed: int
+
+    @cached_property
+    def instances(self) -> ScipyCsrF32:
+        return rows_of(*flat(self.X), self.X.shape[1])
+
+
+def _halve(of: _Leaves, rows: slice, threads: int) -> np.ndarray:
+    """Part of each label of a cluster: halves of halves, down to the leaf size; int64 of shape (n_labels,)."""
+    own = _summed(of.Yt[rows], of.instances, threads)
+    return kmeans.halve(flat(own), own.shape[1], _depth(own.shape[0], of.leaf_size), of.seed, 1, threads)
 
 
 def leaf_clusters(chain: ClusterChain) -> np.ndarray:
