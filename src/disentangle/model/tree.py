@@ -240,7 +240,7 @@ class _Leaves:
 
 
 def _halve(of: _Leaves, rows: slice, threads: int) -> np.ndarray:
-    """Part of each label of a cluster: halves of halves, down to the leaf size; int64 of shape (n_labels,)."""
+    """Part of each label of a cluster: halves of halves, down to the leaf size; int64, one a label."""
     own = _summed(of.Yt[rows], of.instances, threads)
     return kmeans.halve(flat(own), own.shape[1], _depth(own.shape[0], of.leaf_size), of.seed, 1, threads)
 
