@@ -19,6 +19,7 @@ from typing import Any
 
 import ambiguity
 import annif_omikuji
+import cost_model
 import latency
 import learned_features
 import leave_one_out
@@ -227,6 +228,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Result]], None]]] = {
     "scaling": ("scaling", print_scalings),
     "latency": ("latency", print_latency),
     "scale": ("scale", partial(print_each, write=scale.print_scale)),
+    "cost-model": ("cost-model", lambda found: cost_model.print_tables(found.get("model"))),
 }
 
 
