@@ -60,7 +60,15 @@ def test_work_is_in_proportion_to_instances():
     double = replace(AMAZON, **{name: 2 * getattr(AMAZON, name) for name in ("n_train", "n_test")})
     double = replace(double, nnz_X=2 * AMAZON.nnz_X, nnz_Y=2 * AMAZON.nnz_Y, work=2 * AMAZON.work)
     for stage, work in works(AMAZON).items():
-        assert works(double)[stage] == pytest.approx([2 * part for part in work]), stage
+        # Python's own for each cluster stays, as labels do.
+        serial = work.serial * (1 if stage == "split" else 2)
+        assert works(double)[stage] == pytest.approx([serial, 2 * work.parallel, 2 * work.longest]), stage
+
+
+def test_splitting_grows_with_the_square_of_a_set():
+    # Pointers to all instances are copied for each cluster.
+    at = [works(Sizes.of(SHAPES["amazon-3m"], times))["split"].parallel for times in (64, 128)]
+    assert at[1] / at[0] > 3
 
 
 @pytest.mark.parametrize("of", [AMAZON, Sizes.of(SHAPES["wiki-500k"], 3)])
