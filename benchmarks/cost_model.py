@@ -195,6 +195,11 @@ def print_tables(result: dict[str, Any] | None) -> None:
     if missing := [name for name in FITTED if name not in {row["dataset"] for row in rows}]:
         print(f"Not measured yet, so that nothing is fitted: {', '.join(missing)}.")
         return
+    versions = ", ".join(sorted({row["versions"]["disentangle"] for row in rows}))
+    machines = ", ".join(
+        sorted({f"{r['machine']['cores']} cores of {r['machine']['processor']}" for r in rows})
+    )
+    print(f"Rows by {versions}, on {machines}.")
     model = Model([row for row in rows if row["dataset"] in FITTED])
     print_check(model, [row for row in rows if row["dataset"] in CHECKED])
     print_projection(model, result["machine"]["memory_gib"] * 2.0**30 if result else 0)
@@ -202,7 +207,7 @@ def print_tables(result: dict[str, Any] | None) -> None:
 
 def print_check(model: Model, rows: list[Row]) -> None:
     """What was measured of sets to which nothing was fitted, and what the model says of them."""
-    print("Checked on sets that nothing was fitted to; ratios are of predicted to measured.\n")
+    print("\nChecked on sets that nothing was fitted to; ratios are of predicted to measured.\n")
     stages = [stage for stage in STAGES if any(row["seconds"][stage] >= 1 for row in rows)]
     heads = ("s", "predicted", "ratio", "MiB", "predicted", "ratio", *stages)
     print("| set | threads | " + " | ".join(heads) + " |\n|---|" + "---:|" * (len(heads) + 1))

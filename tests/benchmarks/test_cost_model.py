@@ -38,7 +38,8 @@ def row(name: str, of: Sizes, threads: int) -> dict[str, Any]:
     }
     saved = 5.0 * of.values(2) + 40 * of.n_labels
     peak = (2e8 + 3 * of.matrices + 2 * saved) / 2**20
-    found = {"seconds": seconds, "peak_mib": {"load": 1.0, "retrain": peak}, "model_bytes": saved}
+    made = {"versions": {"disentangle": "1.2.3"}, "machine": {"cores": threads, "processor": "a Z80"}}
+    found = made | {"seconds": seconds, "peak_mib": {"load": 1.0, "retrain": peak}, "model_bytes": saved}
     return {"dataset": name, "data": {}, "threads": threads, "sizes": asdict(of)} | found
 
 
@@ -124,6 +125,7 @@ def test_tables_are_of_sets_that_were_fitted_to_and_others(capsys: pytest.Captur
     wrong["seconds"] = {stage: 2 * value for stage, value in wrong["seconds"].items()}
     cost_model.print_tables(machine | {"rows": [*rows(FITTED), wrong]})
     lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "Rows by 1.2.3, on 1 cores of a Z80, 2 cores of a Z80."
     (checked,) = (line for line in lines if line.startswith(f"| {wrong['dataset']} "))
     assert checked.split(" | ")[4] == "0.50"
     assert sum(line.startswith("Projection, not measured") for line in lines) == 2
