@@ -18,8 +18,6 @@ LEAN, BEAM = PRESETS["lean"], PredictParams().beam_size
 COPIES = LEAN.assignment.n_copies
 INT32 = 2**31 - 1  # what scipy counts in 4 bytes
 _LEAF, _SPLITS = LEAN.leaves.leaf_size or 1, LEAN.leaves.overlap_splits or 2
-# A pointer that is copied takes so much of what a value of label features takes: 3 of about 30 ns.
-_POINTER = 0.1
 _PREDICT_BEAM = LEAN.scoring.predict_beam or BEAM
 
 
@@ -118,9 +116,8 @@ def works(of: Sizes) -> dict[str, Work]:
         "assign": Work(of.nnz_Y, of.nnz_Y * BEAM),
         # Columns are copied.
         "expand": Work(of.nnz_Y * COPIES),
-        # A cluster has some Python of its own, features and k-means as the tree has over the last halvings,
-        # and pointers to all instances, which are copied for each.
-        "split": Work(of.clusters, of.values(COPIES) * (1 + of.halvings) + _POINTER * of.clusters * n),
+        # A cluster has some Python of its own, features and k-means as the tree has over the last halvings.
+        "split": Work(of.clusters, of.values(COPIES) * (1 + of.halvings)),
         # Weights are put together and written; SVMs as in the matcher, of more terms, and those of leaves.
         "retrain": Work(of.values(COPIES), n * some * trained, n * some * of.upper[1]),
         # The model is read; matching goes on to the labels.
