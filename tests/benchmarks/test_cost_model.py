@@ -66,12 +66,6 @@ def test_work_is_in_proportion_to_instances():
         assert works(double)[stage] == pytest.approx([serial, 2 * work.parallel, 2 * work.longest]), stage
 
 
-def test_splitting_grows_with_the_square_of_a_set():
-    # Pointers to all instances are copied for each cluster.
-    at = [works(Sizes.of(SHAPES["amazon-3m"], times))["split"].parallel for times in (64, 128)]
-    assert at[1] / at[0] > 3
-
-
 @pytest.mark.parametrize("of", [AMAZON, Sizes.of(SHAPES["wiki-500k"], 3)])
 @pytest.mark.parametrize("threads", [1, 16])
 def test_a_law_is_found_again_in_its_rows(of: Sizes, threads: int):
