@@ -82,6 +82,7 @@ BESIDES = ("load", "predict", "evaluate")
 REFERENCES = ("omikuji-parabel", "omikuji-bonsai")
 # Ten minutes for what others do in one: one repeat is enough.
 ONCE = ("libmultilabel-tree",)
+PAIRS = (("lean", "omikuji-parabel"), ("tuned", "omikuji-bonsai"), ("tuned-3", "omikuji-bonsai"))
 FIGURES = ("P@1", "P@3", "P@5", "R@10", "PSP@5")
 # Name, key in a run, digits, whether its spread is shown.
 Cost = tuple[str, str, int, bool]
@@ -306,6 +307,22 @@ def _turn(task: Task, method: str, repeat: int, skipped: dict[str, str]) -> list
 def _said(task: Task, run: Run) -> str:
     seconds = f"training {run['training_seconds']:,.1f} s, predicting {run['predict_seconds']:,.2f} s"
     return f"{task.dataset}, repeat {run['repeat']}, {run['method']}: {seconds}"
+
+
+def print_differences(results: Iterable[dict[str, Any]]) -> None:
+    """Print what `PAIRS` differ by in medians of figures, and the ratio of their training seconds."""
+    print("| dataset | method | than | " + " | ".join(FIGURES) + " | training s |")
+    print("|---|---|---|" + "---:|" * (len(FIGURES) + 1))
+    for result in results:
+        by_method = _by_method(result["runs"])
+        for ours, theirs in PAIRS:
+            if not {ours, theirs} <= set(by_method):
+                continue
+            own, others = by_method[ours], by_method[theirs]
+            middle = [[statistics.median(run[f] for run in runs) for f in FIGURES] for runs in (own, others)]
+            cells = [f"{one - other:+.2f}" for one, other in zip(*middle, strict=True)]
+            row = (result["dataset"], ours, theirs, *cells, f"x {_ratio(own, others)}")
+            print("| " + " | ".join(row) + " |")
 
 
 def print_summary(results: Iterable[dict[str, Any]]) -> None:

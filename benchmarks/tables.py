@@ -26,7 +26,7 @@ import leave_one_out
 import presets
 import scale
 import scaling
-from compare import print_comparison, print_summary
+from compare import print_comparison, print_differences, print_summary
 from presets import FIGURES, columns
 from reproduce import version_of
 
@@ -222,6 +222,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Result]], None]]] = {
     ),
     "compare": ("compare", partial(print_each, write=print_comparison)),
     "compare-summary": ("compare", lambda found: print_summary(found.values())),
+    "compare-differences": ("compare", lambda found: print_differences(found.values())),
     "annif-omikuji": ("annif-omikuji", annif_omikuji.print_table),
     "ambiguity": ("ambiguity", print_ambiguity),
     "learned-features": ("learned-features", print_learned),

@@ -99,6 +99,21 @@ def test_the_summary_has_a_row_for_each_dataset_and_method(capsys: pytest.Captur
     assert ratios == [("2.00", ""), ("1.00", ""), ("", "0.75"), ("", "1.00")]
 
 
+def test_differences_are_of_medians_and_seconds_of_the_same_repeat(capsys: pytest.CaptureFixture[str]):
+    runs = [*RESULT["runs"], run("tuned", 0, 3.0)]
+    compare.print_differences([RESULT | {"runs": runs}])
+    *_, row = capsys.readouterr().out.splitlines()
+    # No row for `tuned`, as there is nothing of Bonsai's.
+    assert row == "| vullib | lean | omikuji-parabel |" + " +0.00 |" * len(compare.FIGURES) + " x 2.00 |"
+    runs = [run("tuned", 0, 3.0, **{"P@1": 53.25}), run("omikuji-bonsai", 0, 4.0)]
+    compare.print_differences([RESULT | {"runs": runs}])
+    assert (
+        capsys.readouterr()
+        .out.splitlines()[-1]
+        .startswith("| vullib | tuned | omikuji-bonsai | +3.25 | +0.00")
+    )
+
+
 def test_what_the_linear_trees_beam_did_not_reach_is_no_label():
     tree = object.__new__(methods.LinearTree)
     scores = np.zeros((2, 20))
