@@ -16,7 +16,7 @@ from ..runtime.workers import Workers, most_rows, workers_of
 from ..storage.matrices import Flat, flat
 
 # A batch's instances, and what their scores of nodes may take: for a larger one fewer tables are made.
-_BATCH_ROWS, _BATCH_BYTES = 1 << 16, 1 << 27
+_BATCH_ROWS, _BATCH_BYTES = 1 << 16, 1 << 28
 
 
 @dataclass(frozen=True)
