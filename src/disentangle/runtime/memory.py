@@ -165,9 +165,7 @@ class Budget:
 
     def growing(self, dtype: DTypeLike) -> Growing:
         """The same of an array whose size is not known yet."""
-        if self.limit is None:
-            return Growing(os.fdopen(os.memfd_create("array"), "w+b"), dtype)
-        return Growing(tempfile.TemporaryFile(dir=self.folder), dtype)
+        return Growing(dtype, None if self.limit is None else tempfile.TemporaryFile(dir=self.folder))
 
     def slices(self, costs: np.ndarray, kept: int = 0, *, most_rows: int) -> Iterator[slice]:
         """Cut rows into batches that fit into what is left of the limit, if there is one.
@@ -212,25 +210,36 @@ UNLIMITED = Budget()
 
 
 class Growing:
-    """An array that grows at its end, in a file.
+    """An array that grows at its end.
 
     Parameters
     ----------
-    file : binary file
-        Open for reading and writing.
     dtype : data type
+    file : binary file, optional
+        Open for reading and writing; in memory without one.
     """
 
-    def __init__(self, file: BinaryIO, dtype: DTypeLike) -> None:
-        self._file, self._dtype = file, np.dtype(dtype)
+    def __init__(self, dtype: DTypeLike, file: BinaryIO | None) -> None:
+        self._dtype, self._file, self._size = np.dtype(dtype), file, 0
+        # Of the system and not of Python, as it grows without being copied.
+        self._room = None if file else mmap.mmap(-1, 1 << 16, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
     def append(self, values: np.ndarray) -> None:
-        self._file.write(values.astype(self._dtype, copy=False).data)
+        content = values.astype(self._dtype, copy=False).data.cast("B")
+        start, self._size = self._size, self._size + len(content)
+        if self._file is not None:
+            self._file.write(content)
+        elif self._room is not None:
+            if self._size > len(self._room):
+                self._room.resize(max(self._size, 5 * len(self._room) // 4))
+            self._room[start : self._size] = content
 
     def array(self) -> np.ndarray:
         """All values, mapped into memory; there can be no more then."""
-        with self._file as file:
-            file.flush()
-            if not os.fstat(file.fileno()).st_size:
-                return np.empty(0, self._dtype)
-            return np.frombuffer(mmap.mmap(file.fileno(), 0), self._dtype)
+        if self._file is not None:
+            with self._file as file:
+                file.flush()
+                if self._size:
+                    self._room = mmap.mmap(file.fileno(), 0)
+        n = self._size // self._dtype.itemsize
+        return np.frombuffer(self._room, self._dtype, n) if self._room and n else np.empty(0, self._dtype)
