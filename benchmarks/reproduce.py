@@ -145,7 +145,7 @@ def figures(found: dict[str, Any]) -> dict[str, dict[str, float]]:
                 zip(("VI", "even odds", "same sizes"), (found["mean_vi"], *differences), strict=True)
             )
         }
-    if "method" in found.get("runs", [{}])[0] and "repeat" in found["runs"][0]:
+    if any("repeat" in run for run in found.get("runs", ())):  # a comparison
         return _by_name(found["runs"], "method", statistics.median)
     if "rows" in found and "AUC" in found["rows"][0]:
         names = ("AUC", "P@100", "P@500")
