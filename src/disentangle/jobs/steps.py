@@ -97,7 +97,7 @@ def train_ranker(
 
     chain = _chain(saved_tree, dataset)
     matcher = saved_model.load_trained(saved_matcher)
-    above = [level.C.shape for level in matcher.model.model_chain]
+    above = [level.C.shape for level in matcher]
     saved_matcher.check_fit("levels of shapes", above, [C.shape for C in chain[:-1]])
     X, Y = dataset.X_trn, dataset.Y_trn.tocsc()
     train = partial(train_levels.train_ranker, budget=means.budget)

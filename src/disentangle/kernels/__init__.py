@@ -20,14 +20,15 @@ import numpy as np
 from numba import float32, int32, int64, njit
 
 from ..errors import excerpt
+from ..runtime.interrupt import interruptible
 from ..runtime.threads import allowed, in_threads
 
 logger = logging.getLogger(__name__)
 
 POINTERS, INDICES, SCORES = int64[::1], int32[::1], float32[::1]
 
-# A few blocks per thread even out rows; fewer rows than that are not worth sharing out.
-_BLOCKS_PER_THREAD = 16
+# Blocks per thread: some even out parts, more even out rows; fewer rows than that are not worth sharing out.
+_BLOCKS, _BLOCKS_OF_ROWS = 4, 16
 _FEWEST_ROWS = 1024
 
 
@@ -58,9 +59,16 @@ def kernel(signature: Any) -> Callable[[Callable], Any]:
 def share(n_rows: int, call: Callable[[int, int], object], threads: int | None = None) -> None:
     """Call with the bounds of each block of rows, in so many threads, or as many as there may be."""
     threads = threads or allowed()
-    if threads == 1 or n_rows < _FEWEST_ROWS:
-        call(0, n_rows)
+    in_blocks(n_rows, threads if n_rows >= _FEWEST_ROWS else 1, call, n_blocks=_BLOCKS_OF_ROWS)
+
+
+def in_blocks(
+    n: int, threads: int, call: Callable[..., object], *given: object, n_blocks: int = _BLOCKS
+) -> None:
+    """Call with the bounds of each block of so many parts, and what is given; `n_blocks` per thread."""
+    if threads == 1:
+        interruptible(lambda: call(0, n, *given))
         return
-    bounds = np.linspace(0, n_rows, _BLOCKS_PER_THREAD * threads + 1).astype(int).tolist()
-    for _ in in_threads(lambda block: call(*block), pairwise(bounds), threads):
+    bounds = np.unique(np.linspace(0, n, n_blocks * threads + 1).astype(int)).tolist()
+    for _ in in_threads(lambda block: call(*block, *given), pairwise(bounds), threads):
         pass

@@ -21,8 +21,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ..storage.matrices import Flat
-from . import INDICES, POINTERS, SCORES, kernel, share
-from .beam_model import CSR, LANES, MODEL, Model, ends_of, in_blocks, in_rows
+from . import INDICES, POINTERS, SCORES, in_blocks, kernel, share
+from .beam_model import CSR, LANES, MODEL, Model, ends_of, in_rows
 
 _Found = tuple[np.ndarray, np.ndarray]
 # What an entry of a table takes, in lookups of a feature; there are few instances where tables take longer.

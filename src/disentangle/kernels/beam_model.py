@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import float64, int64, types, uint32, void
 
 from ..runtime.memory import UNLIMITED, Budget
-from ..runtime.threads import in_threads
 from ..storage.matrices import Flat
-from . import INDICES, POINTERS, SCORES, kernel
+from . import INDICES, POINTERS, SCORES, in_blocks, kernel
 
 # Children side by side, in a row of a table.
 LANES = 16
-_BLOCKS_PER_THREAD = 4
 # Features side by side of which some may be below a parent.
 _BLOCK = 64
 
@@ -134,13 +131,6 @@ def _fill(first, end, first_parent, W, model):
                 ends[i] += 1
         for i in range(n):
             place[model.features[start + i]] = -1
-
-
-def in_blocks(n: int, threads: int, call: Callable[..., object], *given: object) -> None:
-    """Call with the bounds of each block of so many things, and what is given."""
-    bounds = np.unique(np.linspace(0, n, _BLOCKS_PER_THREAD * threads + 1).astype(int)).tolist()
-    for _ in in_threads(lambda block: call(*block, *given), pairwise(bounds), threads):
-        pass
 
 
 def build(

@@ -18,6 +18,7 @@ from numba import float32, float64, int64, njit, types, void
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from ..storage.matrices import Flat
 from . import INDICES, POINTERS, SCORES, kernel, share
 
 # Labels side by side.
@@ -323,15 +324,22 @@ def _train(labels, rows, Y, terms, dense, lengths, columns, n_features, how, pla
     return sizes, ids, kept
 
 
+def squared_lengths(terms: Flat, dense: np.ndarray, threads: int) -> np.ndarray:
+    """The squared length of each instance, bias included: float32."""
+    lengths = np.empty(len(dense), np.float32)
+    share(len(dense), lambda first, end: _measure(first, end, terms, dense, lengths), threads)
+    return lengths
+
+
 def solver(
-    terms: tuple[np.ndarray, np.ndarray, np.ndarray],
+    terms: Flat,
     dense: np.ndarray,
     columns: np.ndarray,
     n_features: int,
     eps: float,
     threshold: float,
     full_cost: float,
-    threads: int,
+    lengths: np.ndarray,
 ) -> Callable[[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]], tuple[np.ndarray, ...]]:
     """What trains some labels' SVMs, in any thread.
 
@@ -350,8 +358,8 @@ def solver(
         Weights of a smaller absolute value are left out.
     full_cost : float
         A label with n instances, more than that, has C = sqrt(full_cost / n), others 1.
-    threads : int
-        To prepare it; it runs in one.
+    lengths : float32 array of shape (n_instances,)
+        From `squared_lengths`.
 
     Returns
     -------
@@ -361,8 +369,7 @@ def solver(
         how many weights each of the labels has (int64), the feature of each, ascending (int32), and the
         weights (float32).
     """
-    lengths, scratch = np.empty(len(dense), np.float32), threading.local()
-    share(len(dense), lambda first, end: _measure(first, end, terms, dense, lengths), threads)
+    scratch = threading.local()
 
     def solve(
         labels: np.ndarray, rows: np.ndarray, Y: tuple[np.ndarray, np.ndarray]

@@ -1,29 +1,25 @@
 """Balanced spherical k-means: rows in halves, and halves of halves.
 
 To the last bit what PECOS finds, which gets slower or another tree with more than a few threads: a node's
-seed says which two rows it begins with; centres are added up in float32 row by row, and their length in the
-order of columns; of equal scores the row of lower number is on the left.
+seed says which two rows it begins with; centres are added up in float32 row by row, the squares of their
+columns likewise; of equal scores the row of lower number is on the left.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numba import boolean, int64, njit, types, uint32, void
 
-from ..runtime.threads import in_threads
 from ..storage.matrices import Flat
-from . import INDICES, POINTERS, SCORES, kernel
+from . import INDICES, POINTERS, SCORES, in_blocks, kernel
 
 _MOST_ROUNDS = 20
 _BITS = 6  # of 64 columns side by side some may have a sum
-# Nodes are shared out in so many blocks per thread, each with centres of its own.
-_BLOCKS_PER_THREAD = 4
 _ROWS_OF_A_BLOCK = 1 << 12
 # Values of which a node has so few that its rows are not shared out.
 _WORTH_SHARING = 1 << 20
@@ -266,9 +262,10 @@ def _halve_together(X: Flat, nodes: list[_Node], begins: np.ndarray, pool: Execu
     each(_part_node, [(of.is_left, of.rows) for of in nodes])
 
 
-def _begins(seed: int, n_rows: int) -> tuple[int, int]:
+def _begins(state: np.random.RandomState, seed: int, n_rows: int) -> tuple[int, int]:
     """The two rows of a node that its right and its left side begin with."""
-    state = np.random.RandomState(seed)
+    # A generator made anew would take ten times as long, as it gathers chance first.
+    state.seed(seed)
 
     def below(n: int) -> int:
         """A number drawn as the C++ library of GCC 10 draws it."""
@@ -279,10 +276,6 @@ def _begins(seed: int, n_rows: int) -> tuple[int, int]:
 
     right = below(n_rows)
     return right, (right + 1 + below(n_rows - 1)) % n_rows
-
-
-def _halve_block(shared: tuple[Any, ...], block: tuple[int, int]) -> None:
-    _halve_nodes(*block, *shared)
 
 
 def halve(X: Flat, n_columns: int, depth: int, seed: int, n_parts: int, threads: int) -> np.ndarray:
@@ -307,22 +300,20 @@ def halve(X: Flat, n_columns: int, depth: int, seed: int, n_parts: int, threads:
         From 0 to before 2^depth.
     """
     n_rows, X = len(X[0]) - 1, (X[0], X[1].view(np.uint32), X[2])
-    seeds = np.random.RandomState(seed).randint(0, _RANGE + 1, 2 << depth, dtype=np.uint32)
+    state = np.random.RandomState(seed)
+    seeds = state.randint(0, _RANGE + 1, 2 << depth, dtype=np.uint32)
     rows, bounds = np.arange(n_rows, dtype=np.int32), np.array([0, n_rows])
     for level in range(depth):
         n = 1 << level
         pairs = zip(seeds[n : 2 * n].tolist(), np.diff(bounds).tolist(), strict=True)
-        begins = np.array([_begins(*pair) for pair in pairs]).reshape(-1)
+        begins = np.array([_begins(state, *pair) for pair in pairs]).reshape(-1)
         if n < n_parts or (n < threads and len(X[1]) >= _WORTH_SHARING):
             parts = n_parts if n < n_parts else 1
             nodes = [_Node(rows[first:end], n_columns, parts) for first, end in pairwise(bounds.tolist())]
             with ThreadPoolExecutor(threads) as pool:
                 _halve_together(X, nodes, begins, pool)
         else:
-            blocks = np.unique(np.linspace(0, n, _BLOCKS_PER_THREAD * threads + 1).astype(int)).tolist()
-            call = partial(_halve_block, (X, n_columns, rows, bounds, begins))
-            for _ in in_threads(call, pairwise(blocks), threads):
-                pass
+            in_blocks(n, threads, _halve_nodes, X, n_columns, rows, bounds, begins)
         bounds = np.sort(np.concatenate([bounds, (bounds[:-1] + bounds[1:]) >> 1]))
     codes = np.empty(n_rows, np.int64)
     codes[rows] = np.repeat(np.arange(1 << depth), np.diff(bounds))

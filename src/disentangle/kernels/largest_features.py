@@ -9,29 +9,31 @@ from . import INDICES, POINTERS, kernel, share
 
 # The bits of a float32 but its sign, from the highest: as an integer, a larger value is larger, too.
 _HIGHEST_BIT = 30
+_WITHOUT_SIGN = np.int32(2**31 - 1)
 
 
 @kernel(void(int64, int64, POINTERS, INDICES, int64, boolean[::1]))
-def _drop(first, end, indptr, sizes, n, kept):
+def _drop(first, end, indptr, bits, n, kept):
     """`largest_rows` of the rows from `first` to before `end`, of whose values the bits are given."""
     for row in range(first, end):
         start, stop = indptr[row], indptr[row + 1]
         if stop - start <= n:
             continue
+        sizes = bits[start:stop] & _WITHOUT_SIGN
         # The nth largest, bit by bit.
         cut = 0
         for bit in range(_HIGHEST_BIT, -1, -1):
             higher, n_higher = cut | (1 << bit), 0
-            for p in range(start, stop):
-                n_higher += sizes[p] >= higher
+            for size in sizes:
+                n_higher += size >= higher
             if n_higher >= n:
                 cut = higher
         n_equal = n
-        for p in range(start, stop):
-            n_equal -= sizes[p] > cut
-        for p in range(start, stop):
-            kept[p] = sizes[p] > cut or (sizes[p] == cut and n_equal > 0)
-            n_equal -= sizes[p] == cut
+        for size in sizes:
+            n_equal -= size > cut
+        for p, size in enumerate(sizes):
+            kept[start + p] = size > cut or (size == cut and n_equal > 0)
+            n_equal -= size == cut
 
 
 def largest_rows(indptr: np.ndarray, values: np.ndarray, n: int) -> np.ndarray:
@@ -48,6 +50,6 @@ def largest_rows(indptr: np.ndarray, values: np.ndarray, n: int) -> np.ndarray:
         Of equal ones, those that come first.
     """
     kept = np.ones(len(values), np.bool_)
-    sizes = np.abs(values).view(np.int32)
-    share(len(indptr) - 1, lambda first, end: _drop(first, end, indptr, sizes, n, kept))
+    bits = values.view(np.int32)
+    share(len(indptr) - 1, lambda first, end: _drop(first, end, indptr, bits, n, kept))
     return kept

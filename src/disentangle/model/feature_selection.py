@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from ..kernels.kept_entries import of_columns
+from ..kernels.kept_entries import column_sizes, of_columns
 from ..kernels.largest_features import largest_rows
 from ..params import LONG
 from ..storage.matrices import flat
@@ -55,5 +55,6 @@ def without_common(X: sp.csr_matrix, max_df: float) -> sp.csr_matrix:
     n_instances, n_features = X.shape
     if max_df == 1 or not are_long(X):
         return X
-    is_rare = np.bincount(X.indices, minlength=n_features) <= max_df * n_instances
-    return X if is_rare.all() else only(X, of_columns(flat(X)[1], is_rare))
+    indices = flat(X)[1]
+    is_rare = column_sizes(indices, n_features) <= max_df * n_instances
+    return X if is_rare.all() else only(X, of_columns(indices, is_rare))

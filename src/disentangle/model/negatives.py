@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import scipy.sparse as sp
 
@@ -11,12 +13,12 @@ from ..runtime.memory import UNLIMITED, Budget
 from ..runtime.workers import Workers
 from ..storage.matrices import flat
 from .beam_search import match
-from .pecos import XLinearModel
 from .saved_model import for_prediction
+from .trained import Trained
 
 
 def mine(
-    matcher: XLinearModel,
+    matcher: Sequence[Trained],
     X: sp.csr_matrix,
     params: Negatives,
     beam_size: int,
@@ -28,7 +30,7 @@ def mine(
 
     Parameters
     ----------
-    matcher : XLinearModel
+    matcher : sequence of Trained
         As it was trained.
     X : csr_matrix of shape (n_instances, n_features), float32
     params : Negatives

@@ -18,7 +18,7 @@ from . import compat
 
 _PATTERN = "libpecos_float32*.so"
 # By these OpenMP starts fewer threads than it is told to. PECOS adds up what each of them has left, and takes
-# what is not there for old sums: a tree would silently be another one.
+# what is not there for old sums: the clusters of XR-Transformer would silently be others.
 _FEWER = ("OMP_THREAD_LIMIT", "OMP_DYNAMIC", "OMP_MAX_ACTIVE_LEVELS")
 
 

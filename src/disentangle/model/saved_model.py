@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import scipy.sparse as sp
 
@@ -17,61 +17,57 @@ from ..runtime.memory import UNLIMITED, Budget
 from ..runtime.threads import allowed
 from ..storage.matrices import flat
 from ..storage.saved import Saved
-from .pecos import HierarchicalMLModel, MLModel, XLinearModel
+from .trained import Trained
 from .tree import check_level, leaf_clusters, load_chain
 
 # Where a model has its levels, counted from the root, and what is said of each.
 _LEVEL, _PARAM = "ranker/{}.model", "param.json"
-_POST_PROCESSORS = {f"l{hinge}-hinge" for hinge in range(1, MAX_HINGE + 1)}
-
-
-def save(model: XLinearModel, folder: Path) -> None:
-    """Save a model in PECOS's own format, for its `XLinearModel.load`, too, into a folder that is there.
-
-    PECOS would make the folder anew if it had been removed meanwhile, as a stopped command's is.
-    """
-    ranker, levels = model.model, model.model.model_chain
-    (folder / "ranker").mkdir()
-    sizes = {"nr_features": ranker.nr_features, "nr_codes": ranker.nr_codes, "nr_labels": ranker.nr_labels}
-    _write_param(folder / _PARAM, model, {})
-    _write_param(
-        folder / "ranker" / _PARAM, ranker, {"model": "HierarchicalMLModel", "depth": len(levels)} | sizes
+# What PECOS calls the rule that a hinge is of.
+_HINGES = {f"l{hinge}-hinge": hinge for hinge in range(1, MAX_HINGE + 1)}
+# Its classes, of which it makes what it reads, and its bias feature.
+_MODEL, _RANKER, _OF_LEVEL, _PREDICTION = (
+    f"pecos.xmc.{name}"
+    for name in (
+        "xlinear.model###XLinearModel",
+        "base###HierarchicalMLModel",
+        "base###MLModel",
+        "base###MLModel.PredParams",
     )
+)
+_BIAS = 1.0
+
+
+def save(levels: Sequence[Trained], folder: Path) -> None:
+    """Save a model in PECOS's own format, for its `XLinearModel.load`, too, into a folder that is there."""
+    (folder / "ranker").mkdir()
+    last = levels[-1]
+    sizes = {"nr_features": last.W.shape[0] - 1, "nr_codes": last.C.shape[1], "nr_labels": last.C.shape[0]}
+    _write_param(folder / _PARAM, _MODEL, {})
+    depth = {"model": "HierarchicalMLModel", "depth": len(levels)}
+    _write_param(folder / "ranker" / _PARAM, _RANKER, depth | sizes)
     for d, level in enumerate(levels):
         place = folder / _LEVEL.format(d)
         place.mkdir()
-        how = {"bias": level.bias, "pred_kwargs": level.pred_params.to_dict()}
-        _write_param(place / _PARAM, level, {"model": "MLModel"} | _sizes(level.W, level.C) | how)
+        rule = {"only_topk": level.top_k, "post_processor": f"l{level.hinge}-hinge"}
+        how = {"bias": _BIAS, "pred_kwargs": _of_class(_PREDICTION, rule)}
+        _write_param(place / _PARAM, _OF_LEVEL, {"model": "MLModel"} | _sizes(level.W, level.C) | how)
         for name in ("W", "C"):
             sp.save_npz(place / f"{name}.npz", getattr(level, name), compressed=False)
 
 
-def _write_param(path: Path, owner: Any, said: dict[str, Any]) -> None:
-    path.write_text(json.dumps(owner.append_meta(said), indent=1), encoding="utf-8")
+def _of_class(name: str, said: dict[str, Any]) -> dict[str, Any]:
+    return {"__meta__": {"class_fullname": name}} | said
+
+
+def _write_param(path: Path, name: str, said: dict[str, Any]) -> None:
+    path.write_text(json.dumps(_of_class(name, said), indent=1), encoding="utf-8")
 
 
 def _sizes(W: sp.csc_matrix, C: sp.csc_matrix) -> dict[str, int]:
     return {"nr_labels": C.shape[0], "nr_features": W.shape[0], "nr_codes": C.shape[1]}
 
 
-class _Level(NamedTuple):
-    """A level of a saved model, which is sound."""
-
-    W: sp.csc_matrix
-    C: sp.csc_matrix
-    top_k: int
-    post_processor: str
-
-    @property
-    def hinge(self) -> int:
-        return int(self.post_processor[1:].partition("-")[0])
-
-    @property
-    def pred_kwargs(self) -> dict[str, Any]:
-        return {"only_topk": self.top_k, "post_processor": self.post_processor}
-
-
-def _levels(saved: Saved, without: int = 0, budget: Budget = UNLIMITED) -> Iterator[_Level]:
+def _levels(saved: Saved, without: int = 0, budget: Budget = UNLIMITED) -> Iterator[Trained]:
     """The levels from the root, but for the last ones, one at a time.
 
     Neither kernels nor PECOS check indices and sizes: what is not sound would end the process.
@@ -91,14 +87,14 @@ def _levels(saved: Saved, without: int = 0, budget: Budget = UNLIMITED) -> Itera
             raise saved.damaged(name, f"expected weights of shape {(n_features, n_above)}, found {W.shape}")
         match saved.read_json(f"{_LEVEL.format(d)}/{_PARAM}"):
             case {"bias": 1, "pred_kwargs": {"only_topk": int(top_k), "post_processor": str(rule)}} if (
-                rule in _POST_PROCESSORS and 0 < top_k < 2**31
+                rule in _HINGES and 0 < top_k < 2**31
             ):
-                yield _Level(W, C, top_k, rule)
+                yield Trained(W, C, top_k, _HINGES[rule])
             case _:
                 raise saved.damaged(f"{_LEVEL.format(d)}/{_PARAM}", "expected how the level predicts")
 
 
-def load_trained(saved: Saved) -> XLinearModel:
+def load_trained(saved: Saved) -> list[Trained]:
     """A saved model as it was trained, to train more of it.
 
     Raises
@@ -106,11 +102,7 @@ def load_trained(saved: Saved) -> XLinearModel:
     DisentangleError
         If it is damaged, or no model.
     """
-    bias = MLModel.TrainParams().bias
-    levels = [
-        MLModel(W=level.W, C=level.C, bias=bias, pred_params=level.pred_kwargs) for level in _levels(saved)
-    ]
-    return XLinearModel(HierarchicalMLModel(levels))
+    return list(_levels(saved))
 
 
 def load(saved: Saved, without: int = 0, budget: Budget = UNLIMITED) -> Model:
@@ -123,20 +115,13 @@ def load(saved: Saved, without: int = 0, budget: Budget = UNLIMITED) -> Model:
     DisentangleError
         If it is damaged, or no model.
     """
-    return _for_prediction(_levels(saved, without, budget), budget)
+    return for_prediction(_levels(saved, without, budget), budget)
 
 
-def for_prediction(model: XLinearModel, budget: Budget = UNLIMITED) -> Model:
+def for_prediction(levels: Iterable[Trained], budget: Budget = UNLIMITED) -> Model:
     """What `load` would give of a model, were it saved."""
-    levels = model.model.model_chain
-    made = (_Level(one.W, one.C, one.pred_params.only_topk, one.pred_params.post_processor) for one in levels)
-    return _for_prediction(made, budget)
-
-
-def _for_prediction(levels: Iterable[_Level], budget: Budget) -> Model:
-    found = list(levels)
-    n_features = found[0].W.shape[0] - 1
-    return build([(flat(one.C), flat(one.W), one.hinge) for one in found], n_features, allowed(), budget)
+    found = [(flat(level.C), flat(level.W), level.hinge, level.W.shape[0] - 1) for level in levels]
+    return build([of[:3] for of in found], found[0][-1], allowed(), budget)
 
 
 def n_features_of(saved: Saved) -> int:

@@ -42,6 +42,8 @@ class _Problem:
     instances : list of (ndarray, ndarray)
         Those that the labels of each cluster are trained on, likewise.
     solver : SolverParams
+    lengths : ndarray of shape (n_instances,), float32
+        Squared, of instances.
     """
 
     X: Mixed
@@ -49,6 +51,7 @@ class _Problem:
     clusters: list[np.ndarray]
     instances: list[tuple[np.ndarray, np.ndarray]]
     solver: SolverParams
+    lengths: np.ndarray
 
     @cached_property
     def solve(self) -> Callable[..., tuple[np.ndarray, ...]]:
@@ -58,7 +61,7 @@ class _Problem:
         X, solver = self.X, self.solver
         full_cost = np.inf if solver.full_cost is None else solver.full_cost
         how = X.terms.shape[1], solver.eps, solver.threshold, full_cost
-        return dual_descent.solver(flat(X.terms), X.dense, X.columns, *how, threads=1)
+        return dual_descent.solver(flat(X.terms), X.dense, X.columns, *how, self.lengths)
 
 
 def _train(problem: _Problem, part: tuple[int, np.ndarray], threads: int) -> tuple[np.ndarray, ...]:
@@ -87,9 +90,14 @@ def train(
     list of csc_matrix of shape (n_features + 1, n_nodes), float32
         One for each level, indices sorted; the last row is the bias.
     """
+    # Compiled the first time: where PECOS's solver trains all, that need not be.
+    from ..kernels.dual_descent import squared_lengths
+
     workers, clusters = workers_of(threads), [level.clusters for level in levels]
     of_labels = [flat(level.Y)[:2] for level in levels]
-    problem = _Problem(X, of_labels, clusters, [_instances(level) for level in levels], solver)
+    of_clusters = [_instances(level) for level in levels]
+    lengths = squared_lengths(flat(X.terms), X.dense, workers.threads)
+    problem = _Problem(X, of_labels, clusters, of_clusters, solver, lengths)
     n_svms, n_levels = sum(map(len, clusters)), len(levels)
     logger.info("training %s nodes of %d level%s", f"{n_svms:,}", n_levels, "s" * (n_levels > 1))
     parts = _parts(clusters, [starts for starts, _ in problem.instances])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +18,9 @@ from ..runtime.workers import Workers, split, workers_of
 from ..storage.matrices import one_per_row
 from . import side_by_side
 from .mixed import Mixed
-from .pecos import ClusterChain, HierarchicalMLModel, MLModel, MLProblem, XLinearModel
+from .pecos import ClusterChain, MLModel, MLProblem
 from .subproblems import Level, Subproblem, groups, restrict
+from .trained import Trained
 from .weights import Weights
 
 logger = logging.getLogger(__name__)
@@ -36,7 +38,7 @@ def train_matcher(
     threads: int | Workers,
     solver: SolverParams = _DEFAULTS,
     budget: Budget = UNLIMITED,
-) -> XLinearModel:
+) -> list[Trained]:
     """Train the levels above the leaves on a given tree, with PECOS's defaults for everything else.
 
     Those are an L2-regularised squared-hinge SVM per node in the dual (C = 1, at most 100 iterations), a
@@ -56,6 +58,11 @@ def train_matcher(
     solver : SolverParams
     budget : Budget
         With a limit weights lie in files that are mapped into memory.
+
+    Returns
+    -------
+    list of Trained
+        From the root.
     """
     Ys = [Y]  # of the nodes of each level, from the leaves up
     for C in reversed(chain[1:]):
@@ -65,27 +72,26 @@ def train_matcher(
     for C, Y_level in zip(chain[:-1], reversed(Ys), strict=False):
         levels.append(Level.of(Y_level, C, M, levels[-1].C if levels else None))
         M = Y_level  # an instance is trained on below the nodes that it has (TFN)
-    how = MLModel.PredParams(only_topk=params.beam_size, post_processor=f"l{HINGE}-hinge")
-    return XLinearModel(HierarchicalMLModel(_trained(X, levels, how, threads, solver, budget)))
+    return _trained(X, levels, params.beam_size, HINGE, threads, solver, budget)
 
 
 def train_ranker(
     X: sp.csr_matrix | Mixed,
     Y: sp.csc_matrix,
     chain: ClusterChain,
-    matcher: XLinearModel,
+    matcher: Sequence[Trained],
     params: PredictParams,
     threads: int | Workers,
     negatives: sp.csr_matrix | None = None,
     solver: SolverParams = _DEFAULTS,
     hinge: int = HINGE,
     budget: Budget = UNLIMITED,
-) -> XLinearModel:
+) -> list[Trained]:
     """Train the leaf level and put it under a matcher: XR-Linear. As `train_matcher` but for the following.
 
     Parameters
     ----------
-    matcher : XLinearModel
+    matcher : sequence of Trained
         From `train_matcher`, or what `load_trained` reads of it.
     negatives : csr_matrix of shape (n_instances, n_clusters), optional
         Leaf clusters whose labels are trained against an instance even if none of its own are there.
@@ -95,10 +101,8 @@ def train_ranker(
     """
     C = chain[-1]
     M = Y @ C if negatives is None else Y @ C + negatives
-    how = MLModel.PredParams(only_topk=params.top_k, post_processor=f"l{hinge}-hinge")
     level = Level.of(Y, C, _binary(M), chain[-2])
-    ranker = _trained(X, [level], how, threads, solver, budget)
-    return XLinearModel(HierarchicalMLModel([*matcher.model.model_chain, *ranker]))
+    return [*matcher, *_trained(X, [level], params.top_k, hinge, threads, solver, budget)]
 
 
 def _binary(M: sp.spmatrix) -> sp.csc_matrix:
@@ -111,22 +115,20 @@ def _binary(M: sp.spmatrix) -> sp.csc_matrix:
 def _trained(
     X: sp.csr_matrix | Mixed,
     levels: list[Level],
-    how: MLModel.PredParams,
+    top_k: int,
+    hinge: int,
     threads: int | Workers,
     solver: SolverParams,
     budget: Budget,
-) -> list[MLModel]:
-    """Levels of a model, which predict so."""
+) -> list[Trained]:
+    """Levels of a model."""
     workers = workers_of(threads)
     if isinstance(X, Mixed):
         # None waits for the one above: what a node is trained on is known from the labels.
         weights = side_by_side.train(X, levels, workers, solver, budget)
     else:
         weights = [_train_by_pecos(X, level, workers, solver, budget) for level in levels]
-    bias = MLModel.TrainParams().bias
-    return [
-        MLModel(W=W, C=level.C, bias=bias, pred_params=how) for level, W in zip(levels, weights, strict=True)
-    ]
+    return [Trained(W, level.C, top_k, hinge) for level, W in zip(levels, weights, strict=True)]
 
 
 @dataclass(frozen=True)

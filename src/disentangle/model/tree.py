@@ -14,9 +14,9 @@ import scipy.sparse as sp
 from ..errors import DisentangleError
 from ..kernels import kmeans
 from ..params import TreeParams
-from ..runtime.interrupt import interruptible
 from ..runtime.memory import UNLIMITED, Budget
 from ..runtime.progress import track
+from ..runtime.threads import in_threads
 from ..runtime.workers import Workers, workers_of
 from ..storage.matrices import Flat, flat, one_per_row
 from ..storage.saved import Saved
@@ -25,8 +25,8 @@ from .pecos import ClusterChain, ScipyCsrF32, clib, normalize, rows_of
 # PECOS adds up the root's centres in as many parts as it has threads, and rounding that differs may put a
 # label into another cluster. So they are always two.
 _PARTS = 2
-# Values of label features that are made at a time, at most.
-_BLOCK = 1 << 22
+# Values of label features that a thread makes at a time, at most.
+_BLOCK = 1 << 18
 # Levels of a tree that is saved alone, and of a model, counted from the root.
 _LEVEL, _LEVEL_OF_MODEL = "level-{}.npz", "ranker/{}.model/C.npz"
 
@@ -57,7 +57,7 @@ def build_chain(
         If there are so few labels that the tree would be one single cluster.
     """
     params.n_levels(Y.shape[1])
-    features = interruptible(lambda: _label_features(X, Y, threads, budget))
+    features = _label_features(X, Y, threads, budget)
     depth = _depth(Y.shape[1], params.max_leaf_size)
     codes = kmeans.halve(features, X.shape[1], depth, params.seed, _PARTS, threads)
     C, splits = one_per_row(codes, 1 << depth).tocsc(), params.nr_splits
@@ -76,8 +76,11 @@ def _label_features(X: sp.csr_matrix, Y: sp.csc_matrix, threads: int, budget: Bu
     ends = np.minimum(most, X.shape[1]).cumsum()
     bounds = np.unique([0, *np.searchsorted(ends, np.arange(_BLOCK, ends[-1], _BLOCK)), len(ends)])
     sizes, indices, values = [np.zeros(1, np.int64)], budget.growing(np.int32), budget.growing(np.float32)
-    for first, end in pairwise(bounds):
-        block = _summed(Yt[first:end], instances, threads)
+
+    def summed(block: tuple[int, int]) -> sp.csr_matrix:
+        return _summed(Yt[slice(*block)], instances)
+
+    for block in in_threads(summed, pairwise(bounds.tolist()), threads):
         sizes.append(np.diff(block.indptr))
         indices.append(block.indices)
         values.append(block.data)
@@ -89,10 +92,10 @@ def _instances_of(Y: sp.csc_matrix) -> sp.csr_matrix:
     return normalize(Y, axis=1).T.tocsr()
 
 
-def _summed(Yt: sp.csr_matrix, instances: ScipyCsrF32, threads: int) -> sp.csr_matrix:
+def _summed(Yt: sp.csr_matrix, instances: ScipyCsrF32) -> sp.csr_matrix:
     """Features of some labels, as PECOS's PIFA makes those of all."""
     of_labels = rows_of(*flat(Yt), Yt.shape[1])
-    found = clib.sparse_matmul(of_labels, instances, threads=threads)
+    found = clib.sparse_matmul(of_labels, instances, threads=1)
     # PECOS has the index pointers in 8 bytes, and the indices for scipy as well.
     found.indices, found.indptr = found.indices.astype(np.int32), found.indptr.astype(np.int32)
     return normalize(found, axis=1, copy=False)
@@ -241,7 +244,7 @@ class _Leaves:
 
 def _halve(of: _Leaves, rows: slice, threads: int) -> np.ndarray:
     """Part of each label of a cluster: halves of halves, down to the leaf size; int64, one a label."""
-    own = _summed(of.Yt[rows], of.instances, threads)
+    own = _summed(of.Yt[rows], of.instances)
     return kmeans.halve(flat(own), own.shape[1], _depth(own.shape[0], of.leaf_size), of.seed, 1, threads)
 
 
