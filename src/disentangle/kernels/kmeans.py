@@ -20,7 +20,7 @@ from . import INDICES, POINTERS, SCORES, in_blocks, kernel
 
 _MOST_ROUNDS = 20
 _BITS = 6  # of 64 columns side by side some may have a sum
-_ROWS_OF_A_BLOCK = 1 << 12
+_ROWS_OF_A_BLOCK = 1 << 8
 # Values of which a node has so few that its rows are not shared out.
 _WORTH_SHARING = 1 << 20
 _RANGE = (1 << 32) - 1  # the generator's largest number
