@@ -21,6 +21,11 @@ def by_pecos(X: sp.csr_matrix, depth: int, seed: int, threads: int) -> list[int]
     return clib.run_clustering(ScipyCsrF32.init_from(X), how).tolist()
 
 
+def halved(X: sp.csr_matrix, depth: int, seed: int, n_parts: int, threads: int) -> list[int]:
+    whole = np.array([0, X.shape[0]]), np.array([depth])
+    return kmeans.halve(flat(X), X.shape[1], *whole, seed, n_parts, threads).tolist()
+
+
 def rows(n: int, n_columns: int, density: float, seed: int, has_ties: bool) -> sp.csr_matrix:
     rng = np.random.default_rng(seed)
     X = sp.random(n, n_columns, density, "csr", np.float32, rng, rng.standard_normal)
@@ -57,17 +62,28 @@ def test_the_clusters_are_pecos_own(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kmeans, "_WORTH_SHARING", 0 if are_shared else 1 << 20)
         patch.setattr(kmeans, "_ROWS_OF_A_BLOCK", 7)
-        found = kmeans.halve(flat(X), n_columns, depth, seed, n_parts, threads)
-    assert found.tolist() == by_pecos(X, depth, seed, n_parts)
+        found = halved(X, depth, seed, n_parts, threads)
+    assert found == by_pecos(X, depth, seed, n_parts)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("depths", [[3], [4, 4, 2, 1], [3, 2, 2, 2, 1, 1]])
+def test_trees_side_by_side_are_those_of_each(depths: list[int], threads: int):
+    each = [rows(40 + 7 * i, 60, 0.2, i, has_ties=i % 2 == 0) for i in range(len(depths))]
+    ends = np.cumsum([0, *(X.shape[0] for X in each)])
+    together = sp.vstack(each, format="csr")
+    found = kmeans.halve(flat(together), 60, ends, np.array(depths), 3, 1, threads)
+    expected = [by_pecos(X, depth, 3, 1) for X, depth in zip(each, depths, strict=True)]
+    assert [part.tolist() for part in np.split(found, ends[1:-1])] == expected
 
 
 def test_columns_are_squared_in_their_order():
     """With many, where the order of a sum in float32 tells which row is on which side."""
     X = rows(4000, 150_000, 0.002, 1, has_ties=False)
     X.data[:] = np.abs(X.data)
-    assert kmeans.halve(flat(X), X.shape[1], 3, 5, 2, 2).tolist() == by_pecos(X, 3, 5, 2)
+    assert halved(X, 3, 5, 2, 2) == by_pecos(X, 3, 5, 2)
 
 
 def test_halves_differ_by_one_row_at_most():
     X = rows(101, 20, 0.3, 0, has_ties=True)
-    assert np.bincount(kmeans.halve(flat(X), 20, 2, 0, 1, 1)).tolist() == [25, 25, 25, 26]
+    assert np.bincount(halved(X, 2, 0, 1, 1)).tolist() == [25, 25, 25, 26]

@@ -1,4 +1,4 @@
-"""Balanced spherical k-means: rows in halves, and halves of halves.
+"""Balanced spherical k-means: rows in halves, and halves of halves, of one tree or of several.
 
 To the last bit what PECOS finds, which gets slower or another tree with more than a few threads: a node's
 seed says which two rows it begins with; centres are added up in float32 row by row, the squares of their
@@ -8,7 +8,7 @@ columns likewise; of equal scores the row of lower number is on the left.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
 
@@ -239,11 +239,11 @@ class _Node:
             yield first, min(first + _ROWS_OF_A_BLOCK, len(self.rows))
 
 
-def _halve_together(X: Flat, nodes: list[_Node], begins: np.ndarray, pool: Executor) -> None:
-    """Halve nodes that are fewer than there are threads, which share the rows of each."""
+def _halve_together(X: Flat, nodes: list[_Node], begins: np.ndarray, calls: Callable[..., Any]) -> None:
+    """Halve nodes that are fewer than there are threads, which share the rows of each, by a pool's `map`."""
 
     def each(call: Callable[..., Any], items: Iterable[tuple[Any, ...]]) -> list[Any]:
-        return list(pool.map(lambda item: call(*item), items))
+        return list(calls(lambda item: call(*item), items))
 
     moving = nodes
     pairs = begins.reshape(-1, 2).tolist()
@@ -278,17 +278,22 @@ def _begins(state: np.random.RandomState, seed: int, n_rows: int) -> tuple[int, 
     return right, (right + 1 + below(n_rows - 1)) % n_rows
 
 
-def halve(X: Flat, n_columns: int, depth: int, seed: int, n_parts: int, threads: int) -> np.ndarray:
+def halve(
+    X: Flat, n_columns: int, ends: np.ndarray, depths: np.ndarray, seed: int, n_parts: int, threads: int
+) -> np.ndarray:
     """Halves of halves of rows, each row's to be told by their numbers.
 
     Parameters
     ----------
     X : int64, int32 and float32 arrays
-        Index pointers, indices and values of a CSR matrix.
+        Index pointers, indices and values of a CSR matrix: the rows of one tree after those of another.
     n_columns : int
-    depth : int
-        How often; there are at least 2^depth rows.
+    ends : int64 array of shape (n_trees + 1,)
+        Where the rows of each tree begin.
+    depths : int array of shape (n_trees,)
+        How often they are halved; of d there are at least 2^d. None is larger than the one before.
     seed : int
+        Of each tree.
     n_parts : int
         In how many parts PECOS adds up the centres of nodes that are fewer: its threads.
     threads : int
@@ -297,24 +302,29 @@ def halve(X: Flat, n_columns: int, depth: int, seed: int, n_parts: int, threads:
     Returns
     -------
     int64 array of shape (n_rows,)
-        From 0 to before 2^depth.
+        In each tree from 0 to before 2^depth.
     """
     n_rows, X = len(X[0]) - 1, (X[0], X[1].view(np.uint32), X[2])
-    state = np.random.RandomState(seed)
-    seeds = state.randint(0, _RANGE + 1, 2 << depth, dtype=np.uint32)
-    rows, bounds = np.arange(n_rows, dtype=np.int32), np.array([0, n_rows])
-    for level in range(depth):
-        n = 1 << level
-        pairs = zip(seeds[n : 2 * n].tolist(), np.diff(bounds).tolist(), strict=True)
+    state, is_worth_sharing = np.random.RandomState(seed), len(X[1]) >= _WORTH_SHARING
+    seeds = state.randint(0, _RANGE + 1, 2 << depths[0], dtype=np.uint32)
+    rows, bounds = np.arange(n_rows, dtype=np.int32), ends.astype(np.int64)
+    for level in range(depths[0]):
+        n_trees = int((depths > level).sum())
+        n = n_trees << level
+        of_nodes = np.tile(seeds[1 << level : 2 << level], n_trees)
+        pairs = zip(of_nodes.tolist(), np.diff(bounds[: n + 1]).tolist(), strict=True)
         begins = np.array([_begins(state, *pair) for pair in pairs]).reshape(-1)
-        if n < n_parts or (n < threads and len(X[1]) >= _WORTH_SHARING):
+        if n < n_parts or (n < threads and is_worth_sharing):
             parts = n_parts if n < n_parts else 1
-            nodes = [_Node(rows[first:end], n_columns, parts) for first, end in pairwise(bounds.tolist())]
+            nodes = [
+                _Node(rows[first:end], n_columns, parts) for first, end in pairwise(bounds[: n + 1].tolist())
+            ]
             with ThreadPoolExecutor(threads) as pool:
-                _halve_together(X, nodes, begins, pool)
+                _halve_together(X, nodes, begins, pool.map if is_worth_sharing else map)
         else:
             in_blocks(n, threads, _halve_nodes, X, n_columns, rows, bounds, begins)
-        bounds = np.sort(np.concatenate([bounds, (bounds[:-1] + bounds[1:]) >> 1]))
-    codes = np.empty(n_rows, np.int64)
-    codes[rows] = np.repeat(np.arange(1 << depth), np.diff(bounds))
+        bounds = np.sort(np.concatenate([bounds, (bounds[:n] + bounds[1 : n + 1]) >> 1]))
+    codes, n_leaves = np.empty(n_rows, np.int64), 1 << np.asarray(depths)
+    of_leaves = np.arange(n_leaves.sum()) - np.repeat(n_leaves.cumsum() - n_leaves, n_leaves)
+    codes[rows] = np.repeat(of_leaves, np.diff(bounds))
     return codes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain as chained
 from itertools import count, pairwise, takewhile
 from pathlib import Path
 
@@ -27,6 +28,9 @@ from .pecos import ClusterChain, ScipyCsrF32, clib, normalize, rows_of
 _PARTS = 2
 # Values of label features that a thread makes at a time, at most.
 _BLOCK = 1 << 18
+# Clusters are so small that the threads of one would only wait for one another, and that one alone is hardly
+# worth a call: so many are at most in one, and fewer where threads would have too few calls.
+_CLUSTERS, _CALLS_PER_SLOT = 16, 8
 # Levels of a tree that is saved alone, and of a model, counted from the root.
 _LEVEL, _LEVEL_OF_MODEL = "level-{}.npz", "ranker/{}.model/C.npz"
 
@@ -59,7 +63,8 @@ def build_chain(
     params.n_levels(Y.shape[1])
     features = _label_features(X, Y, threads, budget)
     depth = _depth(Y.shape[1], params.max_leaf_size)
-    codes = kmeans.halve(features, X.shape[1], depth, params.seed, _PARTS, threads)
+    whole = np.array([0, Y.shape[1]]), np.array([depth])
+    codes = kmeans.halve(features, X.shape[1], *whole, params.seed, _PARTS, threads)
     C, splits = one_per_row(codes, 1 << depth).tocsc(), params.nr_splits
     return ClusterChain.from_partial_chain(C, min_codes=splits, nr_splits=splits)
 
@@ -217,8 +222,9 @@ def split_leaves(
     shared = _Leaves(X, _instances_of(Y[:, labels]), leaf_size, seed)
     members = [slice(*pair) for pair in pairwise(offsets)]
     part_of = [np.arange(n_clusters)]
-    # Clusters are so small that the threads of one would only wait for one another.
-    parts = workers.map(_halve, shared, members)
+    size = int(np.clip(len(members) // (_CALLS_PER_SLOT * workers.slots), 1, _CLUSTERS))
+    calls = [offsets[i : i + size + 1] for i in range(0, len(members), size)]
+    parts = chained.from_iterable(workers.map(_halve, shared, calls))
     for k, rows, part in track(zip(too_large, members, parts, strict=True), len(too_large)):
         clusters[labels[rows]] = np.where(part == 0, k, n_clusters + part - 1)
         n_clusters += int(part.max())
@@ -242,10 +248,16 @@ class _Leaves:
         return rows_of(*flat(self.X), self.X.shape[1])
 
 
-def _halve(of: _Leaves, rows: slice, threads: int) -> np.ndarray:
-    """Part of each label of a cluster: halves of halves, down to the leaf size; int64, one a label."""
-    own = _summed(of.Yt[rows], of.instances)
-    return kmeans.halve(flat(own), own.shape[1], _depth(own.shape[0], of.leaf_size), of.seed, 1, threads)
+def _halve(of: _Leaves, ends: np.ndarray, threads: int) -> list[np.ndarray]:
+    """Part of each label of some clusters: halves of halves, down to the leaf size; int64, one a label."""
+    depths = np.array([_depth(n, of.leaf_size) for n in np.diff(ends).tolist()])
+    order = np.argsort(-depths, kind="stable")
+    labels = [np.arange(ends[i], ends[i + 1]) for i in order]
+    own = _summed(of.Yt[np.concatenate(labels)], of.instances)
+    starts = np.cumsum([0, *map(len, labels)])
+    codes = kmeans.halve(flat(own), own.shape[1], starts, depths[order], of.seed, 1, threads)
+    parts = np.split(codes, starts[1:-1])
+    return [parts[i] for i in np.argsort(order)]
 
 
 def leaf_clusters(chain: ClusterChain) -> np.ndarray:
