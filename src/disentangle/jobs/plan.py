@@ -29,9 +29,9 @@ from .stages import Stage
 
 logger = logging.getLogger(__name__)
 
+_TREE = ("model.tree", "kernels.kmeans")
 _TRAINING = (
-    "model.tree",
-    "kernels.kmeans",
+    *_TREE,
     "model.mixed",
     "model.subproblems",
     "model.train_levels",
@@ -121,7 +121,7 @@ class Plan:
             ("data.datasets", "data.validation", "data.features", "storage.matrices", "storage.npz"),
         )
         build = partial(steps.build_tree, params=settings.tree, means=self._means)
-        self.tree = self._stage("train", "label-tree", build, asdict(settings.tree), ("model.tree",))
+        self.tree = self._stage("train", "label-tree", build, asdict(settings.tree), _TREE)
         self.matcher, self.matching = self._first(First())
         self.xr_linear = self._stage(
             "train",
