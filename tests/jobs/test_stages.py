@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 
+from disentangle.data import datasets
 from disentangle.errors import DisentangleError
 from disentangle.jobs import stages
+from disentangle.jobs.plan import Plan
+from disentangle.jobs.settings import Settings
 from disentangle.jobs.stages import Stage
 from disentangle.runtime import provenance
 from disentangle.storage import atomic
@@ -256,3 +259,13 @@ def test_preparing_is_not_on_the_clock(tmp_path: Path, monkeypatch: pytest.Monke
     assert record["seconds"]["rest"] == 0
     assert record["threads"] == 3
     assert record["machine"]["cores"] >= 1
+
+
+def test_a_tree_is_another_once_its_kernel_is(verbs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def key(edited: str | None) -> str:
+        of = provenance.code_of
+        with monkeypatch.context() as patch:
+            patch.setattr(provenance, "code_of", lambda modules, code: [of(modules, code), edited in modules])
+            return Plan(tmp_path, datasets.source(verbs, "verbs"), Settings()).tree.key
+
+    assert key("kernels.kmeans") != key(None) == key("kernels.beam")
