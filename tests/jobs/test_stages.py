@@ -266,6 +266,6 @@ def test_a_tree_is_another_once_its_kernel_is(verbs: Path, tmp_path: Path, monke
         of = provenance.code_of
         with monkeypatch.context() as patch:
             patch.setattr(provenance, "code_of", lambda modules, code: [of(modules, code), edited in modules])
-            return Plan(tmp_path, datasets.source(verbs, "verbs"), Settings()).tree.key
+            return Plan(tmp_path, datasets.source(verbs, "verbs"), Settings(threads=1)).tree.key
 
     assert key("kernels.kmeans") != key(None) == key("kernels.beam")
