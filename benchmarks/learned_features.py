@@ -11,12 +11,11 @@ Where the file has no frozen ones, `encode DATASET --encoder all-MiniLM-L6-v2 --
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from presets import FIGURES, RESULTS, arguments, columns, disentangle
+from presets import FIGURES, RESULTS, arguments, columns, disentangle, runs_in
 
 from disentangle.data.datasets import PARTS, feature_sets
 from disentangle.data.features import DENSE, SPARSE, Block, FeatureSet, beside
@@ -61,7 +60,7 @@ def measure(dataset: str, features: str, seed: int, models: Path, data_dir: Path
     disentangle("base", dataset, *where, "--preset", ",".join(PRESETS), "--features", features)
     folder = models / f"seed-{seed}" / dataset / beside("base", features)
     rows = []
-    for run in json.loads((folder / "report.json").read_text(encoding="utf-8"))["runs"]:
+    for run in runs_in(folder, seed):
         known = columns(run) | {SECONDS: training_seconds(run)}
         method, name = run["variant"] or "XR-Linear", "tf-idf" if features == FEATURES else features
         said = {"features": name, "method": method, "setting": f"{method} on {name}", "seed": seed}

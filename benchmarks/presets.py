@@ -47,14 +47,20 @@ def columns(run: dict[str, Any]) -> dict[str, float]:
     return dict(zip(COLUMNS, values, strict=False))
 
 
+def runs_in(folder: Path, seed: int) -> list[dict[str, Any]]:
+    """XR-Linear and each preset as a base report has them, where other commands may have left more."""
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    own = [run for run in report["runs"] if (run["n_trees"], run["settings"]["seed"]) == (1, seed)]
+    return [run for run in own if run["variant"] in (None, *PRESETS)]
+
+
 def measure(dataset: str, seed: int, models: Path, data_dir: Path) -> list[Row]:
     """Run one seed: a row for XR-Linear and for each preset."""
     folder = models / f"seed-{seed}"
     where = ("--data-dir", str(data_dir), "--model-dir", str(folder), "--seed", str(seed))
     disentangle("base", dataset, *where, "--preset", ",".join(PRESETS))
-    report = json.loads((folder / dataset / "base" / "report.json").read_text(encoding="utf-8"))
     rows = []
-    for run in report["runs"]:
+    for run in runs_in(folder / dataset / "base", seed):
         difference = None
         if run["variant"] and components.has_components(data_dir / dataset):
             disentangle("metric", dataset, *where, "--preset", run["variant"])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import presets
 import pytest
 
@@ -34,3 +37,13 @@ def test_the_table_has_means_and_deviations_of_several_seeds(capsys: pytest.Capt
     assert lines[3].endswith("| second training, s |")
     assert lines[5].startswith("| lean | 2 | 2.00 ± 1.41 |")
     assert lines[6].startswith("| paper | 1 | 5.00 |")
+
+
+def test_runs_that_other_commands_have_left_are_not_counted(tmp_path: Path):
+    def run(variant: str | None, n_trees: int = 1, seed: int = 0) -> dict[str, object]:
+        return {"variant": variant, "n_trees": n_trees, "settings": {"seed": seed}}
+
+    own = [run(None), run("lean")]
+    report = {"runs": [*own, run("lean-negatives-0.5"), run(None, n_trees=3), run("lean", seed=1)]}
+    (tmp_path / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    assert presets.runs_in(tmp_path, 0) == own
