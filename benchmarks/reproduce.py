@@ -81,6 +81,14 @@ def version_of(found: dict[str, Any]) -> str:
     return found["versions"]["disentangle"]
 
 
+def digests(claim: Claim, data_dir: Path) -> dict[str, Any]:
+    """Of all that a result depends on."""
+    return {
+        "code": code_digest(claim.code, claim.files),
+        "data": data_digest(claim.dataset, data_dir),
+    }
+
+
 def run(claim: Claim, data_dir: Path, models: Path) -> str | None:
     """Make a result; a sentence if it could not be made."""
     folder = folder_of(claim.dataset, data_dir)
@@ -92,11 +100,13 @@ def run(claim: Claim, data_dir: Path, models: Path) -> str | None:
     places = {"data": folder, "models": models, "out": place / "out.json"}
     places["embeddings"] = data_dir.parent / "embeddings"
     command = [part.format(**places) for part in shlex.split(claim.command)]
-    start = time.perf_counter()
+    made_of, start = digests(claim, data_dir), time.perf_counter()
     status = subprocess.run([sys.executable, *command], cwd=ROOT, stdout=2, check=False).returncode
     seconds = round(time.perf_counter() - start, 1)
     if status:
         return f"failed {claim.name}: its command ended with status {status}"
+    if digests(claim, data_dir) != made_of:
+        return f"failed {claim.name}: its code or its data have changed while its command ran"
     found = json.loads(Path(claim.report.format(**places)).read_text(encoding="utf-8"))
     for figure in place.glob("*.[ps][nv]g"):
         (RESULTS / figure.name).write_bytes(figure.read_bytes())
@@ -105,8 +115,7 @@ def run(claim: Claim, data_dir: Path, models: Path) -> str | None:
         "seconds": seconds,
         "versions": provenance.versions(),
         "machine": provenance.machine(),
-        "code": code_digest(claim.code, claim.files),
-        "data": data_digest(claim.dataset, data_dir),
+        **made_of,
     }
     write_json(path_of(claim), {"made": made} | asked(found, claim.command))
     return None

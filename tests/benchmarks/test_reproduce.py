@@ -86,6 +86,16 @@ def test_what_is_current_is_not_run_again(made: Path, monkeypatch: pytest.Monkey
     assert call(monkeypatch, made, "--run", "base-verbs") == 1
 
 
+def test_a_result_is_no_result_of_code_that_changed_meanwhile(
+    made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    edits = iter("abc")
+    monkeypatch.setattr(reproduce, "code_digest", lambda *_: next(edits))
+    assert call(monkeypatch, made, "--run") == 1
+    assert "have changed while its command ran" in capsys.readouterr().out
+    assert not reproduce.path_of(CLAIM).exists()
+
+
 def test_a_dataset_that_is_not_there_is_skipped_with_a_sentence(
     made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
