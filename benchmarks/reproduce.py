@@ -127,12 +127,16 @@ def asked(found: dict[str, Any], command: str) -> dict[str, Any]:
         return found
     given = re.search(r"--preset (\S+)", command)
     n_trees = re.search(r"--n-trees (\d+)", command)
+    several = re.search(r"--seeds (\S+)", command)
     presets = given[1].split(",") if given else ["paper"]
+    seeds = several[1].split(",") if several else ["0"]
     most = int(n_trees[1]) if n_trees else 1
-    kept = [
-        run for run in found["runs"] if run["variant"] in (None, *presets) and run.get("n_trees", 1) <= most
-    ]
-    return found | {"runs": kept}
+
+    def is_asked(run: dict[str, Any]) -> bool:
+        seed = run.get("settings", {}).get("seed", seeds[0])
+        return run["variant"] in (None, *presets) and run.get("n_trees", 1) <= most and str(seed) in seeds
+
+    return found | {"runs": list(filter(is_asked, found["runs"]))}
 
 
 def spoken(claim: Claim) -> str:

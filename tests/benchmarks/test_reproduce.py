@@ -131,6 +131,10 @@ def test_runs_of_earlier_calls_are_left_out():
     assert kept == [{"variant": None, "n_trees": 1}, {"variant": "paper", "n_trees": 1}]
     kept = reproduce.asked(found, "base verbs --preset tuned --n-trees 3")["runs"]
     assert [run["variant"] for run in kept] == [None, None, "tuned", "tuned"]
+    runs = [{"variant": None, "settings": {"seed": seed}} for seed in range(3)]
+    found = {"job": "base", "runs": runs}
+    assert reproduce.asked(found, "base verbs")["runs"] == runs[:1]
+    assert reproduce.asked(found, "base verbs --seeds 0,2")["runs"] == [runs[0], runs[2]]
     assert reproduce.asked({"rows": []}, "x") == {"rows": []}
 
 
