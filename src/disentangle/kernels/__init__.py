@@ -20,7 +20,6 @@ import numpy as np
 from numba import float32, int32, int64, njit
 
 from ..errors import excerpt
-from ..runtime.interrupt import interruptible
 from ..runtime.threads import allowed, in_threads
 
 logger = logging.getLogger(__name__)
@@ -67,7 +66,7 @@ def in_blocks(
 ) -> None:
     """Call with the bounds of each block of so many parts, and what is given; `n_blocks` per thread."""
     if threads == 1:
-        interruptible(lambda: call(0, n, *given))
+        call(0, n, *given)  # of one instance, to hand it to a thread would take longer than the call
         return
     bounds = np.unique(np.linspace(0, n, n_blocks * threads + 1).astype(int)).tolist()
     for _ in in_threads(lambda block: call(*block, *given), pairwise(bounds), threads):

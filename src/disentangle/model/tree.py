@@ -15,6 +15,7 @@ import scipy.sparse as sp
 from ..errors import DisentangleError
 from ..kernels import kmeans
 from ..params import TreeParams
+from ..runtime.interrupt import interruptible
 from ..runtime.memory import UNLIMITED, Budget
 from ..runtime.progress import track
 from ..runtime.threads import in_threads
@@ -64,7 +65,7 @@ def build_chain(
     features = _label_features(X, Y, threads, budget)
     depth = _depth(Y.shape[1], params.max_leaf_size)
     whole = np.array([0, Y.shape[1]]), np.array([depth])
-    codes = kmeans.halve(features, X.shape[1], *whole, params.seed, _PARTS, threads)
+    codes = interruptible(lambda: kmeans.halve(features, X.shape[1], *whole, params.seed, _PARTS, threads))
     C, splits = one_per_row(codes, 1 << depth).tocsc(), params.nr_splits
     return ClusterChain.from_partial_chain(C, min_codes=splits, nr_splits=splits)
 
