@@ -218,11 +218,29 @@ def test_a_label_s_weights_do_not_depend_on_those_beside_it(
     Y, M = dataset.Y_trn.tocsc(), (dataset.Y_trn @ chain[-1]).tocsc()
     levels = [subproblems.Level.of(Y, chain[-1], M, chain[-2])] * 2
     (both, again), alone = side_by_side.train(X, levels, 2, SolverParams()), []
+    # No call has labels of two clusters, as by default here all have, nor more than so many.
+    monkeypatch.setattr(side_by_side, "_VISITS", (1, 1))
     for labels, threads in ((1, 3), (5, 1)):
-        monkeypatch.setattr(side_by_side, "_LABELS", (labels, labels))
+        monkeypatch.setattr(side_by_side, "_LABELS", labels)
         alone.append(side_by_side.train(X, levels[:1], threads, SolverParams())[0])
     for W in (again, *alone):
         assert all(np.array_equal(getattr(W, of), getattr(both, of)) for of in ("indptr", "indices", "data"))
+
+
+def test_small_clusters_make_a_call_together_and_large_ones_several():
+    fewest, most = side_by_side._VISITS
+    # 3,000 clusters of 2 labels and 10 instances, one of 200 labels and as many instances as a call may have.
+    of, sizes = np.append(np.repeat(np.arange(3000), 2), np.full(200, 3000)), np.full(3001, 10)
+    sizes[3000] = most
+    found = [labels for _, labels in side_by_side._parts([of], [sizes])]
+    assert np.array_equal(np.sort(np.concatenate(found)), np.arange(len(of)))
+    n_calls = -(-200 // side_by_side._LABELS)
+    large, small = found[:n_calls], found[n_calls:]
+    assert all((of[labels] == 3000).all() and len(labels) <= side_by_side._LABELS for labels in large)
+    together = [np.unique(of[labels], return_counts=True) for labels in small]
+    assert all((n_labels == 2).all() for _, n_labels in together)
+    assert max(len(clusters) for clusters, _ in together) <= fewest // 10 + 1
+    assert len(small) <= 10 * 3000 // fewest + 2
 
 
 def test_weights_below_the_threshold_are_left_out_on_an_embedding(dataset: Dataset, model: Path):

@@ -255,15 +255,41 @@ def _part(terms, rows, place):
 
 
 @njit
-def _kept(weights, features, threshold, sizes):
-    """Weights of each label in `sizes` that are kept, and their features, ascending."""
+def _posed(labels, Y, position, n_rows, full_cost):
+    """Dual variables and signs of each instance for some labels, and what is known of these."""
+    duals, known = np.zeros((n_rows, 2, LANES), np.float32), np.zeros(6 * LANES, np.float32)
+    duals[:, 1], known[_OPEN : _OPEN + len(labels)], known[_SOFTNESS:] = -1, 1, _DIAGONAL
+    for k, label in enumerate(labels):
+        start, stop = Y[0][label], Y[0][label + 1]
+        known[_SOFTNESS + k] *= np.sqrt(max((stop - start) / full_cost, 1.0))
+        for p in range(start, stop):
+            duals[position[Y[1][p]], 1, k] = 1
+    return duals, known
+
+
+@njit
+def _longer(array, n):
+    """The array, with room for at least `n`; what is there is copied so seldom that it costs little."""
+    if n <= len(array):
+        return array
+    longer = np.empty(max(n, 2 * len(array)), array.dtype)
+    longer[: len(array)] = array
+    return longer
+
+
+@njit
+def _keep(weights, features, threshold, sizes, n, ids, kept):
+    """Put weights of each label that are kept after the first `n`, and their features, ascending.
+
+    Where they are, as there may have been no room, and how many each label has, into `sizes`.
+    """
     n_labels = len(sizes)
     for j in range(len(features)):
         for k in range(n_labels):
             weight = weights[LANES * j + k]
             sizes[k] += weight != 0 and abs(weight) >= threshold
-    places = sizes.cumsum() - sizes
-    ids, kept = np.empty(sizes.sum(), np.int32), np.empty(sizes.sum(), np.float32)
+    places, end = n + sizes.cumsum() - sizes, n + sizes.sum()
+    ids, kept = _longer(ids, end), _longer(kept, end)
     for j in np.argsort(features):
         for k in range(n_labels):
             weight = weights[LANES * j + k]
@@ -273,6 +299,7 @@ def _kept(weights, features, threshold, sizes):
     return ids, kept
 
 
+_Lists = tuple[np.ndarray, np.ndarray]
 _CSR = types.Tuple((POINTERS, INDICES, SCORES))
 _CSC = types.Tuple((POINTERS, INDICES))
 _DENSE = float32[:, ::1]
@@ -295,33 +322,32 @@ def _measure(first, end, terms, dense, lengths):
 
 @kernel(
     types.Tuple((POINTERS, INDICES, SCORES))(
-        int64[::1], INDICES, _CSC, _CSR, _DENSE, SCORES, INDICES, int64, _HOW, INDICES, INDICES
+        int64[::1], int64[::1], _CSC, _CSC, _CSR, _DENSE, SCORES, INDICES, int64, _HOW, INDICES, INDICES
     )
 )
-def _train(labels, rows, Y, terms, dense, lengths, columns, n_features, how, place, position):
-    """The SVMs of some labels of a cluster: how many weights each has; their features; they."""
+def _train(labels, clusters, M, Y, terms, dense, lengths, columns, n_features, how, place, position):
+    """The SVMs of some labels, cluster by cluster: how many weights each has; their features; they."""
     eps, threshold, full_cost = how
-    part, of_terms = _part(terms, rows, place)
-    features = np.concatenate((of_terms, columns, np.array([n_features], np.int32)))
-    dense_ids = np.arange(len(of_terms), len(features) - 1).astype(np.int32)
-    for i in range(len(rows)):
-        position[rows[i]] = i
-    sizes = np.zeros(len(labels), np.int64)
+    sizes, n, end = np.zeros(len(labels), np.int64), 0, 0
     ids, kept = np.empty(0, np.int32), np.empty(0, np.float32)
-    for first in range(0, len(labels), LANES):
-        end = min(first + LANES, len(labels))
-        duals, known = np.zeros((len(rows), 2, LANES), np.float32), np.zeros(6 * LANES, np.float32)
-        duals[:, 1], known[_OPEN : _OPEN + end - first], known[_SOFTNESS:] = -1, 1, _DIAGONAL
-        for label in range(first, end):
-            start, stop = Y[0][labels[label]], Y[0][labels[label] + 1]
-            known[_SOFTNESS + label - first] *= np.sqrt(max((stop - start) / full_cost, 1.0))
-            for p in range(start, stop):
-                duals[position[Y[1][p]], 1, label - first] = 1
-        weights = np.zeros(LANES * len(features), np.float32)
-        _solve(part, rows, dense, dense_ids, lengths, duals.reshape(-1), eps, weights, known)
-        more_ids, more_kept = _kept(weights, features, threshold, sizes[first:end])
-        ids, kept = np.concatenate((ids, more_ids)), np.concatenate((kept, more_kept))
-    return sizes, ids, kept
+    while end < len(labels):
+        first, cluster = end, clusters[end]
+        while end < len(labels) and clusters[end] == cluster:
+            end += 1
+        rows = M[1][M[0][cluster] : M[0][cluster + 1]]
+        for i in range(len(rows)):
+            position[rows[i]] = i
+        part, of_terms = _part(terms, rows, place)
+        features = np.concatenate((of_terms, columns, np.array([n_features], np.int32)))
+        dense_ids = np.arange(len(of_terms), len(features) - 1).astype(np.int32)
+        for low in range(first, end, LANES):
+            high = min(low + LANES, end)
+            duals, known = _posed(labels[low:high], Y, position, len(rows), full_cost)
+            weights = np.zeros(LANES * len(features), np.float32)
+            _solve(part, rows, dense, dense_ids, lengths, duals.reshape(-1), eps, weights, known)
+            ids, kept = _keep(weights, features, threshold, sizes[low:high], n, ids, kept)
+            n += sizes[low:high].sum()
+    return sizes, ids[:n], kept[:n]
 
 
 def squared_lengths(terms: Flat, dense: np.ndarray, threads: int) -> np.ndarray:
@@ -340,7 +366,7 @@ def solver(
     threshold: float,
     full_cost: float,
     lengths: np.ndarray,
-) -> Callable[[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]], tuple[np.ndarray, ...]]:
+) -> Callable[[np.ndarray, np.ndarray, _Lists, _Lists], tuple[np.ndarray, ...]]:
     """What trains some labels' SVMs, in any thread.
 
     Parameters
@@ -364,21 +390,19 @@ def solver(
     Returns
     -------
     callable
-        Takes labels (int64 array) of one cluster, the instances that it is trained on (int32 array), and
-        the instances of all labels (index pointers and indices, by label: int64 and int32 arrays); gives
-        how many weights each of the labels has (int64), the feature of each, ascending (int32), and the
-        weights (float32).
+        Takes labels (int64 array), those of a cluster side by side, the cluster of each (int64 array), the
+        instances that those of each cluster are trained on, and the instances of each label (index pointers
+        and indices each: int64 and int32 arrays); gives how many weights each of the labels has (int64), the
+        feature of each, ascending (int32), and the weights (float32).
     """
     scratch = threading.local()
 
-    def solve(
-        labels: np.ndarray, rows: np.ndarray, Y: tuple[np.ndarray, np.ndarray]
-    ) -> tuple[np.ndarray, ...]:
+    def solve(labels: np.ndarray, clusters: np.ndarray, M: _Lists, Y: _Lists) -> tuple[np.ndarray, ...]:
         if not hasattr(scratch, "of_features"):
             scratch.of_features = np.full(n_features, -1, np.int32)
             scratch.of_rows = np.empty(len(dense), np.int32)
         room = scratch.of_features, scratch.of_rows
         how = float(eps), float(threshold), float(full_cost)
-        return _train(labels, rows, Y, terms, dense, lengths, columns, n_features, how, *room)
+        return _train(labels, clusters, M, Y, terms, dense, lengths, columns, n_features, how, *room)
 
     return solve

@@ -17,15 +17,19 @@ from ..params import SolverParams
 from ..runtime.memory import UNLIMITED, Budget
 from ..runtime.progress import track
 from ..runtime.workers import Workers, workers_of
-from ..storage.matrices import flat
+from ..storage.matrices import Flat, flat
 from .mixed import Mixed
 from .subproblems import Level
 from .weights import Weights
 
 logger = logging.getLogger(__name__)
 
-# Pairs of an instance and a label that are worth a call, and the labels of one: at least, and at most.
-_PAIRS, _LABELS = 1 << 20, (16, 64)
+# An instance is visited for so many labels of its cluster at a time.
+_LABELS = 16
+# Visits that a call has at least, or it would take longer than they, and at most.
+_VISITS = 1 << 11, 1 << 16
+# How often those labels, at most, where its cluster is small: they share the cost of picking its instances.
+_TIMES = 4
 
 
 @dataclass(frozen=True)
@@ -34,10 +38,14 @@ class _Problem:
 
     Attributes
     ----------
-    X : Mixed
+    terms : int64, int32 and float32 arrays
+        Of the instances: index pointers, indices and values of a CSR matrix.
+    n_features : int
+    dense : ndarray of shape (n_instances, n_columns), float32
+    columns : ndarray of shape (n_columns,), int32
     labels : list of (ndarray, ndarray)
         The instances of each label of a level: index pointers, int64, and indices, int32.
-    clusters : list of ndarray
+    clusters : list of ndarray, int64
         Of each label.
     instances : list of (ndarray, ndarray)
         Those that the labels of each cluster are trained on, likewise.
@@ -46,7 +54,10 @@ class _Problem:
         Squared, of instances.
     """
 
-    X: Mixed
+    terms: Flat
+    n_features: int
+    dense: np.ndarray
+    columns: np.ndarray
     labels: list[tuple[np.ndarray, np.ndarray]]
     clusters: list[np.ndarray]
     instances: list[tuple[np.ndarray, np.ndarray]]
@@ -58,18 +69,16 @@ class _Problem:
         """What trains some labels, made where it is to do so."""
         from ..kernels import dual_descent
 
-        X, solver = self.X, self.solver
+        solver = self.solver
         full_cost = np.inf if solver.full_cost is None else solver.full_cost
-        how = X.terms.shape[1], solver.eps, solver.threshold, full_cost
-        return dual_descent.solver(flat(X.terms), X.dense, X.columns, *how, self.lengths)
+        how = self.n_features, solver.eps, solver.threshold, full_cost
+        return dual_descent.solver(self.terms, self.dense, self.columns, *how, self.lengths)
 
 
 def _train(problem: _Problem, part: tuple[int, np.ndarray], threads: int) -> tuple[np.ndarray, ...]:
     number, labels = part
-    starts, of_clusters = problem.instances[number]
-    cluster = problem.clusters[number][labels[0]]
-    own = of_clusters[starts[cluster] : starts[cluster + 1]]
-    return problem.solve(labels, own, problem.labels[number])
+    clusters = problem.clusters[number][labels]
+    return problem.solve(labels, clusters, problem.instances[number], problem.labels[number])
 
 
 def train(
@@ -93,21 +102,22 @@ def train(
     # Compiled the first time: where PECOS's solver trains all, that need not be.
     from ..kernels.dual_descent import squared_lengths
 
-    workers, clusters = workers_of(threads), [level.clusters for level in levels]
+    workers, clusters = workers_of(threads), [level.clusters.astype(np.int64) for level in levels]
     of_labels = [flat(level.Y)[:2] for level in levels]
     of_clusters = [_instances(level) for level in levels]
-    lengths = squared_lengths(flat(X.terms), X.dense, workers.threads)
-    problem = _Problem(X, of_labels, clusters, of_clusters, solver, lengths)
+    terms, n_features = flat(X.terms), X.terms.shape[1]
+    lengths = squared_lengths(terms, X.dense, workers.threads)
+    features = terms, n_features, X.dense, X.columns
+    problem = _Problem(*features, of_labels, clusters, of_clusters, solver, lengths)
     n_svms, n_levels = sum(map(len, clusters)), len(levels)
     logger.info("training %s nodes of %d level%s", f"{n_svms:,}", n_levels, "s" * (n_levels > 1))
-    parts = _parts(clusters, [starts for starts, _ in problem.instances])
+    parts = _parts(clusters, [np.diff(starts) for starts, _ in of_clusters])
     weights = [Weights(len(of), budget) for of in clusters]
     found = track(workers.map(_train, problem, parts), len(parts))
     for (number, labels), of_part in zip(parts, found, strict=True):
         weights[number].add(labels, *of_part)
-    n_features = X.terms.shape[1] + 1
     # One level at a time is there twice.
-    return [weights.pop(0).of_nodes(level.place, n_features, workers.threads) for level in levels]
+    return [weights.pop(0).of_nodes(level.place, n_features + 1, workers.threads) for level in levels]
 
 
 def _instances(level: Level) -> tuple[np.ndarray, np.ndarray]:
@@ -118,15 +128,18 @@ def _instances(level: Level) -> tuple[np.ndarray, np.ndarray]:
     return np.array([0, n_instances]), np.arange(n_instances, dtype=np.int32)
 
 
-def _parts(clusters: list[np.ndarray], starts: list[np.ndarray]) -> list[tuple[int, np.ndarray]]:
-    """A level's number and labels of one of its clusters, each worth a call, the most work first."""
+def _parts(clusters: list[np.ndarray], sizes: list[np.ndarray]) -> list[tuple[int, np.ndarray]]:
+    """A level's number and labels of it, cluster by cluster, each worth a call, the most work first."""
     parts: list[tuple[int, np.ndarray]] = []
-    work: list[int] = []
-    for number, (of, sizes) in enumerate(zip(clusters, map(np.diff, starts), strict=True)):
+    work: list[np.ndarray] = []
+    for number, (of, n_instances) in enumerate(zip(clusters, sizes, strict=True)):
         order = np.argsort(of, kind="stable")
-        for labels in np.split(order, np.flatnonzero(np.diff(of[order])) + 1):
-            size = max(sizes[of[labels[0]]], 1)
-            most = np.clip(_PAIRS // size, *_LABELS)
-            parts += [(number, some) for some in np.array_split(labels, -(-len(labels) // most))]
-            work += [size] * (len(parts) - len(work))
-    return [parts[i] for i in np.argsort(work, kind="stable")[::-1]]
+        size = np.maximum(n_instances[of[order]], 1)
+        place = np.arange(len(order)) - np.searchsorted(of[order], of[order])
+        pieces = np.flatnonzero(place % (_LABELS * np.clip(_VISITS[1] // size, 1, _TIMES)) == 0)
+        visits = size[pieces] * -(-np.diff(pieces, append=len(order)) // _LABELS)
+        filled = np.minimum(visits, _VISITS[0]).cumsum() - 1
+        first = np.flatnonzero(np.diff(filled // _VISITS[0], prepend=-1))
+        parts += [(number, labels) for labels in np.split(order, pieces[first[1:]])]
+        work.append(np.add.reduceat(visits, first))
+    return [parts[i] for i in np.argsort(np.concatenate(work), kind="stable")[::-1]]

@@ -219,7 +219,6 @@ class Writer:
     n_rows, nnz : int
     n_columns_seen, n_columns_used : int
         Highest column that holds a value, plus 1; how many columns hold one.
-    n_empty_rows : int
     """
 
     def __init__(self, path: Path) -> None:
@@ -231,7 +230,6 @@ class Writer:
         self.n_rows = 0
         self.nnz = 0
         self.n_columns_seen = 0
-        self.n_empty_rows = 0
         self._is_used = np.zeros(0, bool)
 
     def __enter__(self) -> Writer:
@@ -256,7 +254,6 @@ class Writer:
         self._lengths.append(lengths)
         self.n_rows += len(lengths)
         self.nnz += block.nnz
-        self.n_empty_rows += int((lengths == 0).sum())
         if block.nnz:
             self.n_columns_seen = max(self.n_columns_seen, int(block.indices.max()) + 1)
             self._use(block.indices)
