@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from disentangle.kernels import kmeans
 from disentangle.model.pecos import HierarchicalKMeans, ScipyCsrF32, clib
+from disentangle.runtime.memory import UNLIMITED, Budget
 from disentangle.storage.matrices import flat
 
 
@@ -21,9 +24,11 @@ def by_pecos(X: sp.csr_matrix, depth: int, seed: int, threads: int) -> list[int]
     return clib.run_clustering(ScipyCsrF32.init_from(X), how).tolist()
 
 
-def halved(X: sp.csr_matrix, depth: int, seed: int, n_parts: int, threads: int) -> list[int]:
+def halved(
+    X: sp.csr_matrix, depth: int, seed: int, n_parts: int, threads: int, budget: Budget = UNLIMITED
+) -> list[int]:
     whole = np.array([0, X.shape[0]]), np.array([depth])
-    return kmeans.halve(flat(X), X.shape[1], *whole, seed, n_parts, threads).tolist()
+    return kmeans.halve(flat(X), X.shape[1], *whole, seed, n_parts, threads, budget).tolist()
 
 
 def rows(n: int, n_columns: int, density: float, seed: int, has_ties: bool) -> sp.csr_matrix:
@@ -64,6 +69,22 @@ def test_the_clusters_are_pecos_own(
         patch.setattr(kmeans, "_ROWS_OF_A_BLOCK", 7)
         found = halved(X, depth, seed, n_parts, threads)
     assert found == by_pecos(X, depth, seed, n_parts)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_rows_in_files_are_put_in_order_and_the_clusters_stay(
+    threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    X, ordered = rows(90, 50, 0.2, 4, has_ties=True), []
+    in_order = kmeans._in_order
+    monkeypatch.setattr(kmeans, "_in_order", lambda *given: ordered.append(given) or in_order(*given))
+    monkeypatch.setattr(kmeans, "_SMALL", X.nnz // 4)
+    found = halved(X, 5, 6, 2, threads, Budget(1 << 30, tmp_path))
+    assert found == by_pecos(X, 5, 6, 2)
+    # Until a node of a fourth of the values is halved.
+    assert len(ordered) == 3
+    assert halved(X, 5, 6, 2, threads) == found
+    assert len(ordered) == 3
 
 
 @pytest.mark.parametrize("threads", [1, 3])

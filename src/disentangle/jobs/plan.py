@@ -34,6 +34,7 @@ _TRAINING = (
     *_TREE,
     "model.mixed",
     "model.subproblems",
+    "kernels.twins",
     "model.train_levels",
     "model.weights",
     "model.saved_model",

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numba import boolean, int64, njit, types, uint32, void
 
+from ..runtime.memory import UNLIMITED, Budget
 from ..storage.matrices import Flat
 from . import INDICES, POINTERS, SCORES, in_blocks, kernel
 
@@ -23,6 +24,8 @@ _BITS = 6  # of 64 columns side by side some may have a sum
 _ROWS_OF_A_BLOCK = 1 << 8
 # Values of which a node has so few that its rows are not shared out.
 _WORTH_SHARING = 1 << 20
+# Values of so many are a node that a thread can work on in memory, wherever the rows of all are.
+_SMALL = 1 << 24
 _RANGE = (1 << 32) - 1  # the generator's largest number
 
 # Without a sign, numba need not look whether a column counts from the end.
@@ -152,12 +155,14 @@ def _halve_nodes(first, end, X, n_columns, rows, bounds, begins):
                 _add_row(X, own[begins[2 * node]], right)
                 _add_row(X, own[begins[2 * node + 1]], left)
             else:
-                _add_rows(X, own, is_left, False, 0, len(own), right)
+                for i in range(len(own)):
+                    _add_row(X, own[i], left if is_left[i] else right)
                 _normalise(right)
-                _add_rows(X, own, is_left, True, 0, len(own), left)
                 _normalise(left)
             _add_center(left, np.float32(-1), right)
-            _score(X, own, 0, len(own), right, scores)
+            # From the last: of a file that memory cannot hold, what was read last is still there.
+            for end_row in range(len(own), 0, -_ROWS_OF_A_BLOCK):
+                _score(X, own, max(end_row - _ROWS_OF_A_BLOCK, 0), end_row, right, scores)
             _clear(left)
             _clear(right)
             if not _assign(scores, is_left):
@@ -207,6 +212,22 @@ def _part_node(is_left, rows):
     _part(is_left, rows)
 
 
+@kernel(void(int64, int64, _CSR, INDICES, _CSR))
+def _copy_rows(first, end, X, rows, to):
+    for i in range(first, end):
+        columns, values = _row(X, rows[i])
+        of = slice(to[0][i], to[0][i + 1])
+        to[1][of], to[2][of] = columns, values
+
+
+def _in_order(X: Flat, rows: np.ndarray, threads: int, budget: Budget) -> Flat:
+    """A matrix's rows in another order."""
+    starts = np.concatenate([[0], np.diff(X[0])[rows].cumsum()])
+    to = starts, budget.empty(len(X[1]), np.uint32), budget.empty(len(X[2]), np.float32)
+    in_blocks(len(rows), threads, _copy_rows, X, rows, to)
+    return to
+
+
 class _Node:
     """A node whose rows are shared out.
 
@@ -235,8 +256,9 @@ class _Node:
                 yield bool(is_left), *ends_of_part, center
 
     def blocks(self) -> Iterator[tuple[int, int]]:
-        for first in range(0, len(self.rows), _ROWS_OF_A_BLOCK):
-            yield first, min(first + _ROWS_OF_A_BLOCK, len(self.rows))
+        """Where blocks of rows begin and end, from the last: see `_halve_nodes`."""
+        for end in range(len(self.rows), 0, -_ROWS_OF_A_BLOCK):
+            yield max(end - _ROWS_OF_A_BLOCK, 0), end
 
 
 def _halve_together(X: Flat, nodes: list[_Node], begins: np.ndarray, calls: Callable[..., Any]) -> None:
@@ -254,9 +276,8 @@ def _halve_together(X: Flat, nodes: list[_Node], begins: np.ndarray, calls: Call
             for part in range(1, len(nodes[0].sides[0])):
                 each(_add_next, [(parts[part], parts[0]) for of in moving for parts in of.sides])
             each(_subtract, [(of.left, of.right) for of in moving])
-        each(
-            _score_block, [(X, of.rows, *ends, of.right, of.scores) for of in moving for ends in of.blocks()]
-        )
+        blocks = [(X, of.rows, *ends, of.right, of.scores) for of in moving[::-1] for ends in of.blocks()]
+        each(_score_block, blocks)
         is_changed = each(_assign_node, [(of.scores, of.is_left) for of in moving])
         moving = [of for of, changed in zip(moving, is_changed, strict=True) if changed]
     each(_part_node, [(of.is_left, of.rows) for of in nodes])
@@ -279,7 +300,14 @@ def _begins(state: np.random.RandomState, seed: int, n_rows: int) -> tuple[int, 
 
 
 def halve(
-    X: Flat, n_columns: int, ends: np.ndarray, depths: np.ndarray, seed: int, n_parts: int, threads: int
+    X: Flat,
+    n_columns: int,
+    ends: np.ndarray,
+    depths: np.ndarray,
+    seed: int,
+    n_parts: int,
+    threads: int,
+    budget: Budget = UNLIMITED,
 ) -> np.ndarray:
     """Halves of halves of rows, each row's to be told by their numbers.
 
@@ -297,7 +325,10 @@ def halve(
     n_parts : int
         In how many parts PECOS adds up the centres of nodes that are fewer: its threads.
     threads : int
-        Has no effect on the result.
+        Has no effect on the result, nor has `budget`.
+    budget : Budget
+        With a limit X lies in files. All rows of a node are read again and again, which takes ten times as
+        long from all over a file: rows are put in order, into other files, until nodes are small.
 
     Returns
     -------
@@ -308,6 +339,7 @@ def halve(
     state, is_worth_sharing = np.random.RandomState(seed), len(X[1]) >= _WORTH_SHARING
     seeds = state.randint(0, _RANGE + 1, 2 << depths[0], dtype=np.uint32)
     rows, bounds = np.arange(n_rows, dtype=np.int32), ends.astype(np.int64)
+    ids = rows.copy()
     for level in range(depths[0]):
         n_trees = int((depths > level).sum())
         n = n_trees << level
@@ -324,7 +356,9 @@ def halve(
         else:
             in_blocks(n, threads, _halve_nodes, X, n_columns, rows, bounds, begins)
         bounds = np.sort(np.concatenate([bounds, (bounds[:n] + bounds[1 : n + 1]) >> 1]))
+        if budget.limit is not None and len(X[1]) > n * _SMALL:
+            X, ids, rows = _in_order(X, rows, threads, budget), ids[rows], np.arange(n_rows, dtype=np.int32)
     codes, n_leaves = np.empty(n_rows, np.int64), 1 << np.asarray(depths)
     of_leaves = np.arange(n_leaves.sum()) - np.repeat(n_leaves.cumsum() - n_leaves, n_leaves)
-    codes[rows] = np.repeat(of_leaves, np.diff(bounds))
+    codes[ids[rows]] = np.repeat(of_leaves, np.diff(bounds))
     return codes

@@ -64,8 +64,10 @@ def build_chain(
     params.n_levels(Y.shape[1])
     features = _label_features(X, Y, threads, budget)
     depth = _depth(Y.shape[1], params.max_leaf_size)
-    whole = np.array([0, Y.shape[1]]), np.array([depth])
-    codes = interruptible(lambda: kmeans.halve(features, X.shape[1], *whole, params.seed, _PARTS, threads))
+    ends, depths = np.array([0, Y.shape[1]]), np.array([depth])
+    codes = interruptible(
+        lambda: kmeans.halve(features, X.shape[1], ends, depths, params.seed, _PARTS, threads, budget)
+    )
     C, splits = one_per_row(codes, 1 << depth).tocsc(), params.nr_splits
     return ClusterChain.from_partial_chain(C, min_codes=splits, nr_splits=splits)
 
