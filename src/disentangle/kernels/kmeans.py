@@ -283,6 +283,26 @@ def _halve_together(X: Flat, nodes: list[_Node], begins: np.ndarray, calls: Call
     each(_part_node, [(of.is_left, of.rows) for of in nodes])
 
 
+def _halve_level(
+    X: Flat,
+    n_columns: int,
+    rows: np.ndarray,
+    bounds: np.ndarray,
+    begins: np.ndarray,
+    n_parts: int,
+    threads: int,
+) -> None:
+    """Halve nodes, each of the rows between two bounds."""
+    n, is_worth_sharing = len(bounds) - 1, len(X[1]) >= _WORTH_SHARING
+    if n < n_parts or (n < threads and is_worth_sharing):
+        parts = n_parts if n < n_parts else 1
+        nodes = [_Node(rows[first:end], n_columns, parts) for first, end in pairwise(bounds.tolist())]
+        with ThreadPoolExecutor(threads) as pool:
+            _halve_together(X, nodes, begins, pool.map if is_worth_sharing else map)
+    else:
+        in_blocks(n, threads, _halve_nodes, X, n_columns, rows, bounds, begins)
+
+
 def _begins(state: np.random.RandomState, seed: int, n_rows: int) -> tuple[int, int]:
     """The two rows of a node that its right and its left side begin with."""
     # A generator made anew would take ten times as long, as it gathers chance first.
@@ -336,7 +356,7 @@ def halve(
         In each tree from 0 to before 2^depth.
     """
     n_rows, X = len(X[0]) - 1, (X[0], X[1].view(np.uint32), X[2])
-    state, is_worth_sharing = np.random.RandomState(seed), len(X[1]) >= _WORTH_SHARING
+    state = np.random.RandomState(seed)
     seeds = state.randint(0, _RANGE + 1, 2 << depths[0], dtype=np.uint32)
     rows, bounds = np.arange(n_rows, dtype=np.int32), ends.astype(np.int64)
     ids = rows.copy()
@@ -346,15 +366,7 @@ def halve(
         of_nodes = np.tile(seeds[1 << level : 2 << level], n_trees)
         pairs = zip(of_nodes.tolist(), np.diff(bounds[: n + 1]).tolist(), strict=True)
         begins = np.array([_begins(state, *pair) for pair in pairs]).reshape(-1)
-        if n < n_parts or (n < threads and is_worth_sharing):
-            parts = n_parts if n < n_parts else 1
-            nodes = [
-                _Node(rows[first:end], n_columns, parts) for first, end in pairwise(bounds[: n + 1].tolist())
-            ]
-            with ThreadPoolExecutor(threads) as pool:
-                _halve_together(X, nodes, begins, pool.map if is_worth_sharing else map)
-        else:
-            in_blocks(n, threads, _halve_nodes, X, n_columns, rows, bounds, begins)
+        _halve_level(X, n_columns, rows, bounds[: n + 1], begins, n_parts, threads)
         bounds = np.sort(np.concatenate([bounds, (bounds[:n] + bounds[1 : n + 1]) >> 1]))
         if budget.limit is not None and len(X[1]) > n * _SMALL:
             X, ids, rows = _in_order(X, rows, threads, budget), ids[rows], np.arange(n_rows, dtype=np.int32)
