@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import shutil
 from functools import partial
@@ -18,6 +19,7 @@ from disentangle.errors import DisentangleError
 from disentangle.model import saved_model, tree
 from disentangle.model.predictor import Predictor
 from disentangle.model.saved_model import load_overlap
+from disentangle.runtime.memory import Budget, resident
 from disentangle.storage.saved import RECORD, Saved, read_record
 
 TREE = ("--nr-splits", "4", "--max-leaf-size", "5")
@@ -152,6 +154,18 @@ def test_what_prediction_would_crash_on_is_refused_although_its_record_vouches_f
     for load in (saved_model.load, saved_model.load_trained):
         with pytest.raises(DisentangleError, match=rf"{matrix}\.npz is damaged"):
             load(Saved.at(model)[0])
+
+
+def test_a_matrix_that_is_mapped_is_not_held(tmp_path: Path):
+    n = 4 << 20
+    W = sp.csc_matrix((np.ones(n, np.float32), np.arange(n), np.array([0, n])), shape=(n, 1))
+    sp.save_npz(tmp_path / "W.npz", W, compressed=False)
+    saved = Saved(tmp_path, {"W.npz": hashlib.sha256((tmp_path / "W.npz").read_bytes()).hexdigest()})
+    before = resident()
+    read = saved.matrix("W.npz", is_plain=True, budget=Budget(1 << 30, tmp_path))
+    # It has 32 MiB.
+    assert resident() - before < 8 << 20
+    assert (read != W).nnz == 0
 
 
 @pytest.mark.parametrize("clusters", [-1, 2**20])

@@ -141,11 +141,13 @@ def read_plain_array(
     name_and_extra = struct.unpack("<26x2H", file.read(30))
     file.seek(member.header_offset + 30 + sum(name_and_extra) + header.start)
     # Not numpy's own memory: for huge pages, which it asks for, the kernel may have to move others about.
-    is_limited = budget.limit is not None
-    content = budget.empty(header.n_bytes, np.uint8) if is_limited else bytearray(header.n_bytes)
-    if file.readinto(content) != header.n_bytes:  # type: ignore[attr-defined]
+    if budget.limit is None:
+        array = np.frombuffer(bytearray(header.n_bytes), header.dtype)
+    else:
+        # No view of a larger array, or one of more items: scipy would copy that into memory.
+        array = budget.empty(header.count, header.dtype)
+    if file.readinto(array.view(np.uint8)) != header.n_bytes:  # type: ignore[attr-defined]
         raise ValueError(f"fewer values than the {header.count} that the header claims")
-    array = np.frombuffer(content, header.dtype)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 

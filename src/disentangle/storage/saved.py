@@ -208,7 +208,8 @@ class Saved:
                     raise ValueError("expected a matrix of columns that is not compressed")
                 if is_sorted and not matrix.has_canonical_format:
                     raise ValueError("indices that are not sorted and unique")
-                if not np.isfinite(matrix.data).all():
+                # What is not a number is either; a mask of as many bytes as values would be in memory.
+                if not np.isfinite([matrix.data.min(initial=0), matrix.data.max(initial=0)]).all():
                     raise ValueError("values that are not finite")
             except (DisentangleError, MemoryError):
                 raise
