@@ -20,6 +20,7 @@ MODELS = (
     "data.datasets",
     "data.validation",
     "data.features",
+    "storage.compressed",
     "storage.matrices",
     "storage.npz",
     "model",

@@ -31,7 +31,7 @@ from disentangle.model import beam_search, feature_selection, negatives, saved_m
 from disentangle.overlap.copies import Overlap
 from disentangle.params import Copies, OverlapParams, TreeParams
 from disentangle.presets import PRESETS
-from disentangle.storage.matrices import one_per_row
+from disentangle.storage.compressed import one_per_row
 from disentangle.storage.saved import Saved
 
 SMALL_TREE = ("--nr-splits", "8", "--max-leaf-size", "10")

@@ -14,7 +14,7 @@ from conftest import SHARED, Command, run_disentangle, save_dataset
 
 from disentangle.model.tree import build_chain
 from disentangle.params import TreeParams
-from disentangle.storage.matrices import one_per_row
+from disentangle.storage.compressed import one_per_row
 
 SMALL_TREE = ("--nr-splits", "8", "--max-leaf-size", "10")
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from disentangle.kernels import beam, beam_model
-from disentangle.storage.matrices import flat, one_per_row
+from disentangle.storage.compressed import flat, one_per_row
 
 Level = tuple[sp.csc_matrix, sp.csc_matrix, int]
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from disentangle.kernels import kmeans
 from disentangle.model.pecos import HierarchicalKMeans, ScipyCsrF32, clib
 from disentangle.runtime.memory import UNLIMITED, Budget
-from disentangle.storage.matrices import flat
+from disentangle.storage.compressed import flat
 
 
 def by_pecos(X: sp.csr_matrix, depth: int, seed: int, threads: int) -> list[int]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from disentangle import rules
 from disentangle.overlap.copies import Overlap, expand_labels
 from disentangle.overlap.merge import best_labels
-from disentangle.storage.matrices import flat
+from disentangle.storage.compressed import flat
 
 # Where no rule asks what is matched.
 NOTHING = sp.csr_matrix((0, 0))

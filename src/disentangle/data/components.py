@@ -14,8 +14,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..errors import DisentangleError
+from ..storage.compressed import one_per_row
 from ..storage.files import sha256
-from ..storage.matrices import load_labels, one_per_row, read_shape
+from ..storage.matrices import load_labels, read_shape
 from .lines import read_lines, write_lines
 
 LABEL_NAMES, URIS = "output-items.txt", "output-uris.txt"

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from scipy.stats import false_discovery_control, norm
 
 from ..overlap.copies import Overlap
-from ..storage.matrices import one_per_row
+from ..storage.compressed import one_per_row
 
 # Labels of fewer instances that prefer a copy are not tested: their few pairs say little.
 MIN_INSTANCES = 10

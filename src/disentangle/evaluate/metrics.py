@@ -13,7 +13,7 @@ import scipy.sparse as sp
 
 from ..kernels.merge_and_rank import rank_rows
 from ..params import Propensity
-from ..storage.matrices import flat
+from ..storage.compressed import flat
 
 
 def rank(scores: sp.csr_matrix, k: int) -> np.ndarray:

@@ -115,7 +115,13 @@ class Binned:
         self.name = job.place_beside(params.name())
         self.data_folder = job.data_dir / job.dataset
         settings = job.settings
-        modules = ("evaluate.binning", "model.tree", "data.datasets", "storage.matrices")
+        modules = (
+            "evaluate.binning",
+            "model.tree",
+            "data.datasets",
+            "storage.compressed",
+            "storage.matrices",
+        )
         inputs = base.source.inputs | asdict(params) | asdict(settings.tree)
         # Names are written beside the binned labels, but nothing that is trained depends on them.
         named = inputs | {"names": components.digest_names(self.data_folder)}

@@ -76,7 +76,15 @@ def import_dataset(job: Import, data_dir: Path, is_replaced: bool = False) -> di
         for path in paths:
             check_apart(f"--{name}", path, [folder])
     form = FORMATS[job.format].read.__module__.removeprefix("disentangle.")
-    modules = ("jobs.importing", "jobs.import_parts", form, *_DATA, "storage.npz", "storage.matrices")
+    modules = (
+        "jobs.importing",
+        "jobs.import_parts",
+        form,
+        *_DATA,
+        "storage.npz",
+        "storage.compressed",
+        "storage.matrices",
+    )
     stage = Stage("import", folder, job.said(), modules, partial(_build, job=job))
     if (record := stage.record()) is None:
         with atomic.claim(folder):

@@ -126,6 +126,7 @@ def _score(job: Job, plan: Plan, where: Path, name: str, params: dict[str, Any])
             "overlap.copies",
             "model.saved_model",
             "data.components",
+            "storage.compressed",
             "storage.matrices",
         ),
         lambda out, model, matching: _separate(model, matching, plan.dataset, where, seed),

@@ -29,6 +29,10 @@ from .stages import Stage
 
 logger = logging.getLogger(__name__)
 
+_LOADING = (
+    *("data.datasets", "data.validation", "data.features"),
+    *("storage.compressed", "storage.matrices", "storage.npz"),
+)
 _TREE = ("model.tree", "kernels.kmeans")
 _TRAINING = (
     *_TREE,
@@ -119,7 +123,7 @@ class Plan:
             "load",
             steps.load,
             source.inputs,
-            ("data.datasets", "data.validation", "data.features", "storage.matrices", "storage.npz"),
+            _LOADING,
         )
         build = partial(steps.build_tree, params=settings.tree, means=self._means)
         self.tree = self._stage("train", "label-tree", build, asdict(settings.tree), _TREE)

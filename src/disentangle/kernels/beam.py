@@ -20,7 +20,7 @@ from numba import int64, njit, types, void
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ..storage.matrices import Flat
+from ..storage.compressed import Flat
 from . import INDICES, POINTERS, SCORES, in_blocks, kernel, share
 from .beam_model import CSR, LANES, MODEL, Model, ends_of, in_rows
 

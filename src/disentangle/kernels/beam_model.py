@@ -9,7 +9,7 @@ import numpy as np
 from numba import float64, int64, types, uint32, void
 
 from ..runtime.memory import UNLIMITED, Budget
-from ..storage.matrices import Flat
+from ..storage.compressed import Flat
 from . import INDICES, POINTERS, SCORES, in_blocks, kernel
 
 # Children side by side, in a row of a table.

@@ -18,7 +18,7 @@ from numba import float32, float64, int64, njit, types, void
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ..storage.matrices import Flat
+from ..storage.compressed import Flat
 from . import INDICES, POINTERS, SCORES, kernel, share
 
 # Labels side by side.

@@ -16,7 +16,7 @@ import numpy as np
 from numba import boolean, int64, njit, types, uint32, void
 
 from ..runtime.memory import UNLIMITED, Budget
-from ..storage.matrices import Flat
+from ..storage.compressed import Flat
 from . import INDICES, POINTERS, SCORES, in_blocks, kernel
 
 _MOST_ROUNDS = 20

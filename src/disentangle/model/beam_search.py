@@ -13,7 +13,7 @@ from ..params import PredictParams
 from ..runtime.memory import UNLIMITED, Budget
 from ..runtime.progress import track
 from ..runtime.workers import Workers, most_rows, workers_of
-from ..storage.matrices import Flat, flat
+from ..storage.compressed import Flat, flat
 
 # A batch's instances, and what their scores of nodes may take: for a larger one fewer tables are made.
 _BATCH_ROWS, _BATCH_BYTES = 1 << 16, 1 << 28

@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from ..kernels.kept_entries import column_sizes, of_columns
 from ..kernels.largest_features import largest_rows
 from ..params import LONG
-from ..storage.matrices import flat
+from ..storage.compressed import flat
 from .mixed import only
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..kernels.kept_entries import entries, of_columns
-from ..storage.matrices import flat
+from ..storage.compressed import flat
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from ..kernels.merge_and_rank import rank_rows
 from ..params import Negatives
 from ..runtime.memory import UNLIMITED, Budget
 from ..runtime.workers import Workers
-from ..storage.matrices import flat
+from ..storage.compressed import flat
 from .beam_search import match
 from .saved_model import for_prediction
 from .trained import Trained

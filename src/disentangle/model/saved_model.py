@@ -15,7 +15,7 @@ from ..overlap.copies import OVERLAP_FILE, Overlap, without_copies
 from ..params import MAX_HINGE
 from ..runtime.memory import UNLIMITED, Budget
 from ..runtime.threads import allowed
-from ..storage.matrices import flat
+from ..storage.compressed import flat
 from ..storage.saved import Saved
 from .trained import Trained
 from .tree import check_level, leaf_clusters, load_chain

@@ -17,7 +17,7 @@ from ..params import SolverParams
 from ..runtime.memory import UNLIMITED, Budget
 from ..runtime.progress import track
 from ..runtime.workers import Workers, workers_of
-from ..storage.matrices import Flat, flat
+from ..storage.compressed import Flat, flat
 from .mixed import Mixed
 from .subproblems import Level
 from .weights import Weights

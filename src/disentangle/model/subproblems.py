@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..kernels.twins import first_twins
-from ..storage.matrices import flat, one_per_row
+from ..storage.compressed import flat, one_per_row
 
 # A group has instances enough to be worth a call: pairs of an instance and a cluster, fewer for many threads;
 # from 600 to 6,000 are within a tenth of the least seconds on the embedded set and tibkat-all.

@@ -15,7 +15,7 @@ from ..runtime.interrupt import interruptible
 from ..runtime.memory import UNLIMITED, Budget
 from ..runtime.progress import track
 from ..runtime.workers import Workers, split, workers_of
-from ..storage.matrices import one_per_row
+from ..storage.compressed import one_per_row
 from . import side_by_side
 from .mixed import Mixed
 from .pecos import ClusterChain, MLModel, MLProblem

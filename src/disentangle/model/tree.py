@@ -20,7 +20,7 @@ from ..runtime.memory import UNLIMITED, Budget
 from ..runtime.progress import track
 from ..runtime.threads import in_threads
 from ..runtime.workers import Workers, workers_of
-from ..storage.matrices import Flat, flat, one_per_row
+from ..storage.compressed import Flat, flat, one_per_row
 from ..storage.saved import Saved
 from .pecos import ClusterChain, ScipyCsrF32, clib, normalize, rows_of
 

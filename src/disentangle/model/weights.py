@@ -7,6 +7,7 @@ import scipy.sparse as sp
 
 from ..runtime.memory import Budget
 from ..runtime.threads import in_threads
+from ..storage.compressed import matrix_of
 
 # Weights that are put in their places at a time.
 _BLOCK = 1 << 20
@@ -66,4 +67,4 @@ class Weights:
         for _ in in_threads(put, map(slice, bounds[:-1], bounds[1:]), threads):
             pass
         features, values = made
-        return sp.csc_matrix((values, features, indptr), shape=(n_features, len(place)))
+        return matrix_of(sp.csc_matrix, values, features, indptr, (n_features, len(place)))

@@ -11,7 +11,7 @@ from ..kernels.best_clusters import best_clusters
 from ..params import Assignment
 from ..rules import GAINS
 from ..runtime.workers import Workers, split, workers_of
-from ..storage.matrices import flat
+from ..storage.compressed import flat
 from .copies import Overlap
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..rules import all_positives
-from ..storage.matrices import flat, one_per_row
+from ..storage.compressed import flat, one_per_row
 from ..storage.saved import Saved
 
 OVERLAP_FILE = "overlap.npz"

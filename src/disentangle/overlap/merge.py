@@ -8,7 +8,7 @@ import numpy as np
 
 from ..kernels.merge_and_rank import best_rows
 from ..rules import MERGES
-from ..storage.matrices import Flat
+from ..storage.compressed import Flat
 
 
 def best_labels(

@@ -16,6 +16,7 @@ import scipy.sparse as sp
 from ..errors import DisentangleError, excerpt
 from ..runtime import memory
 from . import files, npz
+from .compressed import check_arrays, matrix_of
 from .npz import MAX_SIZE, Header
 
 _SPARSE = "sparse matrix saved by scipy.sparse.save_npz"
@@ -36,8 +37,6 @@ _BLOCK = 1 << 20  # values
 _INT32 = np.iinfo(np.int32)
 # PECOS adds up squares in float32: those of an instance, and those of the sum of a label's instances.
 LARGEST_NORM = math.sqrt(float(np.finfo(np.float32).max))
-# A compressed matrix as the kernels take it: index pointers int64, indices int32, values float32.
-Flat = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def load_sparse(path: Path) -> sp.csr_matrix:
@@ -147,12 +146,16 @@ def read_sparse(
         arrays = [_as_float32(read(values))]
         n = headers[indices[0]].count
         arrays += [_as_int32(name, read(name), n) for name in indices]
-    given = (arrays[0], tuple(arrays[1:])) if form == "coo" else tuple(arrays)
-    matrix = getattr(sp, f"{form}_matrix")(given, shape=shape)
+    kind, dtype = getattr(sp, f"{form}_matrix"), headers[values].dtype
     # scipy trusts indices, even when it converts: check them before anything follows them.
-    if form in ("csr", "csc", "bsr"):
+    if form in ("csr", "csc"):
+        own = arrays[0], arrays[1], arrays[2]
+        check_arrays(*own, shape if form == "csr" else shape[::-1])
+        return Read(matrix_of(kind, *own, shape), dtype, is_plain)
+    matrix = kind((arrays[0], tuple(arrays[1:])) if form == "coo" else tuple(arrays), shape=shape)
+    if form == "bsr":
         matrix.check_format(full_check=True)
-    return Read(matrix, headers[values].dtype, is_plain)
+    return Read(matrix, dtype, is_plain)
 
 
 def _shape(archive: zipfile.ZipFile, headers: dict[str, Header]) -> tuple[int, int]:
@@ -341,21 +344,6 @@ def _first(matrix: sp.csr_matrix, wrong: np.ndarray) -> tuple[int, int, float]:
     """Row, column and value of the first entry that the mask `wrong` marks."""
     row, entry = locate(matrix.indptr, wrong)
     return row, int(matrix.indices[entry]), float(matrix.data[entry])
-
-
-def flat(matrix: sp.csr_matrix | sp.csc_matrix) -> Flat:
-    """A compressed matrix as the kernels take it."""
-    return (
-        matrix.indptr.astype(np.int64),
-        matrix.indices.astype(np.int32, copy=False),
-        matrix.data.astype(np.float32, copy=False),
-    )
-
-
-def one_per_row(columns: np.ndarray, n_columns: int) -> sp.csr_matrix:
-    """Membership: float32 of shape (len(columns), n_columns), with one 1 per row, in the column given."""
-    n = len(columns)
-    return sp.csr_matrix((np.ones(n, np.float32), columns, np.arange(n + 1)), shape=(n, n_columns))
 
 
 def read_shape(path: Path) -> tuple[int, int]:

@@ -16,6 +16,7 @@ import scipy.sparse as sp
 from ..errors import DisentangleError, excerpt
 from ..runtime.memory import UNLIMITED, Budget
 from . import files
+from .compressed import is_canonical
 from .matrices import read_sparse
 
 RECORD = "stage.json"
@@ -206,7 +207,7 @@ class Saved:
                     raise ValueError(f"a matrix of format {matrix.format} and type {read.dtype}")
                 if is_plain and not (read.is_plain and matrix.format == "csc"):
                     raise ValueError("expected a matrix of columns that is not compressed")
-                if is_sorted and not matrix.has_canonical_format:
+                if is_sorted and not is_canonical(matrix):
                     raise ValueError("indices that are not sorted and unique")
                 # What is not a number is either; a mask of as many bytes as values would be in memory.
                 if not np.isfinite([matrix.data.min(initial=0), matrix.data.max(initial=0)]).all():
