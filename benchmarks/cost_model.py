@@ -92,8 +92,8 @@ class Model:
         return float(np.array([1, of.matrices, self.model_bytes(of)]) @ self._of_memory)
 
     def disk(self, of: Sizes) -> float:
-        """Matrices, the model and matches; with a limit label features besides, or weights twice."""
-        temporary = max(8 * of.values(), 2 * self.model_bytes(of))
+        """Matrices, the model and matches; with a limit label features twice besides, or weights."""
+        temporary = 2 * max(8 * of.values(), self.model_bytes(of))
         return of.matrices + self.model_bytes(of) + 8 * BEAM * of.n_train + temporary
 
     def moved(self, of: Sizes) -> float:
@@ -111,8 +111,6 @@ class Model:
             yield "data"
         if max(of.nnz_X, of.nnz_Y) > INT32:
             yield "indices of data"
-        if self.model_bytes(of) / 8 > INT32:
-            yield "indices of weights"
         if self.memory(of) > memory:
             yield "memory"
         if self.disk(of) > DISK:

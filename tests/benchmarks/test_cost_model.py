@@ -103,7 +103,7 @@ def test_what_does_not_fit_is_said_in_the_order_in_which_a_job_meets_it():
     small, many = sizes(1 / 64), Sizes.of(SHAPES["amazon-3m"], 100)
     assert list(MODEL.breaks(small, 1e12)) == []
     assert list(MODEL.breaks(small, 1e8)) == ["data", "memory"]
-    assert list(MODEL.breaks(many, 1e11))[:3] == ["data", "indices of data", "indices of weights"]
+    assert list(MODEL.breaks(many, 1e11))[:3] == ["data", "indices of data", "memory"]
     assert next(MODEL.breaks(replace(many, n_labels=2**30 + 1), 1e11)) == "ids"
     # Indices are of 8 bytes from there on.
     assert many.bytes_of(2**31) > 1.4 * many.bytes_of(2**31 - 1)
