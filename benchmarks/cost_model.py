@@ -9,7 +9,7 @@ number of threads; what is there of the same data is not run again. `project` fi
 prints what that says of the rows of CHECKED, and of sets that were not run.
 
 Seconds of a stage are f + s * serial + p * parallel / threads: `cost_work` says what is counted of each, and
-only the three factors are fitted, by non-negative least squares on relative errors.
+only the three factors are fitted, by non-negative least squares on relative errors (`factors`).
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from pkgutil import iter_modules
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from cost_work import BEAM, COPIES, INT32, STAGES, Sizes, Work, works
 from presets import disentangle
 from scipy.optimize import nnls
@@ -51,15 +52,27 @@ SHARED = ("matcher", "match", "assign", "split", "retrain", "predict", "evaluate
 # Assumed: bytes a second that a worker and this process take, bytes of disk, seconds that are too many.
 RATE, DISK, DAY = 1e9, 1e12, 86_400.0
 _NOISE = 0.05  # seconds
+_ROUNDS = 50  # of a fit
+_LABELS = 10_000  # whose features are counted at a time
 _COUNTS = ("train_instances", "test_instances", "features", "labels")
 Row = dict[str, Any]
 
 
 def factors(columns: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """Non-negative ones of columns, by which relative errors are least."""
-    scaled = columns / found[:, None]
-    norms = np.maximum(np.linalg.norm(scaled, axis=0), 1e-300)
-    return nnls(scaled / norms, np.ones(len(found)))[0] / norms
+    """Non-negative ones of columns: logarithms of what they say and what is found differ least.
+
+    Relative to what is found, to say half would be a smaller error than to say twice. By least squares again
+    and again, with weights for which the logarithms' gradient is that of the differences.
+    """
+    scale = found
+    for _ in range(_ROUNDS):
+        scaled = columns / scale[:, None]
+        norms = np.maximum(np.linalg.norm(scaled, axis=0), 1e-300)
+        solved = nnls(scaled / norms, found / scale)[0] / norms
+        said = np.maximum(columns @ solved, 1e-300)
+        more = np.where(abs(found / said - 1) < 1e-6, 1 + 1e-6, found / said)
+        scale = said * np.sqrt((more - 1) / np.log(more))
+    return solved
 
 
 class Model:
@@ -124,8 +137,14 @@ def _columns(work: Work, threads: int) -> np.ndarray:
 
 
 def _of_model(of: Sizes) -> tuple[float, float]:
-    """Weights are of the features of a copy's instances; each copy has its places."""
-    return of.values(COPIES), COPIES * of.n_labels
+    """Weights; each copy has its places."""
+    return of.weights, COPIES * of.n_labels
+
+
+def covered(X: sp.csr_matrix, Y: sp.csr_matrix) -> int:
+    """How many features the instances of each label have, added up."""
+    Yt, bounds = Y.T.tocsr(), range(0, Y.shape[1], _LABELS)
+    return int(sum((Yt[first : first + _LABELS] @ X).nnz for first in bounds))
 
 
 def measured(name: str, data_dir: Path, threads: int) -> Row:
@@ -145,8 +164,8 @@ def measured(name: str, data_dir: Path, threads: int) -> Row:
             peaks[own] = max(peaks[own], record["peak_rss_mib"])
     own = report["sizes"]["costs"]
     n_train, n_test, n_features, n_labels = (report["sizes"][f"n_{one}"] for one in _COUNTS)
-    nnz = datasets.load_part("Y_trn", datasets.dataset_folder(data_dir, name)).nnz
-    sizes = Sizes(n_train, n_test, n_features, n_labels, own["nnz"], int(nnz), own["work"])
+    X, Y = (datasets.load_part(part, datasets.dataset_folder(data_dir, name)) for part in ("X_trn", "Y_trn"))
+    sizes = Sizes(n_train, n_test, n_features, n_labels, own["nnz"], int(Y.nnz), covered(X, Y))
     row = {"dataset": name, "data": report["data"], "threads": threads, "sizes": asdict(sizes)}
     row |= {"seconds": seconds, "peak_mib": peaks, "model_bytes": saved}
     return row | {"versions": report["versions"], "machine": report["machine"]}

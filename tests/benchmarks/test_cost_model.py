@@ -11,6 +11,7 @@ from typing import Any
 import cost_model
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import synthetic
 from cost_model import CHECKED, FITTED, SHARED, STAGES, Model
 from cost_work import Sizes, works
@@ -36,7 +37,7 @@ def row(name: str, of: Sizes, threads: int) -> dict[str, Any]:
         stage: fixed + serial * work.serial + parallel * max(work.parallel / threads, work.longest)
         for stage, work in works(of).items()
     }
-    saved = 5.0 * of.values(2) + 40 * of.n_labels
+    saved = 5.0 * of.weights + 40 * of.n_labels
     peak = (2e8 + 3 * of.matrices + 2 * saved) / 2**20
     made = {"versions": {"disentangle": "1.2.3"}, "machine": {"cores": threads, "processor": "a Z80"}}
     found = made | {"seconds": seconds, "peak_mib": {"load": 1.0, "retrain": peak}, "model_bytes": saved}
@@ -59,7 +60,7 @@ def test_the_levels_are_those_of_the_tree():
 
 def test_work_is_in_proportion_to_instances():
     double = replace(AMAZON, **{name: 2 * getattr(AMAZON, name) for name in ("n_train", "n_test")})
-    double = replace(double, nnz_X=2 * AMAZON.nnz_X, nnz_Y=2 * AMAZON.nnz_Y, work=2 * AMAZON.work)
+    double = replace(double, nnz_X=2 * AMAZON.nnz_X, nnz_Y=2 * AMAZON.nnz_Y, covered=2 * AMAZON.covered)
     for stage, work in works(AMAZON).items():
         # Python's own for each cluster stays, as labels do.
         serial = work.serial * (1 if stage == "split" else 2)
@@ -75,10 +76,16 @@ def test_a_law_is_found_again_in_its_rows(of: Sizes, threads: int):
     assert MODEL.memory(of) == pytest.approx(2**20 * expected["peak_mib"]["retrain"])
 
 
-def test_small_sets_count_as_much_as_large_ones():
-    columns = [[1.0], [1000.0]]
-    found = cost_model.factors(np.array(columns), np.array([2.0, 1000.0]))
-    assert found == pytest.approx([1.2])  # absolute errors would have it 1.000001
+def test_small_sets_count_as_much_as_large_ones_and_half_as_much_as_twice():
+    found = cost_model.factors(np.array([[1.0], [1000.0]]), np.array([4.0, 1000.0]))
+    assert found == pytest.approx([2.0])  # absolute errors would have it 1.000003
+
+
+def test_features_of_a_label_s_instances_are_counted_once(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cost_model, "_LABELS", 2)
+    X = sp.csr_matrix([[1.0, 1, 0], [0, 1, 1], [0, 1, 0]])
+    Y = sp.csr_matrix([[1.0, 0, 0], [1, 1, 0], [1, 0, 0]])
+    assert cost_model.covered(X, Y) == 3 + 2
 
 
 def test_a_cluster_has_a_share_of_what_is_shared_out_alone():
