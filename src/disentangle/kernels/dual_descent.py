@@ -346,7 +346,7 @@ def _train(labels, clusters, M, Y, terms, dense, lengths, columns, n_features, h
             weights = np.zeros(LANES * len(features), np.float32)
             _solve(part, rows, dense, dense_ids, lengths, duals.reshape(-1), eps, weights, known)
             ids, kept = _keep(weights, features, threshold, sizes[low:high], n, ids, kept)
-            n += sizes[low:high].sum()
+            n += int(sizes[low:high].sum())
     return sizes, ids[:n], kept[:n]
 
 
