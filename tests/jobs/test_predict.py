@@ -209,11 +209,11 @@ def test_a_limit_changes_batches_and_no_score(place: Path, monkeypatch: pytest.M
     predictor = Predictor.load(base(place) / "tuned" / "evaluation-merge-mean")
     X = sp.load_npz(features_of(place)).tocsr()
     (whole,) = predictor.best(X, 10, 2)
-    # Ten instances at a time.
-    (model,), (predict,) = predictor._ranking.models, predictor._ranking.predict
+    # Ten instances at a time: half of what is left is for their scores.
+    (predict,) = predictor._ranking.predict
     monkeypatch.setattr("disentangle.runtime.memory.resident", lambda: 0)
     monkeypatch.setattr("disentangle.runtime.memory._LEAST_BATCH", 0)
-    limit = Budget(beam_search.bytes_per_instance(model, predict.beam_size) * 10)
+    limit = Budget(2 * beam_search._BYTES_PER_NODE * max(predict.beam_size, predict.top_k) * 10)
     batches = list(predictor.best(X, 10, 2, limit))
     assert [len(labels) for labels, _ in batches[:-1]] == [10] * (len(batches) - 1)
     assert len(batches) > 25

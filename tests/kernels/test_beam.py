@@ -64,10 +64,16 @@ def test_beam_search_is_what_a_slow_one_finds(
     model = beam_model.build([(flat(C), flat(W), hinge) for C, W, hinge in levels], n_features, threads=2)
     slow = [slow_search(levels, x, beam_size, top_k) for x in X]
     given = model, len(levels), flat(sp.csr_matrix(X)), slice(0, n_rows), beam_size, top_k
-    for entries_per_lookup, threads in [(0, 1), (1 << 62, 1), (1 << 62, 5)]:
+    # By tables also with room for no more than a parent's scores, and for those of a few.
+    for entries_per_lookup, room, threads in [
+        (0, 0, 1),
+        (1 << 62, 1 << 20, 1),
+        (1 << 62, 0, 5),
+        (1 << 62, 500, 1),
+    ]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(beam, "_ENTRIES_PER_LOOKUP", entries_per_lookup)
-            nodes, scores = beam.search(*given, threads)
+            nodes, scores = beam.search(*given, room, threads)
         found = [
             [(node, score) for node, score in zip(*row, strict=True) if node >= 0]
             for row in zip(nodes.tolist(), scores.tolist(), strict=True)
@@ -79,7 +85,7 @@ def test_above_the_first_level_is_the_root():
     levels = drawn_levels(np.random.default_rng(0), 3, [8])
     model = beam_model.build([(flat(C), flat(W), hinge) for C, W, hinge in levels], 3, threads=1)
     X = flat(sp.csr_matrix(np.ones((2, 3), np.float32)))
-    nodes, scores = beam.search(model, 0, X, slice(0, 2), 5, 5, threads=1)
+    nodes, scores = beam.search(model, 0, X, slice(0, 2), 5, 5, room=0, threads=1)
     assert (model.n_nodes(-1), model.n_nodes(0)) == (1, 8)
     assert nodes[:, 0].tolist() == [0, 0]
     assert (nodes[:, 1:] == -1).all()

@@ -22,6 +22,7 @@ from disentangle.model import beam_search, saved_model, side_by_side, subproblem
 from disentangle.model.mixed import Mixed
 from disentangle.model.trained import Trained
 from disentangle.params import PredictParams, SolverParams, TreeParams
+from disentangle.storage.compressed import Flat
 from disentangle.storage.saved import Saved
 
 TREE = TreeParams(nr_splits=4, max_leaf_size=8)
@@ -49,8 +50,13 @@ def trained(
     return train_levels.train_ranker(X, Y, chain, matcher, predict, threads, **of_ranker)
 
 
+def _predicted(model: Model, X: sp.csr_matrix, params: PredictParams, threads: int) -> Flat:
+    rows = slice(0, X.shape[0])
+    return beam_search.predict(model, beam_search.checked(model, X), rows, params, 1 << 20, threads)
+
+
 def predicted(model: Model, X: sp.csr_matrix, params: PredictParams, threads: int) -> sp.csr_matrix:
-    indptr, indices, values = beam_search.predict(model, X, params, threads)
+    indptr, indices, values = _predicted(model, X, params, threads)
     n_labels = model.n_nodes(len(model.hinges) - 1)
     return sp.csr_matrix((values, indices, indptr), shape=(X.shape[0], n_labels))
 
@@ -94,7 +100,7 @@ def test_predicting_equals_pecos_to_the_last_bit_by_tables_and_without(
     )
     X = sp.vstack([dataset.X_tst[: n - 1], empty], "csr")
     slow = XLinearModel.load(str(model)).predict(X, beam_size=10, only_topk=160, threads=1)
-    indptr, indices, values = beam_search.predict(loaded, X, PredictParams(beam_size=10, top_k=160), 1)
+    indptr, indices, values = _predicted(loaded, X, PredictParams(beam_size=10, top_k=160), 1)
     assert (indptr.dtype, indices.dtype, values.dtype) == (np.int64, np.int32, np.float32)
     assert np.array_equal(indptr, slow.indptr)
     assert values.tobytes() == slow.data.tobytes()
@@ -109,7 +115,7 @@ def test_features_that_pecos_would_not_find_are_refused(dataset: Dataset, model:
     turned = sp.csr_matrix((X.data[::-1], X.indices[::-1], X.indptr), shape=X.shape)
     for wrong in (X[:, :-1], turned):
         with pytest.raises(ValueError, match=rf"X must have {X.shape[1]} features, indices sorted"):
-            beam_search.predict(loaded, wrong, PredictParams(), 1)
+            beam_search.checked(loaded, wrong)
 
 
 def test_threads_do_not_change_a_byte_of_the_model(dataset: Dataset, model: Path, tmp_path: Path):

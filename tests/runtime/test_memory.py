@@ -24,31 +24,16 @@ def hundred(monkeypatch: pytest.MonkeyPatch) -> Budget:
     return Budget(500 * MIB)
 
 
-def test_batches_hold_what_is_left(hundred: Budget):
-    costs = np.array([30, 30, 30, 30, 30, 90, 90], np.int64) * MIB
-    cut = [(rows.start, rows.stop) for rows in hundred.slices(costs, most_rows=100)]
-    assert cut == [(0, 3), (3, 5), (5, 6), (6, 7)]
-
-
-def test_a_row_that_is_too_large_is_a_batch_of_its_own(hundred: Budget):
-    costs = np.array([10, 300, 10], np.int64) * MIB
-    assert [(rows.start, rows.stop) for rows in hundred.slices(costs, most_rows=100)] == [
-        (0, 1),
-        (1, 2),
-        (2, 3),
-    ]
-
-
-def test_batches_have_at_most_so_many_rows_whatever_is_left():
-    for budget in (UNLIMITED, Budget(1 << 50)):
-        assert [rows.stop for rows in budget.slices(np.ones(5000, np.int64), most_rows=4000)] == [4000, 5000]
-    assert list(UNLIMITED.slices(np.zeros(0, np.int64), most_rows=10)) == []
+def test_what_is_left_is_the_limit_without_what_is_held(hundred: Budget):
+    assert hundred.left(0, "all") == 100 * MIB
+    assert hundred.left(30 * MIB, "all") == 70 * MIB
+    assert UNLIMITED.left(30 * MIB, "all") is None
 
 
 def test_a_limit_that_leaves_nothing_is_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(memory, "resident", lambda: 495 * MIB)
     with pytest.raises(DisentangleError, match=r"at least 0\.5 GiB for predicting with .*, got 0\.48"):
-        list(Budget(500 * MIB).slices(np.ones(3, np.int64), most_rows=10))
+        Budget(500 * MIB).left(0, "predicting with this model")
 
 
 @pytest.mark.parametrize("wrong", [0.0, -1.0, float("nan"), float("inf")])

@@ -6,7 +6,8 @@ is computed in float64; the product with the parent's score in float32.
 
 A model is kept parent by parent: of each feature that has weights below it, those of its children. For few
 instances these are looked up. For many, those of one parent are laid out in a table, with a row for each
-feature, and all instances that have come to the parent add up rows of sixteen children.
+feature, and all instances that have come to the parent add up rows of sixteen children: parent by parent, so
+that a level's weights are read once, in their order, however little room there is for scores.
 """
 
 from __future__ import annotations
@@ -90,17 +91,18 @@ def _first_from(features, start, stop, feature):
 
 
 @njit
-def _select(parents, above, slots, first, n, scores, model, level, top_k, nodes, best, at):
+def _select(parents, above, slots, first, n, scores, model, level, top_k, nodes, best, at, found):
     """The best children of an instance's parents, best first, equal ones by number; how many there are.
 
-    Its `n` parents lie from `first` on, as do their scores and where their children's begin in `scores`; what
-    is found goes to `nodes` and `best` from `at` on.
+    Its `n` parents lie from `first` on, as do their scores and where their children's begin in `scores`, -1
+    for those that are not there; what is found goes to `nodes` and `best` from `at` on, where `found` are.
     """
-    found = 0
     for i in range(first, first + n):
         # A score is at most the parent's, and parents are in order.
         if parents[i] < 0 or (found == top_k and above[i] < best[at + found - 1]):
             break
+        if slots[i] < 0:
+            continue
         parent, too_low = model.levels[level] + parents[i], np.float32(-np.inf)
         start = model.children[parent]
         for j in range(model.children[parent + 1] - start):
@@ -162,7 +164,7 @@ def _look_up(first, end, X, first_row, model, n_levels, beam_size, top_k, nodes,
                     for e in _weights(model, parent, last - 1):
                         scores[at + model.places[e]] += model.weights[e]
             k = beam_size if level < n_levels - 1 else top_k
-            n = _select(parents, above, slots, 0, n, scores, model, level, k, found, their_scores, 0)
+            n = _select(parents, above, slots, 0, n, scores, model, level, k, found, their_scores, 0, 0)
             for i in range(n):
                 parents[i], above[i] = found[i], their_scores[i]
         for i in range(n):
@@ -183,10 +185,11 @@ def _group(parents, starts, order):
             starts[parents[i] + 1] += 1
 
 
-@kernel(void(int64, int64, CSR, int64, int64, MODEL, int64, POINTERS, POINTERS, POINTERS, SCORES))
-def _score(first, end, X, first_row, n_slots, model, level, starts, order, slots, scores):
-    """Sums of the children of the parents that are at the places from `first` to before `end` in `order`."""
+@kernel(void(int64, int64, int64, CSR, int64, int64, MODEL, int64, POINTERS, POINTERS, POINTERS, SCORES))
+def _score(first, end, start, X, first_row, n_slots, model, level, starts, order, slots, scores):
+    """Sums of the children of the parents that are at some places in `order`, counted from `start`."""
     place, table = np.zeros(model.n_features + 1, np.int32), np.empty(0, np.float32)
+    first, end = first + start, end + start
     k = np.searchsorted(starts, first, side="right") - 1
     while first < end:
         parent, last = model.levels[level] + k, min(starts[k + 1], end)
@@ -216,16 +219,20 @@ def _score(first, end, X, first_row, n_slots, model, level, starts, order, slots
         first = last
 
 
-@kernel(void(int64, int64, INDICES, SCORES, POINTERS, int64, SCORES, MODEL, int64, int64, INDICES, SCORES))
-def _select_rows(first, end, parents, above, slots, n_slots, scores, model, level, top_k, nodes, best):
-    """`_select` for the rows from `first` to before `end`."""
+_STATE = INDICES, SCORES, POINTERS
+
+
+@kernel(void(int64, int64, INDICES, SCORES, POINTERS, int64, SCORES, MODEL, int64, int64, *_STATE))
+def _select_rows(first, end, parents, above, slots, n_slots, scores, model, level, top_k, nodes, best, found):
+    """`_select` for the rows from `first` to before `end`, of each of which so many are found by now."""
     for row in range(first, end):
-        start, at = row * n_slots, row * top_k
-        _select(parents, above, slots, start, n_slots, scores, model, level, top_k, nodes, best, at)
+        start, at, n = row * n_slots, row * top_k, found[row]
+        of_row = parents, above, slots, start, n_slots, scores, model, level, top_k, nodes, best, at, n
+        found[row] = _select(*of_row)
 
 
 def search(
-    model: Model, n_levels: int, X: Flat, rows: slice, beam_size: int, top_k: int, threads: int
+    model: Model, n_levels: int, X: Flat, rows: slice, beam_size: int, top_k: int, room: int, threads: int
 ) -> _Found:
     """The best nodes of a level for some instances.
 
@@ -240,8 +247,10 @@ def search(
         Which of them.
     beam_size, top_k : int
         Nodes kept of each level, and of the last one; no more than the largest level has.
+    room : int
+        Bytes that scores may take which are yet to be chosen from, as far as those of one parent do.
     threads : int
-        Has no effect on the result.
+        Has no effect on the result, nor has `room`.
 
     Returns
     -------
@@ -258,12 +267,14 @@ def search(
         found = np.zeros(n_rows, np.int32), np.ones(n_rows, np.float32)
         for level in range(n_levels):
             k = beam_size if level < n_levels - 1 else top_k
-            found = _next(model, level, X, rows, found, k, threads)
+            found = _next(model, level, X, rows, found, k, room, threads)
     nodes, best = (of.reshape(-1, top_k) for of in found)
     return nodes, best
 
 
-def _next(model: Model, level: int, X: Flat, rows: slice, found: _Found, top_k: int, threads: int) -> _Found:
+def _next(
+    model: Model, level: int, X: Flat, rows: slice, found: _Found, top_k: int, room: int, threads: int
+) -> _Found:
     """The best nodes of a level, by tables."""
     parents, above = found
     n_rows, first_row = rows.stop - rows.start, rows.start
@@ -271,12 +282,21 @@ def _next(model: Model, level: int, X: Flat, rows: slice, found: _Found, top_k: 
     n_parents = model.levels[level + 1] - model.levels[level]
     starts, order = np.zeros(n_parents + 2, np.int64), np.empty(len(parents), np.int64)
     _group(parents, starts, order)
-    children = model.children[model.levels[level] : model.levels[level + 1] + 1]
-    slots = ends_of(np.where(parents >= 0, in_rows(np.diff(children))[parents], 0))
-    scores = np.empty(slots[-1], np.float32)
-    of_parents = X, first_row, n_slots, model, level, starts[:-1], order, slots, scores
-    in_blocks(int(starts[-2]), threads, _score, *of_parents)
+    starts, order = starts[:-1], order[: starts[-2]]
+    n_children = np.diff(model.children[model.levels[level] : model.levels[level + 1] + 1])
+    ends = ends_of(in_rows(n_children)[parents[order]])
     best = np.full(n_rows * top_k, -1, np.int32), np.zeros(n_rows * top_k, np.float32)
-    of_rows = parents, above, slots, n_slots, scores, model, level, top_k, *best
-    in_blocks(n_rows, threads, _select_rows, *of_rows)
+    slots, counts = np.full(len(parents), -1), np.zeros(n_rows, np.int64)
+    first = 0
+    while first < len(order):
+        last = max(first + 1, int(np.searchsorted(ends, ends[first] + room // 4, side="right")) - 1)
+        now = order[first:last]
+        slots[now] = ends[first:last] - ends[first]
+        scores = np.empty(ends[last] - ends[first], np.float32)
+        of_parents = X, first_row, n_slots, model, level, starts, order, slots, scores
+        in_blocks(last - first, threads, _score, first, *of_parents)
+        of_rows = parents, above, slots, n_slots, scores, model, level, top_k, *best, counts
+        in_blocks(n_rows, threads, _select_rows, *of_rows)
+        slots[now] = -1
+        first = last
     return best

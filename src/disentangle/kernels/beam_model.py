@@ -73,10 +73,6 @@ class Model(NamedTuple):
         """At most `n` nodes, and no more than any level has."""
         return min(n, self.largest)
 
-    def most_scores(self, n: int) -> int:
-        """Scores that the children of `n` nodes of a level take at most."""
-        return int(self.places_of[min(n, len(self.places_of)) - 1])
-
 
 CSR = types.Tuple((POINTERS, INDICES, SCORES))
 _ARRAYS = POINTERS, float64[::1], *(POINTERS, INDICES) * 2, POINTERS, uint32[::1], INDICES, SCORES

@@ -15,8 +15,10 @@ from ..runtime.progress import track
 from ..runtime.workers import Workers, most_rows, workers_of
 from ..storage.compressed import Flat, flat
 
-# A batch's instances, and what their scores of nodes may take: for a larger one fewer tables are made.
-_BATCH_ROWS, _BATCH_BYTES = 1 << 16, 1 << 28
+# A batch's instances where there is no limit, and what scores may take which are yet to be chosen from.
+_BATCH_ROWS, _ROOM = 1 << 16, 1 << 28
+# What a node that is kept of a level takes while those of the next one are found.
+_BYTES_PER_NODE = 64
 
 
 @dataclass(frozen=True)
@@ -27,28 +29,33 @@ class _Search:
     n_levels: int
     X: Flat
     beam_size: int
-    top_k: int
+    room: int
 
 
 def _search(of: _Search, rows: slice, threads: int) -> tuple[np.ndarray, np.ndarray]:
-    return beam.search(of.model, of.n_levels, of.X, rows, of.beam_size, of.top_k, threads)
+    return beam.search(of.model, of.n_levels, of.X, rows, of.beam_size, of.beam_size, of.room, threads)
 
 
-def _checked(model: Model, X: sp.csr_matrix) -> Flat:
+def checked(model: Model, X: sp.csr_matrix) -> Flat:
+    """What a model predicts from, as `predict` takes it."""
     if X.shape[1] != model.n_features or not X.has_sorted_indices:
         expected = f"{model.n_features} features, indices sorted"
         raise ValueError(f"X must have {expected}, got a matrix of shape {X.shape}")
     return flat(X)
 
 
-def bytes_per_instance(model: Model, beam_size: int) -> int:
-    """What an instance takes while it is worked on: scores of all nodes below its clusters."""
-    return 4 * model.most_scores(beam_size)
+def batches(
+    n_rows: int, n_nodes: int, workers: Workers, budget: Budget, kept: int = 0
+) -> tuple[list[slice], int]:
+    """Instances that are worked on at a time, `n_nodes` of each, and room for scores, as `predict` takes it.
 
-
-def rows_of_a_batch(model: Model, beam_size: int) -> int:
-    """How many instances are worked on at a time where there is no limit."""
-    return max(1, min(_BATCH_ROWS, _BATCH_BYTES // bytes_per_instance(model, beam_size)))
+    With a limit they are as many as it allows: each batch reads the model's files.
+    """
+    left = budget.left(kept, "predicting with this model")
+    room = _ROOM if left is None else min(_ROOM, left // 2)
+    most = _BATCH_ROWS if left is None else (left - room) // (_BYTES_PER_NODE * n_nodes)
+    most = most_rows(n_rows, most, workers)
+    return [slice(start, min(start + most, n_rows)) for start in range(0, n_rows, most)], room
 
 
 def match(
@@ -81,20 +88,19 @@ def match(
         At most `beam_size` scores in (0, 1] per row, highest first.
     """
     workers, n_levels = workers_of(threads), len(model.hinges) - without
-    most = most_rows(X.shape[0], rows_of_a_batch(model, beam_size), workers)
     # Index and score of each node found, in the batches and in the matrix made of them.
     kept = 2 * 8 * model.most(beam_size) * X.shape[0]
-    rows = budget.slices(np.full(X.shape[0], bytes_per_instance(model, beam_size)), kept, most_rows=most)
-    shared = _Search(model, n_levels, _checked(model, X), beam_size, beam_size)
-    batches = track(workers.in_turn(_search, shared, rows), X.shape[0], lambda batch: len(batch[0]))
-    indptr, indices, scores = _found(list(batches))
+    rows, room = batches(X.shape[0], model.most(beam_size), workers, budget, kept)
+    shared = _Search(model, n_levels, checked(model, X), beam_size, room)
+    found = track(workers.in_turn(_search, shared, rows), X.shape[0], lambda batch: len(batch[0]))
+    indptr, indices, scores = _found(list(found))
     return sp.csr_matrix((scores, indices, indptr), shape=(X.shape[0], model.n_nodes(n_levels - 1)))
 
 
-def predict(model: Model, X: sp.csr_matrix, params: PredictParams, threads: int) -> Flat:
-    """Scores of the best `top_k` labels, copies counted, of each instance: what `flat` has of a matrix."""
-    shared = _Search(model, len(model.hinges), _checked(model, X), params.beam_size, params.top_k)
-    return _found([_search(shared, slice(0, X.shape[0]), threads)])
+def predict(model: Model, X: Flat, rows: slice, params: PredictParams, room: int, threads: int) -> Flat:
+    """Scores of the best `top_k` labels, copies counted, of some instances: what `flat` has of a matrix."""
+    given = model, len(model.hinges), X, rows, params.beam_size, params.top_k, room
+    return _found([beam.search(*given, threads)])
 
 
 def _found(batches: list[tuple[np.ndarray, np.ndarray]]) -> Flat:

@@ -21,7 +21,8 @@ from ..overlap.merge import best_labels
 from ..params import PredictParams
 from ..rules import MERGES
 from ..runtime.memory import UNLIMITED, Budget
-from ..runtime.workers import Workers, most_rows, workers_of
+from ..runtime.workers import Workers, workers_of
+from ..storage.compressed import Flat
 from ..storage.saved import Saved
 from . import beam_search, saved_model
 from .saved_model import load_overlap
@@ -58,13 +59,23 @@ class _Ranking:
     merge: str
 
 
-def _best(ranking: _Ranking, part: tuple[sp.csr_matrix, int], threads: int) -> tuple[np.ndarray, np.ndarray]:
-    X, k = part
+@dataclass(frozen=True)
+class _Asked:
+    """Of whom the best labels are asked for, and how many."""
+
+    ranking: _Ranking
+    X: Flat
+    k: int
+    room: int
+
+
+def _best(asked: _Asked, rows: slice, threads: int) -> tuple[np.ndarray, np.ndarray]:
+    ranking = asked.ranking
     found = [
-        beam_search.predict(model, X, predict, threads)
+        beam_search.predict(model, asked.X, rows, predict, asked.room, threads)
         for model, predict in zip(ranking.models, ranking.predict, strict=True)
     ]
-    return best_labels(found, ranking.originals, ranking.merge, k)
+    return best_labels(found, ranking.originals, ranking.merge, asked.k)
 
 
 class Predictor:
@@ -241,16 +252,11 @@ class Predictor:
             Theirs, 0 where there is none.
         """
         workers, ranking = workers_of(threads), self._loaded(budget)
-        cost, most = 0, X.shape[0]
-        for model, predict in zip(ranking.models, ranking.predict, strict=True):
-            cost = max(cost, beam_search.bytes_per_instance(model, predict.beam_size))
-            most = min(most, beam_search.rows_of_a_batch(model, predict.beam_size))
-        batches = budget.slices(
-            np.full(X.shape[0], cost), most_rows=most_rows(X.shape[0], max(1, most), workers)
-        )
-        # Taking rows of one instance would be a sixth of the time that it takes.
-        parts = (X if rows.stop - rows.start == X.shape[0] else X[rows] for rows in batches)
-        yield from workers.in_turn(_best, ranking, ((part, k) for part in parts))
+        n_nodes = max(max(params.beam_size, params.top_k) for params in ranking.predict)
+        n_nodes = min(n_nodes, max(model.largest for model in ranking.models))
+        rows, room = beam_search.batches(X.shape[0], n_nodes, workers, budget)
+        asked = _Asked(ranking, beam_search.checked(ranking.models[0], X), k, room)
+        yield from workers.in_turn(_best, asked, rows)
 
 
 def _voice(evaluation: Path, said: dict[str, Any]) -> Voice:

@@ -167,43 +167,19 @@ class Budget:
         """The same of an array whose size is not known yet."""
         return Growing(dtype, None if self.limit is None else tempfile.TemporaryFile(dir=self.folder))
 
-    def slices(self, costs: np.ndarray, kept: int = 0, *, most_rows: int) -> Iterator[slice]:
-        """Cut rows into batches that fit into what is left of the limit, if there is one.
-
-        Parameters
-        ----------
-        costs : ndarray of shape (n_rows,), int64
-            Bytes that each row takes while it is worked on.
-        kept : int
-            Bytes that all results take in the end.
-        most_rows : int
-            Of a batch.
-
-        Yields
-        ------
-        slice
-            At least one row, which may take more than is left.
+    def left(self, kept: int, what: str) -> int | None:
+        """Bytes of the limit for `what` besides what is held, and `kept` of its results; None for no limit.
 
         Raises
         ------
         DisentangleError
-            If the limit leaves next to nothing.
+            If next to nothing is.
         """
         if self.limit is None:
-            for start in range(0, len(costs), most_rows):
-                yield slice(start, min(start + most_rows, len(costs)))
-            return
+            return None
         held = resident() + kept
-        self.require(held + _LEAST_BATCH, "predicting with this model")
-        left = self.limit - held
-        ends = np.cumsum(costs)
-        start = 0
-        while start < len(costs):
-            before = ends[start - 1] if start else 0
-            stop = int(np.searchsorted(ends, before + left, side="right"))
-            stop = max(start + 1, min(stop, start + most_rows))
-            yield slice(start, stop)
-            start = stop
+        self.require(held + _LEAST_BATCH, what)
+        return self.limit - held
 
 
 UNLIMITED = Budget()
