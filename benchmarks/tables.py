@@ -27,7 +27,7 @@ import presets
 import scale
 import scaling
 from compare import print_comparison, print_differences, print_summary
-from presets import FIGURES, columns
+from presets import FIGURES, SECONDS, columns
 from reproduce import version_of
 
 from disentangle.jobs.differences import excludes_zero
@@ -172,6 +172,28 @@ def print_presets(found: dict[str, Result]) -> None:
         presets.print_table(dataset, result["rows"])
 
 
+def print_preset_differences(found: dict[str, Result]) -> None:
+    """Each preset beside the paper's rule and XR-Linear: means over seeds."""
+    line("dataset", "preset", "seeds", *FIGURES, "candidates", "/ paper's", "/ XR-Linear's")
+    print("|---|---|" + "---:|" * 8)
+    for dataset, result in found.items():
+        of: dict[str, list[Result]] = {}
+        for row in result["rows"]:
+            of.setdefault(row["setting"], []).append(row)
+
+        def mean(setting: str, column: str, of: dict[str, list[Result]] = of) -> float:
+            return sum(row[column] for row in of[setting]) / len(of[setting])
+
+        for preset in [name for name in of if name not in ("XR-Linear", "paper")]:
+            seconds = (mean(preset, SECONDS) / mean(than, SECONDS) for than in ("paper", "XR-Linear"))
+            line(
+                *(dataset, preset, str(len(of[preset]))),
+                *(f"{mean(preset, column) - mean('paper', column):+.2f}" for column in FIGURES),
+                f"x {mean(preset, 'candidates') / mean('paper', 'candidates'):.2f}",
+                *(f"x {ratio:.2f}" for ratio in seconds),
+            )
+
+
 def print_learned(found: dict[str, Result]) -> None:
     for dataset, result in found.items():
         learned_features.print_table(dataset, result["rows"])
@@ -213,6 +235,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Result]], None]]] = {
     "binned": ("binned", partial(print_reports, "binned")),
     "metric": ("metric", print_metrics),
     "presets": ("presets", print_presets),
+    "preset-differences": ("presets", print_preset_differences),
     "ensembles": ("ensembles", print_ensembles),
     "calibration": ("calibration", print_calibration),
     "seeds": ("seeds", print_seeds),

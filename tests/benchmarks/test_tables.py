@@ -30,3 +30,16 @@ def test_a_table_never_mixes_versions(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
     monkeypatch.setitem(tables.TABLES, "some", ("kind", lambda found: print(*found)))
     assert tables.table("some") == "b c\n\nLeft out, being of other versions: a (0.9.0)."
+
+
+def ratios(preset: str, column: int) -> tuple[str, str]:
+    """The least and the greatest of a column of the table of differences, over all sets."""
+    rows = [line.strip("|").split("|") for line in tables.table("preset-differences").splitlines()[2:]]
+    found = [float(row[column].strip(" x")) for row in rows if row[1].strip() == preset]
+    return f"{min(found):.2f}", f"{max(found):.2f}"
+
+
+def test_the_readme_says_what_the_tables_do():
+    text = (tables.ROOT / "README.md").read_text(encoding="utf-8").replace("\n", " ")
+    assert "It ranks {} to {} times as many candidates".format(*ratios("tuned", 7)) in text
+    assert "takes {} to {} times the seconds of XR-Linear".format(*ratios("lean", 9)) in text

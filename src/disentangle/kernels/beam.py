@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import int64, njit, types, void
+from numba import boolean, int64, njit, types, void
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -91,15 +91,41 @@ def _first_from(features, start, stop, feature):
 
 
 @njit
+def _is_worse(nodes, best, i, j):
+    return best[i] < best[j] or (best[i] == best[j] and nodes[i] > nodes[j])
+
+
+@njit
+def _sink(nodes, best, at, i, n):
+    """Let the i-th of `n` nodes, which lie from `at` on, sink in a heap that has the worst at its top."""
+    node, score = nodes[at + i], best[at + i]
+    while 2 * i + 1 < n:
+        j = 2 * i + 1
+        if j + 1 < n and _is_worse(nodes, best, at + j + 1, at + j):
+            j += 1
+        if best[at + j] > score or (best[at + j] == score and nodes[at + j] < node):
+            break
+        nodes[at + i], best[at + i] = nodes[at + j], best[at + j]
+        i = j
+    nodes[at + i], best[at + i] = node, score
+
+
+@njit
+def _heap(nodes, best, at, n):
+    for i in range(n // 2 - 1, -1, -1):
+        _sink(nodes, best, at, i, n)
+
+
+@njit
 def _select(parents, above, slots, first, n, scores, model, level, top_k, nodes, best, at, found):
-    """The best children of an instance's parents, best first, equal ones by number; how many there are.
+    """The best children of an instance's parents; how many there are, in a heap once they are `top_k`.
 
     Its `n` parents lie from `first` on, as do their scores and where their children's begin in `scores`, -1
     for those that are not there; what is found goes to `nodes` and `best` from `at` on, where `found` are.
     """
     for i in range(first, first + n):
         # A score is at most the parent's, and parents are in order.
-        if parents[i] < 0 or (found == top_k and above[i] < best[at + found - 1]):
+        if parents[i] < 0 or (found == top_k and above[i] < best[at]):
             break
         if slots[i] < 0:
             continue
@@ -111,20 +137,28 @@ def _select(parents, above, slots, first, n, scores, model, level, top_k, nodes,
                 continue
             loss = max(np.float32(1) - z, np.float32(0))
             score = above[i] * np.float32(math.exp(-math.pow(loss, model.hinges[level])))
-            if found == top_k:
-                worst = best[at + found - 1]
-                if score < worst:
-                    too_low = z
-                if score < worst or (score == worst and node > nodes[at + found - 1]):
-                    continue
-                found -= 1
-            q = at + found
-            while q > at and (score > best[q - 1] or (score == best[q - 1] and node < nodes[q - 1])):
-                nodes[q], best[q] = nodes[q - 1], best[q - 1]
-                q -= 1
-            nodes[q], best[q] = node, score
-            found += 1
+            if found < top_k:
+                nodes[at + found], best[at + found] = node, score
+                found += 1
+                if found == top_k:
+                    _heap(nodes, best, at, top_k)
+            elif score < best[at]:
+                too_low = z
+            elif score > best[at] or node < nodes[at]:
+                nodes[at], best[at] = node, score
+                _sink(nodes, best, at, 0, top_k)
     return found
+
+
+@njit
+def _sort(nodes, best, at, n, top_k):
+    """What `_select` has found, best first, equal ones by number."""
+    if n < top_k:
+        _heap(nodes, best, at, n)
+    for last in range(at + n - 1, at, -1):
+        nodes[at], nodes[last] = nodes[last], nodes[at]
+        best[at], best[last] = best[last], best[at]
+        _sink(nodes, best, at, 0, last - at)
 
 
 @kernel(void(int64, int64, CSR, int64, MODEL, int64, int64, int64, INDICES, SCORES))
@@ -165,6 +199,7 @@ def _look_up(first, end, X, first_row, model, n_levels, beam_size, top_k, nodes,
                         scores[at + model.places[e]] += model.weights[e]
             k = beam_size if level < n_levels - 1 else top_k
             n = _select(parents, above, slots, 0, n, scores, model, level, k, found, their_scores, 0, 0)
+            _sort(found, their_scores, 0, n, k)
             for i in range(n):
                 parents[i], above[i] = found[i], their_scores[i]
         for i in range(n):
@@ -222,13 +257,17 @@ def _score(first, end, start, X, first_row, n_slots, model, level, starts, order
 _STATE = INDICES, SCORES, POINTERS
 
 
-@kernel(void(int64, int64, INDICES, SCORES, POINTERS, int64, SCORES, MODEL, int64, int64, *_STATE))
-def _select_rows(first, end, parents, above, slots, n_slots, scores, model, level, top_k, nodes, best, found):
+@kernel(void(int64, int64, INDICES, SCORES, POINTERS, int64, SCORES, MODEL, int64, int64, *_STATE, boolean))
+def _select_rows(
+    first, end, parents, above, slots, n_slots, scores, model, level, top_k, nodes, best, found, is_last
+):
     """`_select` for the rows from `first` to before `end`, of each of which so many are found by now."""
     for row in range(first, end):
         start, at, n = row * n_slots, row * top_k, found[row]
         of_row = parents, above, slots, start, n_slots, scores, model, level, top_k, nodes, best, at, n
         found[row] = _select(*of_row)
+        if is_last:
+            _sort(nodes, best, at, found[row], top_k)
 
 
 def search(
@@ -296,7 +335,7 @@ def _next(
         of_parents = X, first_row, n_slots, model, level, starts, order, slots, scores
         in_blocks(last - first, threads, _score, first, *of_parents)
         of_rows = parents, above, slots, n_slots, scores, model, level, top_k, *best, counts
-        in_blocks(n_rows, threads, _select_rows, *of_rows)
+        in_blocks(n_rows, threads, _select_rows, *of_rows, last == len(order))
         slots[now] = -1
         first = last
     return best

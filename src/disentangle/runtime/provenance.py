@@ -8,6 +8,7 @@ import logging
 import os
 import platform
 from collections.abc import Callable
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,14 @@ logger = logging.getLogger(__name__)
 
 def versions() -> dict[str, str]:
     """Versions of everything that results depend on."""
+    return {"disentangle": __version__, "python": platform.python_version(), **dict(_packages())}
+
+
+@cache
+def _packages() -> tuple[tuple[str, str], ...]:
+    # Each stage asks, and to read one takes milliseconds.
     packages = ("libpecos", "numpy", "scipy", "numba", "scikit-learn")
-    found = {name: metadata.version(name) for name in packages}
-    return {"disentangle": __version__, "python": platform.python_version()} | found
+    return tuple((name, metadata.version(name)) for name in packages)
 
 
 def machine() -> dict[str, Any]:
