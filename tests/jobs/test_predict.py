@@ -209,7 +209,7 @@ def test_a_limit_changes_batches_and_no_score(place: Path, monkeypatch: pytest.M
     predictor = Predictor.load(base(place) / "tuned" / "evaluation-merge-mean")
     X = sp.load_npz(features_of(place)).tocsr()
     (whole,) = predictor.best(X, 10, 2)
-    # Ten instances at a time: half of what is left is for their scores.
+    # Ten instances at a time, for which half of what is left is.
     (predict,) = predictor._ranking.predict
     monkeypatch.setattr("disentangle.runtime.memory.resident", lambda: 0)
     monkeypatch.setattr("disentangle.runtime.memory._LEAST_BATCH", 0)

@@ -49,11 +49,12 @@ def batches(
 ) -> tuple[list[slice], int]:
     """Instances that are worked on at a time, `n_nodes` of each, and room for scores, as `predict` takes it.
 
-    With a limit they are as many as it allows: each batch reads the model's files.
+    With a limit they are as many as half of what is left allows, as each batch reads the model's files; a
+    quarter is for scores, and one for all that is not counted.
     """
     left = budget.left(kept, "predicting with this model")
-    room = _ROOM if left is None else min(_ROOM, left // 2)
-    most = _BATCH_ROWS if left is None else (left - room) // (_BYTES_PER_NODE * n_nodes)
+    room = _ROOM if left is None else min(_ROOM, left // 4)
+    most = _BATCH_ROWS if left is None else left // 2 // (_BYTES_PER_NODE * n_nodes)
     most = most_rows(n_rows, most, workers)
     return [slice(start, min(start + most, n_rows)) for start in range(0, n_rows, most)], room
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
@@ -17,6 +17,10 @@ _MAX_THREADS = 256
 # Calls of a thread whose results are not taken yet: so many that none waits for a first one that takes long.
 _AHEAD = 64
 _limit: int | None = None
+# By how many threads they have: to begin threads takes longer than many a call.
+_idle: defaultdict[int, list[ThreadPoolExecutor]] = defaultdict(list)
+# A forked process has the lists and not the threads: who gave them a call would wait for ever.
+os.register_at_fork(after_in_child=_idle.clear)
 
 
 def check_threads(threads: int) -> None:
@@ -51,7 +55,12 @@ def in_threads(call: Callable[[T], R], items: Iterable[T], threads: int) -> Iter
 
     Who stops listening, as Ctrl-C makes them, waits for no call; for who listens slowly not all are made.
     """
-    pool, waiting = ThreadPoolExecutor(threads), deque[Future[R]]()
+    waiting = deque[Future[R]]()
+    # None that others use: a call may have such calls of its own.
+    try:
+        pool = _idle[threads].pop()
+    except IndexError:
+        pool = ThreadPoolExecutor(threads)
     try:
         for item in items:
             waiting.append(pool.submit(call, item))
@@ -59,5 +68,7 @@ def in_threads(call: Callable[[T], R], items: Iterable[T], threads: int) -> Iter
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-    finally:
+    except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    _idle[threads].append(pool)

@@ -1,0 +1,58 @@
+"""Work that is shared out among threads."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+
+from disentangle.runtime.threads import in_threads
+
+
+def squares(n: int, threads: int) -> list[int]:
+    return list(in_threads(lambda i: i * i, range(n), threads))
+
+
+def test_the_same_threads_do_what_comes_next():
+    def mine() -> set[int]:
+        return set(in_threads(lambda _: threading.get_ident(), range(50), 3))
+
+    mine()
+    before = threading.active_count()
+    for _ in range(20):
+        mine()
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_call_may_share_out_its_own_work(threads: int):
+    found = list(in_threads(lambda i: squares(i, threads), range(5), threads))
+    assert found == [[j * j for j in range(i)] for i in range(5)]
+
+
+def test_after_a_failure_the_next_calls_work():
+    begun = threading.Event()
+
+    def fail(i: int) -> int:
+        begun.set()
+        raise ValueError(i)
+
+    with pytest.raises(ValueError, match="0"):
+        list(in_threads(fail, range(1000), 2))
+    assert begun.is_set()
+    assert squares(10, 2) == [i * i for i in range(10)]
+
+
+def test_who_stops_listening_leaves_no_call_to_the_next_one():
+    taken = in_threads(lambda i: i, range(10), 2)
+    assert next(taken) == 0
+    taken.close()
+    assert squares(10, 2) == [i * i for i in range(10)]
+
+
+def test_a_forked_process_has_threads_of_its_own():
+    squares(10, 2)
+    if (child := os.fork()) == 0:
+        os._exit(0 if squares(10, 2) == [i * i for i in range(10)] else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
