@@ -12,6 +12,7 @@ import json
 import logging
 import re
 import secrets
+import socket
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,6 +26,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..errors import DisentangleError, excerpt
+from ..runtime.threads import in_threads
 from ..runtime.workers import Task
 from ..storage import atomic, files
 from . import worker
@@ -38,11 +40,11 @@ _ADDRESS = re.compile(r"(?:\w+://)?[^\s/]+:\d+")
 # A scheduler's file has some kilobytes.
 _MOST_BYTES = 1 << 24
 # Calls of a worker's thread: more even out what parts take, and cost some milliseconds each.
-_CALLS_PER_SLOT = 64
+_CALLS_PER_SLOT = 24
 # Calls of a thread whose results are not taken yet, so that neither side waits, nor keeps too many.
 _AHEAD = 8
 # Into how many parts a worker's thread gets what one call could do.
-_PARTS_PER_SLOT = 4
+_PARTS_PER_SLOT = 2
 # How long a call may wait without any worker that could do it, looked for so often.
 _PATIENCE, _LOOK = 300.0, 5.0
 # How often data that all workers have lost are sent again.
@@ -114,12 +116,15 @@ class Cluster:
             if one.value is shared:
                 return one
         head, found = worker.packed(shared)
-        names = [hashlib.sha256(buffer).hexdigest() for buffer in found]
+        # The workers wait meanwhile.
+        names = list(in_threads(lambda buffer: hashlib.sha256(buffer).hexdigest(), found, self.threads))
         named = dict(zip(names, found, strict=True))
         if self._folder is None:
             places = self._sent(named) if named else {}
         else:
-            places = {name: self._written(self._folder / name, buffer) for name, buffer in named.items()}
+            files_of = [(self._folder / name, buffer) for name, buffer in named.items()]
+            paths = in_threads(lambda of: _written(*of), files_of, self.threads)
+            places = dict(zip(named, paths, strict=True))
         packed = _Shared(shared, head, names, [places[name] for name in names])
         self._kept.append(packed)
         self._clear()
@@ -142,17 +147,6 @@ class Cluster:
                 # A worker was lost while it was sent them.
         raise DisentangleError(f"{_LOST}: {_AGAIN}")
 
-    def _written(self, path: Path, buffer: memoryview) -> str:
-        """The path of a file that has what is in a buffer."""
-        try:
-            if not path.exists():
-                temporary = path.with_suffix(".part")
-                temporary.write_bytes(buffer)
-                temporary.rename(path)
-        except OSError as error:
-            raise DisentangleError(f"cannot write {path}: {error.strerror or error}") from error
-        return str(path)
-
     def _clear(self) -> None:
         """Remove files that nothing needs any more; who has one open keeps it."""
         if self._folder is not None:
@@ -173,6 +167,18 @@ class Cluster:
         if all(one.get("status") == "paused" for one in workers.values()):
             return "all workers are at their memory limits"
         return None
+
+
+def _written(path: Path, buffer: memoryview) -> str:
+    """The path of a file that has what is in a buffer."""
+    try:
+        if not path.exists():
+            temporary = path.with_suffix(".part")
+            temporary.write_bytes(buffer)
+            temporary.rename(path)
+    except OSError as error:
+        raise DisentangleError(f"cannot write {path}: {error.strerror or error}") from error
+    return str(path)
 
 
 class _Call:
@@ -304,6 +310,16 @@ def _address(where: str) -> str:
     return found
 
 
+def _is_reachable(address: str) -> bool:
+    """Whether a connection to a worker can be made from here."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=_LOOK):
+            return True
+    except (OSError, ValueError):
+        return False
+
+
 def _checked(client: Any, threads: int, folder: Path) -> Cluster:
     """The workers, if there are any, and all of the same versions."""
     token = secrets.token_hex(16)
@@ -333,6 +349,8 @@ def _checked(client: Any, threads: int, folder: Path) -> Cluster:
         worker.check(own[0], worker.made_by(), name)
         is_seen &= own[1] == token or name == "scheduler"
     (folder / token).unlink()
+    # What they have found need not go through the scheduler.
+    client.direct_to_workers = all(map(_is_reachable, set(answers) - {"scheduler"}))
     logger.info(
         "cluster: %d worker%s, %d thread%s; dashboard %s",
         *(len(answers) - 1, "s" * (len(answers) != 2), slots, "s" * (slots != 1), client.dashboard_link),

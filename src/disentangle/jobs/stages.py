@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import DisentangleError
 from ..runtime import progress, provenance
+from ..runtime.threads import allowed, in_threads
 from ..storage import atomic, files
 from ..storage.saved import RECORD, Saved, read_record, sealed
 
@@ -174,4 +175,5 @@ class Stage:
 def digests(folder: Path) -> dict[str, str]:
     """Sha256 of each file in a folder, by its path there."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): files.sha256(path) for path in paths}
+    found = in_threads(files.sha256, paths, allowed())
+    return {str(path.relative_to(folder)): sha256 for path, sha256 in zip(paths, found, strict=True)}

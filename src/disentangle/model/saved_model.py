@@ -14,7 +14,7 @@ from ..kernels.beam_model import Model, build
 from ..overlap.copies import OVERLAP_FILE, Overlap, without_copies
 from ..params import MAX_HINGE
 from ..runtime.memory import UNLIMITED, Budget
-from ..runtime.threads import allowed
+from ..runtime.threads import allowed, in_threads
 from ..storage.compressed import flat
 from ..storage.saved import Saved
 from .trained import Trained
@@ -51,8 +51,14 @@ def save(levels: Sequence[Trained], folder: Path) -> None:
         rule = {"only_topk": level.top_k, "post_processor": f"l{level.hinge}-hinge"}
         how = {"bias": _BIAS, "pred_kwargs": _of_class(_PREDICTION, rule)}
         _write_param(place / _PARAM, _OF_LEVEL, {"model": "MLModel"} | _sizes(level.W, level.C) | how)
-        for name in ("W", "C"):
-            sp.save_npz(place / f"{name}.npz", getattr(level, name), compressed=False)
+    # The last level has most of it, and is begun first.
+    matrices = [
+        (folder / _LEVEL.format(d) / f"{name}.npz", getattr(level, name))
+        for d, level in reversed([*enumerate(levels)])
+        for name in ("W", "C")
+    ]
+    for _ in in_threads(lambda of: sp.save_npz(*of, compressed=False), matrices, allowed()):
+        pass
 
 
 def _of_class(name: str, said: dict[str, Any]) -> dict[str, Any]:
