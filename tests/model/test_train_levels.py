@@ -51,8 +51,7 @@ def trained(
 
 
 def _predicted(model: Model, X: sp.csr_matrix, params: PredictParams, threads: int) -> Flat:
-    rows = slice(0, X.shape[0])
-    return beam_search.predict(model, beam_search.checked(model, X), rows, params, 1 << 20, threads)
+    return beam_search.predict(model, beam_search.checked(model, X), params, 1 << 20, threads)
 
 
 def predicted(model: Model, X: sp.csr_matrix, params: PredictParams, threads: int) -> sp.csr_matrix:

@@ -98,9 +98,9 @@ def match(
     return sp.csr_matrix((scores, indices, indptr), shape=(X.shape[0], model.n_nodes(n_levels - 1)))
 
 
-def predict(model: Model, X: Flat, rows: slice, params: PredictParams, room: int, threads: int) -> Flat:
-    """Scores of the best `top_k` labels, copies counted, of some instances: what `flat` has of a matrix."""
-    given = model, len(model.hinges), X, rows, params.beam_size, params.top_k, room
+def predict(model: Model, X: Flat, params: PredictParams, room: int, threads: int) -> Flat:
+    """Scores of the best `top_k` labels, copies counted, of each instance: what `flat` has of a matrix."""
+    given = model, len(model.hinges), X, slice(0, len(X[0]) - 1), params.beam_size, params.top_k, room
     return _found([beam.search(*given, threads)])
 
 

@@ -22,7 +22,7 @@ from ..params import PredictParams
 from ..rules import MERGES
 from ..runtime.memory import UNLIMITED, Budget
 from ..runtime.workers import Workers, workers_of
-from ..storage.compressed import Flat
+from ..storage.compressed import Flat, rows_of
 from ..storage.saved import Saved
 from . import beam_search, saved_model
 from .saved_model import load_overlap
@@ -59,23 +59,13 @@ class _Ranking:
     merge: str
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """Of whom the best labels are asked for, and how many."""
-
-    ranking: _Ranking
-    X: Flat
-    k: int
-    room: int
-
-
-def _best(asked: _Asked, rows: slice, threads: int) -> tuple[np.ndarray, np.ndarray]:
-    ranking = asked.ranking
+def _best(ranking: _Ranking, asked: tuple[Flat, int, int], threads: int) -> tuple[np.ndarray, np.ndarray]:
+    X, k, room = asked
     found = [
-        beam_search.predict(model, asked.X, rows, predict, asked.room, threads)
+        beam_search.predict(model, X, predict, room, threads)
         for model, predict in zip(ranking.models, ranking.predict, strict=True)
     ]
-    return best_labels(found, ranking.originals, ranking.merge, asked.k)
+    return best_labels(found, ranking.originals, ranking.merge, k)
 
 
 class Predictor:
@@ -255,8 +245,8 @@ class Predictor:
         n_nodes = max(max(params.beam_size, params.top_k) for params in ranking.predict)
         n_nodes = min(n_nodes, max(model.largest for model in ranking.models))
         rows, room = beam_search.batches(X.shape[0], n_nodes, workers, budget)
-        asked = _Asked(ranking, beam_search.checked(ranking.models[0], X), k, room)
-        yield from workers.in_turn(_best, asked, rows)
+        checked = beam_search.checked(ranking.models[0], X)
+        yield from workers.in_turn(_best, ranking, ((rows_of(checked, part), k, room) for part in rows))
 
 
 def _voice(evaluation: Path, said: dict[str, Any]) -> Voice:

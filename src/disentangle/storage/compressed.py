@@ -71,6 +71,14 @@ def flat(matrix: sp.csr_matrix | sp.csc_matrix) -> Flat:
     )
 
 
+def rows_of(matrix: Flat, rows: slice) -> Flat:
+    """Some rows that lie side by side; of a CSC matrix, columns. Indices and values are not copied."""
+    indptr, indices, values = matrix
+    of_rows = indptr[rows.start : rows.stop + 1]
+    its = slice(of_rows[0], of_rows[-1])
+    return of_rows - of_rows[0], indices[its], values[its]
+
+
 def one_per_row(columns: np.ndarray, n_columns: int) -> sp.csr_matrix:
     """Membership: float32 of shape (len(columns), n_columns), with one 1 per row, in the column given."""
     n = len(columns)
