@@ -356,6 +356,14 @@ def test_no_cluster_is_a_sentence(
     assert not (tmp_path / "model").exists()
 
 
+def test_it_is_known_which_workers_can_be_reached():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        assert cluster._is_reachable(address)
+    assert not cluster._is_reachable(address)
+    assert not cluster._is_reachable("inproc://here/1")
+
+
 def test_other_versions_are_a_sentence(two: Cluster, monkeypatch: pytest.MonkeyPatch):
     other = worker.made_by() | {"numpy": "0.1"}
     monkeypatch.setattr(worker, "made_by", lambda: other)
