@@ -138,12 +138,15 @@ _SHARED = " --models {models}/seed-0"
 _SCRIPT = "benchmarks/{file} {dataset} --data-dir {{data}} --out {{out}}"
 _PEERS = ("compare.py", "methods.py", "method_process.py")
 _COMPARED = "xr-linear,paper,lean,tuned,tuned-3,omikuji-parabel,omikuji-bonsai"
-_THREE_TIMES = f" --repeats 3 --only {_COMPARED},libmultilabel-tree"
+_PEERED, _ALL_PEERS = "against other tools", f"{_COMPARED},libmultilabel-tree"
 _AMBIGUITY = ("ambiguity.py", "presets.py")
 _TEN = " --preset paper,lean --seeds 0,1,2,3,4,5,6,7,8,9"
 _PROBABILITIES = "probabilities are near the shares that are right"
 _CALIBRATE = " --calibrate --preset"
+_WORTH = "what each part is worth"
 _LOO = ("leave_one_out.py", "presets.py")
+_BESIDE, _LEARNED = "an embedding beside tf-idf", ("learned_features.py", "presets.py")
+_EMBEDDED = " --models {models} --embeddings {embeddings}/DATASET-minilm.npz"
 # Kind, what it shows, datasets, options, code, files of this folder (none for a job), tolerance.
 # Omikuji's own figures move by half a point from run to run.
 _KINDS: tuple[tuple[str, str, tuple[str, ...], str, tuple[str, ...], tuple[str, ...], float], ...] = (
@@ -153,7 +156,7 @@ _KINDS: tuple[tuple[str, str, tuple[str, ...], str, tuple[str, ...], tuple[str, 
     ("seeds", "chance by trees, and by test instances", SETS[:2], _TEN, JOB, (), 0.02),
     ("ensembles", "three trees beat one", SETS[:1], " --preset tuned,lean --n-trees 3", JOB, (), 0.02),
     ("calibration", _PROBABILITIES, SETS[:2], f"{_CALIBRATE} paper,tuned,lean", CALIBRATION, (), 0.02),
-    ("calibration", _PROBABILITIES, SETS[2:], f"{_CALIBRATE} tuned,lean", CALIBRATION, (), 0.02),
+    ("calibration", _PROBABILITIES, SETS[3:4], f"{_CALIBRATE} tuned,lean", CALIBRATION, (), 0.02),
     (
         "binned",
         "Figure 2: binned labels",
@@ -164,19 +167,14 @@ _KINDS: tuple[tuple[str, str, tuple[str, ...], str, tuple[str, ...], tuple[str, 
         0.02,
     ),
     ("metric", "copies separate meanings", SETS[:2], " --binned-dir {models}/binned", METRIC, (), 0.01),
-    ("leave-one-out", "what each part is worth", SETS[:4], " --models {models}", JOB, _LOO, 0.02),
-    ("compare", "against other tools", SETS[:2], _THREE_TIMES, MODELS, _PEERS, 0.5),
-    ("compare", "against other tools", SETS[2:], f" --repeats 1 --only {_COMPARED}", MODELS, _PEERS, 0.5),
+    ("leave-one-out", _WORTH, SETS[1:2], " --models {models}", JOB, _LOO, 0.02),
+    ("leave-one-out", _WORTH, (*SETS[:1], *SETS[2:]), " --models {models} --seeds 0", JOB, _LOO, 0.02),
+    ("compare", _PEERED, SETS[:1], f" --repeats 1 --only {_ALL_PEERS}", MODELS, _PEERS, 0.5),
+    ("compare", _PEERED, SETS[1:2], f" --repeats 3 --only {_ALL_PEERS}", MODELS, _PEERS, 0.5),
+    ("compare", _PEERED, SETS[2:], f" --repeats 1 --only {_COMPARED}", MODELS, _PEERS, 0.5),
     ("ambiguity", "ambiguous labels come first", SETS[:1], _SHARED, AMBIGUITY, _AMBIGUITY, 0.5),
-    (
-        "learned-features",
-        "an embedding beside tf-idf",
-        SETS[:2],
-        " --models {models} --embeddings {embeddings}/DATASET-minilm.npz",
-        JOB,
-        ("learned_features.py", "presets.py"),
-        0.02,
-    ),
+    ("learned-features", _BESIDE, SETS[:1], f"{_EMBEDDED} --seeds 0", JOB, _LEARNED, 0.02),
+    ("learned-features", _BESIDE, SETS[1:2], _EMBEDDED, JOB, _LEARNED, 0.02),
     ("scaling", "how seconds fall with threads", SETS, "", JOB, ("scaling.py", "presets.py"), 0.02),
     (
         "latency",

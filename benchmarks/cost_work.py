@@ -21,6 +21,8 @@ _LEAF, _SPLITS = LEAN.leaves.leaf_size or 1, LEAN.leaves.overlap_splits or 2
 # Of all features of all instances of a label, those that differ: 0.80 to 0.85 in shares of the shapes of
 # amazon-670k and amazon-3m, 0.64 in one of wiki-500k's.
 _COVERED = 0.8
+# Terms of an instance, at most, that 0.20.0, which was measured, learnt from: its first matcher, its model.
+_FIRST_TERMS, _TERMS = 32, 200
 _PREDICT_BEAM = LEAN.scoring.predict_beam or BEAM
 
 
@@ -78,7 +80,7 @@ class Sizes:
     def some(self) -> float:
         """Features of an instance that are learnt from."""
         terms = self.nnz_X / self.n_train
-        return min(terms, LEAN.effort.terms or terms)
+        return min(terms, _TERMS)
 
     @property
     def weights(self) -> float:
@@ -113,7 +115,7 @@ def works(of: Sizes) -> dict[str, Work]:
     A match for negatives is left out, and that labels of an instance lie in the same clusters.
     """
     n, n_test, terms, labels = of.n_train, of.n_test, of.nnz_X / of.n_train, of.nnz_Y / of.n_train
-    few, some = min(terms, LEAN.effort.first_terms or terms), of.some
+    few, some = min(terms, _FIRST_TERMS), of.some
     parts = of.clusters << of.halvings
     leaf, whole = COPIES * of.n_labels / parts, [*of.upper, parts, COPIES * of.n_labels]
     in_leaves = min(COPIES * labels + LEAN.negatives.negatives * _PREDICT_BEAM, parts)

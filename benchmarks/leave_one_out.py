@@ -17,7 +17,7 @@ import numpy as np
 from presets import FIGURES, RESULTS, arguments, columns, disentangle
 
 from disentangle.jobs.tables import training_seconds
-from disentangle.params import EPS, PredictParams, TreeParams
+from disentangle.params import PredictParams, TreeParams
 from disentangle.presets import DEFAULT_PRESET, PRESETS
 from disentangle.runtime import provenance
 from disentangle.storage.atomic import write_json
@@ -27,9 +27,7 @@ WITHOUT = {
     "full_cost": 1_000_000,
     "leaf_size": 1_000_000,
     "overlap_splits": TreeParams.nr_splits,
-    "first_terms": 1_000_000,
     "terms": 1_000_000,
-    "matcher_eps": EPS,
     "predict_beam": PredictParams.beam_size,
 }
 Row = dict[str, Any]

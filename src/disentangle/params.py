@@ -216,47 +216,22 @@ class Effort:
 
     Attributes
     ----------
-    first_terms, terms : int or None
-        Most terms of an instance that the matcher which the choices are made by, and the retrained model,
-        learn from: the largest. None for all. Predicting takes all of them in any case. Columns of an
-        embedding are no terms: all are learnt from. Where terms may be left out, or C differs, the solver is
-        one of our own, which has the labels of a cluster side by side.
-    max_df : float
-        The retrained model learns from no terms that a larger share of the training instances has, if these
-        have more than `LONG` terms on average.
-    matcher_eps : float or None
-        Tolerance at which the solver stops in training matchers, the one that choices are made by and the
-        retrained one; None for `eps`. With `EPS` and all terms the first is XR-Linear's; otherwise one of
-        its own beside that, on the same tree.
+    terms : int or None
+        Most terms of an instance that models learn from: the largest. None for all. Predicting takes all of
+        them in any case. Columns of an embedding are no terms: all are learnt from. Where terms may be left
+        out, or C differs, the solver is one of our own, which has the labels of a cluster side by side.
     eps : float
-        The solver's tolerance in retraining the ranker; 0.1 is PECOS's default.
+        Tolerance at which the solver stops; 0.1 is PECOS's default. With it and all terms the matcher that
+        choices are made by is XR-Linear's; otherwise one of its own beside that, on the same tree.
     threshold : float
         Weights of a smaller absolute value are dropped from the retrained ranker; 0.1 is PECOS's default.
     """
 
-    first_terms: int | None = limited(
-        None, 1, words="terms of an instance, the largest, that the choices' matcher learns from"
-    )
-    terms: int | None = limited(
-        None, 1, words="terms of an instance, the largest, that retraining learns from"
-    )
-    max_df: float = limited(
-        1.0, 0.0, 1.0, is_open=True, words="share of the instances that a term of long texts may be in"
-    )
-    matcher_eps: float | None = limited(
-        None, 0.0, MAX_NUMBER, is_open=True, words="tolerance of the solver for matchers, if not --eps"
-    )
-    eps: float = limited(
-        EPS, 0.0, MAX_NUMBER, is_open=True, words="tolerance of the solver in retraining the ranker"
-    )
+    terms: int | None = limited(None, 1, words="terms of an instance, the largest, that are learnt from")
+    eps: float = limited(EPS, 0.0, MAX_NUMBER, is_open=True, words="tolerance of the solver")
     threshold: float = limited(
         THRESHOLD, 0.0, MAX_NUMBER, words="weights of a smaller absolute value are dropped from the ranker"
     )
-
-    @property
-    def of_matchers(self) -> float:
-        """The tolerance of both matchers."""
-        return self.eps if self.matcher_eps is None else self.matcher_eps
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ _SPLIT = OverlapParams(
     assignment=Assignment(gain="scores"),
     copies=Copies(positives="frequent", full_cost=30),
     leaves=Leaves(leaf_size=50),
-    effort=Effort(first_terms=32, terms=200, max_df=0.5, matcher_eps=1.0, eps=0.5, threshold=0.05),
+    effort=Effort(terms=150, eps=0.5, threshold=0.05),
     scoring=Scoring(hinge=4, predict_beam=20, merge="noisy-or"),
 )
 PRESETS = {

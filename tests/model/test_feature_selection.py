@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from disentangle.model import feature_selection
-from disentangle.model.feature_selection import largest, without_common
+from disentangle.model.feature_selection import largest
 
 
 def test_the_largest_of_each_instance_by_eye():
@@ -33,20 +32,6 @@ def test_what_has_no_more_is_itself():
     assert largest(X, 2) is X
     empty = sp.csr_matrix((0, 3), dtype=np.float32)
     assert largest(empty, 1) is empty
-
-
-def test_long_texts_lose_what_most_of_them_have(monkeypatch: pytest.MonkeyPatch):
-    X = sp.csr_matrix(np.array([[1, 0, 5, 2], [3, 0, 0, 2], [0, 4, 0, 2], [0, 0, 6, 2]], np.float32))
-    monkeypatch.setattr(feature_selection, "LONG", 2)
-    # Nine entries in four rows: more than two each. The first and the third are in half of the rows.
-    kept = without_common(X, 0.5)
-    assert kept.toarray().tolist() == [[1, 0, 5, 0], [3, 0, 0, 0], [0, 4, 0, 0], [0, 0, 6, 0]]
-    assert kept.dtype == np.float32
-    assert kept.has_sorted_indices
-    assert without_common(X, 0.3).toarray().tolist() == [[0] * 4, [0] * 4, [0, 4, 0, 0], [0] * 4]
-    assert without_common(X, 1.0) is X
-    monkeypatch.setattr(feature_selection, "LONG", 2.25)
-    assert without_common(X, 0.5) is X
 
 
 @given(

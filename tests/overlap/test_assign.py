@@ -163,7 +163,6 @@ def test_scores_gain_a_cluster_what_they_are(problem: tuple, threads: int):
         ({"gain": "luck"}, "--gain must be one of counts, scores, got 'luck'"),
         ({"positives": "none"}, "--positives must be one of all, frequent"),
         ({"merge": "sum"}, "--merge must be one of mean, noisy-or"),
-        ({"max_df": 1.1}, "--max-df must be at most 1, got 1.1"),
         ({"negatives": float("nan")}, "--negatives must be a number, got nan"),
         ({"negatives": None}, "--negatives must be a number, got None"),
         ({"predict_beam": 2.5}, "--predict-beam must be an integer, got 2.5"),

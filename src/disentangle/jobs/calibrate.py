@@ -23,7 +23,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,7 +32,6 @@ from ..data.datasets import Dataset
 from ..data.validation import validation
 from ..errors import DisentangleError
 from ..evaluate.calibration import CALIBRATION_FILE, Calibration, expected_calibration_error, reliability
-from ..model.predictor import Predictor, Voice
 from ..params import MAX_K, PredictParams
 from ..rules import MERGES
 from ..storage.saved import RECORD, Saved
@@ -41,6 +40,9 @@ from .plan import Plan
 from .settings import Settings, Variant
 from .stages import Stage
 from .steps import Means
+
+if TYPE_CHECKING:
+    from ..model.predictor import Predictor
 
 logger = logging.getLogger(__name__)
 
@@ -157,7 +159,7 @@ def _stage(
         lambda out, *saved: step(out, *saved, dataset=plan.dataset),
         (plan.load, *needs),
         prepare=lambda: plan.dataset,
-        code=(step, _best, _identity, MERGES[merge]),
+        code=(step, _predictor, _best, _identity, MERGES[merge]),
         threads=plan.settings.slots,
         force=plan.settings.force,
         title=str(folder.relative_to(plan.root)),
@@ -168,7 +170,7 @@ def fit(
     out: Path, *models: Saved, dataset: Dataset, predict: PredictParams, merge: str, means: Means
 ) -> dict[str, Any]:
     """A calibration of models' scores, on the test part of a dataset that is a validation part."""
-    predictor = Predictor(tuple(Voice(model, predict) for model in models), merge)
+    predictor = _predictor(models, predict, merge)
     scores, hits = _best(predictor, dataset, means)
     found = Calibration.fit(scores, hits, dataset.Y_tst.nnz)
     replace(found, model=_identity(predictor)).save(out)
@@ -185,7 +187,7 @@ def measure(
     means: Means,
 ) -> dict[str, Any]:
     """The same calibration for models on all of the training data, and what it is worth on the test part."""
-    predictor = Predictor(tuple(Voice(model, predict) for model in models), merge)
+    predictor = _predictor(models, predict, merge)
     found = replace(Calibration.load(fitted), model=_identity(predictor))
     found.save(out)
     scores, hits = _best(predictor, dataset, means)
@@ -206,6 +208,13 @@ def measure(
         "f1": round(float(f1), 4),
         "reliability": bins,
     }
+
+
+def _predictor(models: tuple[Saved, ...], predict: PredictParams, merge: str) -> Predictor:
+    # With PECOS and a compiler, which a run that finds everything done must not wait for.
+    from ..model.predictor import Predictor, Voice
+
+    return Predictor(tuple(Voice(model, predict) for model in models), merge)
 
 
 def _best(predictor: Predictor, dataset: Dataset, means: Means) -> tuple[np.ndarray, np.ndarray]:

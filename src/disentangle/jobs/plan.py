@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data import datasets
-from ..params import EPS, LONG, MAX_K, SCORING, Effort, OverlapParams
+from ..params import EPS, LONG, MAX_K, SCORING, OverlapParams
 from ..rules import GAINS, MERGES, POSITIVES
 from . import cost_estimate, steps
 from .settings import Settings, Variant, describe
@@ -67,7 +67,7 @@ class First:
 
     @classmethod
     def of(cls, params: OverlapParams) -> First:
-        return cls(params.leaves.overlap_splits, params.effort.of_matchers, params.effort.first_terms)
+        return cls(params.leaves.overlap_splits, params.effort.eps, params.effort.terms)
 
     def folder(self, name: str) -> str:
         """Folder of the matcher ("matcher") or its matching; those of XR-Linear have no suffix."""
@@ -226,7 +226,7 @@ class Plan:
         params, seed, predict = variant.params, self.settings.tree.seed, self.settings.prediction(variant)
         effort, elsewhere = params.effort, (*asdict(params.assignment), *SCORING)
         parts = {name: value for name, value in params.parts().items() if name not in elsewhere}
-        own_solver = (effort.terms, effort.max_df, params.copies.full_cost) != (None, Effort.max_df, None)
+        own_solver = (effort.terms, params.copies.full_cost) != (None, None)
         # A kernel is in the stage only where it runs, so that no other change has the model made again.
         kernels = {
             "kernels.matched_positives": params.copies.positives != "all",

@@ -17,7 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..data.datasets import Dataset
-from ..params import Assignment, Effort, OverlapParams, PredictParams, Propensity, SolverParams, TreeParams
+from ..params import Assignment, OverlapParams, PredictParams, Propensity, SolverParams, TreeParams
 from ..rules import MERGES, POSITIVES
 from ..runtime.memory import Budget
 from ..runtime.progress import track
@@ -185,8 +185,8 @@ def _retrained(
 
     X, effort, negatives = dataset.X_trn, params.effort, params.negatives
     full_cost = None if are_long(X) else params.copies.full_cost
-    learnt = _learnt(dataset, effort.terms, effort.max_df, full_cost is None)
-    of_matcher = SolverParams(effort.of_matchers)
+    learnt = _learnt(dataset, effort.terms, full_cost is None)
+    of_matcher = SolverParams(effort.eps)
     of_ranker = SolverParams(effort.eps, effort.threshold, full_cost)
     threads, budget, hinge = means.threads, means.budget, params.scoring.hinge
     matcher = train_matcher(learnt, Y, chain, predict, threads, of_matcher, budget)
@@ -261,20 +261,17 @@ def _chain(saved_tree: Saved, dataset: Dataset) -> ClusterChain:
     return chain
 
 
-def _learnt(
-    dataset: Dataset, n_terms: int | None, max_df: float = Effort.max_df, by_pecos: bool = True
-) -> sp.csr_matrix | Mixed:
+def _learnt(dataset: Dataset, n_terms: int | None, by_pecos: bool = True) -> sp.csr_matrix | Mixed:
     """Training instances as they are learnt from: with so many terms each, or all (None).
 
     Where terms are left out, those of an embedding are no terms, and stay, and the solver is that of
     `side_by_side`, as it is where PECOS's cannot do what is asked of it.
     """
     X = dataset.X_trn
-    if by_pecos and n_terms is None and max_df == Effort.max_df:
+    if by_pecos and n_terms is None:
         return X
-    from ..model.feature_selection import largest, without_common
+    from ..model.feature_selection import largest
     from ..model.mixed import Mixed
 
     mixed = Mixed.of(X, dataset.is_dense)
-    terms = without_common(mixed.terms, max_df)
-    return replace(mixed, terms=terms if n_terms is None else largest(terms, n_terms))
+    return mixed if n_terms is None else replace(mixed, terms=largest(mixed.terms, n_terms))

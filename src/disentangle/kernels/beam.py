@@ -96,18 +96,22 @@ def _is_worse(nodes, best, i, j):
 
 
 @njit
+def _swap(nodes, best, i, j):
+    nodes[i], nodes[j] = nodes[j], nodes[i]
+    best[i], best[j] = best[j], best[i]
+
+
+@njit
 def _sink(nodes, best, at, i, n):
     """Let the i-th of `n` nodes, which lie from `at` on, sink in a heap that has the worst at its top."""
-    node, score = nodes[at + i], best[at + i]
     while 2 * i + 1 < n:
         j = 2 * i + 1
         if j + 1 < n and _is_worse(nodes, best, at + j + 1, at + j):
             j += 1
-        if best[at + j] > score or (best[at + j] == score and nodes[at + j] < node):
+        if _is_worse(nodes, best, at + i, at + j):
             break
-        nodes[at + i], best[at + i] = nodes[at + j], best[at + j]
+        _swap(nodes, best, at + i, at + j)
         i = j
-    nodes[at + i], best[at + i] = node, score
 
 
 @njit
@@ -156,8 +160,7 @@ def _sort(nodes, best, at, n, top_k):
     if n < top_k:
         _heap(nodes, best, at, n)
     for last in range(at + n - 1, at, -1):
-        nodes[at], nodes[last] = nodes[last], nodes[at]
-        best[at], best[last] = best[last], best[at]
+        _swap(nodes, best, at, last)
         _sink(nodes, best, at, 0, last - at)
 
 
@@ -254,14 +257,15 @@ def _score(first, end, start, X, first_row, n_slots, model, level, starts, order
         first = last
 
 
-_STATE = INDICES, SCORES, POINTERS
+# Nodes and scores of instances, and where their children's scores are, or how many there are by now.
+_NODES = types.Tuple((INDICES, SCORES, POINTERS))
 
 
-@kernel(void(int64, int64, INDICES, SCORES, POINTERS, int64, SCORES, MODEL, int64, int64, *_STATE, boolean))
-def _select_rows(
-    first, end, parents, above, slots, n_slots, scores, model, level, top_k, nodes, best, found, is_last
-):
+@kernel(void(int64, int64, _NODES, SCORES, MODEL, int64, int64, _NODES, boolean))
+def _select_rows(first, end, of_parents, scores, model, level, top_k, of_best, is_last):
     """`_select` for the rows from `first` to before `end`, of each of which so many are found by now."""
+    (parents, above, slots), (nodes, best, found) = of_parents, of_best
+    n_slots = len(parents) // max(len(found), 1)
     for row in range(first, end):
         start, at, n = row * n_slots, row * top_k, found[row]
         of_row = parents, above, slots, start, n_slots, scores, model, level, top_k, nodes, best, at, n
@@ -334,7 +338,7 @@ def _next(
         scores = np.empty(ends[last] - ends[first], np.float32)
         of_parents = X, first_row, n_slots, model, level, starts, order, slots, scores
         in_blocks(last - first, threads, _score, first, *of_parents)
-        of_rows = parents, above, slots, n_slots, scores, model, level, top_k, *best, counts
+        of_rows = (parents, above, slots), scores, model, level, top_k, (*best, counts)
         in_blocks(n_rows, threads, _select_rows, *of_rows, last == len(order))
         slots[now] = -1
         first = last

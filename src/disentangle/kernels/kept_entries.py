@@ -1,12 +1,11 @@
-"""Some of a matrix's entries: those of chosen columns, or any that are marked; how many a column has."""
+"""Some of a matrix's entries: those of chosen columns, or any that are marked."""
 
 from __future__ import annotations
 
 import numpy as np
 from numba import boolean, int64, void
 
-from ..runtime.threads import allowed
-from . import INDICES, POINTERS, SCORES, in_blocks, kernel, share
+from . import INDICES, POINTERS, SCORES, kernel, share
 
 _MARKS = boolean[::1]
 
@@ -15,12 +14,6 @@ _MARKS = boolean[::1]
 def _mark(first, end, indices, is_chosen, kept):
     for p in range(first, end):
         kept[p] = is_chosen[indices[p]]
-
-
-@kernel(void(int64, int64, INDICES, INDICES))
-def _tally(first, end, indices, sizes):
-    for p in range(first, end):
-        sizes[indices[p]] += 1
 
 
 @kernel(void(int64, int64, POINTERS, _MARKS, POINTERS))
@@ -46,19 +39,6 @@ def of_columns(indices: np.ndarray, is_chosen: np.ndarray) -> np.ndarray:
     kept = np.empty(len(indices), np.bool_)
     share(len(indices), lambda first, end: _mark(first, end, indices, is_chosen, kept))
     return kept
-
-
-def column_sizes(indices: np.ndarray, n_columns: int) -> np.ndarray:
-    """How many of a CSR matrix's entries each column has, of whose indices (int32) these are; int32."""
-    parts: list[np.ndarray] = []
-
-    def tally(first: int, end: int) -> None:
-        own = np.zeros(n_columns, np.int32)
-        _tally(first, end, indices, own)
-        parts.append(own)
-
-    in_blocks(len(indices), allowed(), tally, n_blocks=1)
-    return sum(parts, np.zeros(n_columns, np.int32))
 
 
 def entries(
