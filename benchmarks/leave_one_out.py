@@ -22,12 +22,13 @@ from disentangle.presets import DEFAULT_PRESET, PRESETS
 from disentangle.runtime import provenance
 from disentangle.storage.atomic import write_json
 
+_NO_LIMIT = 1_000_000
 # What the paper's rule does where it has no value of its own: as XR-Linear, or no limit at all.
 WITHOUT = {
-    "full_cost": 1_000_000,
-    "leaf_size": 1_000_000,
+    "full_cost": _NO_LIMIT,
+    "leaf_size": _NO_LIMIT,
     "overlap_splits": TreeParams.nr_splits,
-    "terms": 1_000_000,
+    "terms": _NO_LIMIT,
     "predict_beam": PredictParams.beam_size,
 }
 Row = dict[str, Any]
@@ -88,22 +89,28 @@ def effects(rows: list[Row], preset: str) -> dict[str, dict[str, float]]:
 
 
 def print_table(results: dict[str, list[Row]]) -> None:
-    """For each preset a row per part: the change on each dataset, as Markdown."""
+    """For each preset a row per part: on each dataset the change and the seconds' ratio, as Markdown.
+
+    The last column is the median of the candidates' ratios.
+    """
     for preset in dict.fromkeys(row["preset"] for rows in results.values() for row in rows):
         of_dataset = {name: effects(rows, preset) for name, rows in results.items()}
         print(f"\n`{preset}` without each part\n")
-        header = (f"{name} | candidates | seconds" for name in of_dataset)
-        print("| part | value | " + " | ".join(header) + " |\n|---|---|" + "---:|" * 3 * len(of_dataset))
+        print("| part | value | " + " | ".join(of_dataset) + " | candidates |")
+        print("|---|---|" + "---:|" * (len(of_dataset) + 1))
         for part, value in parts(preset).items():
-            cells = (_cells(found.get(part)) for found in of_dataset.values())
-            print(f"| {part} | {value} | " + " | ".join(cells) + " |")
+            own = [found.get(part) for found in of_dataset.values()]
+            candidates = [one["candidates"] for one in own if one is not None]
+            last = f"x {np.median(candidates):.2f}" if candidates else ""
+            said = "none" if value == _NO_LIMIT else str(value)
+            print("| " + " | ".join([part, said, *map(_cell, own), last]) + " |")
 
 
-def _cells(effect: dict[str, float] | None) -> str:
+def _cell(effect: dict[str, float] | None) -> str:
     if effect is None:
-        return " | | "
+        return ""
     spread = f" ± {effect['sd']:.2f}" if effect["sd"] else ""
-    return f"{effect['mean']:+.2f}{spread} | {effect['candidates']:.2f} | {effect['seconds']:.2f}"
+    return f"{effect['mean']:+.2f}{spread}, x {effect['seconds']:.2f}"
 
 
 def main() -> None:

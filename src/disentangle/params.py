@@ -107,8 +107,7 @@ THRESHOLD = 0.1
 HINGE = 3
 MAX_HINGE = 6
 
-# Where instances have no more features on average, none are left out for being common: on two sets of 12 and
-# 36 that costs, on two of 99 and 233 it does not. Where they have more, C stays: on 233 a lower one costs.
+# Where instances have more features on average, C stays: on a set of 233 a lower one costs.
 LONG = 50
 
 

@@ -44,7 +44,9 @@ def test_changes_are_of_the_same_seed():
 
 def test_a_part_that_a_dataset_lacks_has_empty_cells(capsys: pytest.CaptureFixture[str]):
     rows = [row(None, 0, 50, 100, 10), row("gain", 0, 49.5, 150, 5)]
-    leave_one_out.print_table({"a": rows})
+    others = [row(None, 0, 50, 100, 10), row("leaf_size", 0, 51, 300, 20)]
+    leave_one_out.print_table({"a": rows, "b": others})
     lines = capsys.readouterr().out.splitlines()
-    assert "| gain | counts | -0.50 | 1.50 | 0.50 |" in lines
-    assert "| merge | mean |  | |  |" in lines
+    assert "| gain | counts | -0.50, x 0.50 |  | x 1.50 |" in lines
+    assert "| leaf_size | none |  | +1.00, x 2.00 | x 3.00 |" in lines
+    assert "| merge | mean |  |  |  |" in lines

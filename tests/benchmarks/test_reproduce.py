@@ -124,6 +124,24 @@ def test_the_digest_is_of_whole_rooms_and_own_files_alone():
     assert len({claims.code_digest(*one) for one in given}) == 3
 
 
+def test_words_about_code_make_no_result_stale():
+    source = '''"""A module."""
+
+# A rule.
+def gain(x):  # of one
+    """Docs,
+
+    of two paragraphs.
+    """
+    return f"# {x} is no comment", """nor
+
+# is this""", 0.5
+'''
+    runs = 'def gain(x):\n    return f"# {x} is no comment", """nor\n# is this""", 0.5'
+    assert claims.what_runs(source) == runs
+    assert claims.what_runs(source.replace("0.5", "0.6")) != runs
+
+
 def test_runs_of_earlier_calls_are_left_out():
     runs = [{"variant": v, "n_trees": n} for v in (None, "paper", "tuned") for n in (1, 3)]
     found = {"job": "base", "runs": runs}

@@ -44,9 +44,8 @@ class LabelTreeClassifier(ClassifierMixin, Parameters):
     random_state : int, RandomState or None
         Seed of all that is random; an int gives the same model each time, and that of the commands.
     n_jobs, max_memory, cluster : int, float and str, optional
-        Threads, as in scikit-learn; GiB that the process may hold while it matches and predicts; a scheduler
-        of dask.distributed, by its address or file, whose workers share in fitting. None has an effect on
-        results.
+        Threads, as in scikit-learn; GiB that the process may hold; a scheduler of dask.distributed, by its
+        address or file, whose workers share in fitting. None has an effect on results.
     min_probability : float
         `predict` gives labels of at least this.
     sparse_output : bool

@@ -1,4 +1,4 @@
-"""The label tree: build its chain with PECOS, read it back from a model, replace its leaf level."""
+"""The label tree: build its chain, read it back from a model, replace its leaf level."""
 
 from __future__ import annotations
 
