@@ -19,11 +19,14 @@ from conftest import EMBEDDED, Command, reseal, run_disentangle
 import disentangle
 from disentangle import LabelTreeClassifier
 from disentangle.data.components import URIS
+from disentangle.data.features import DENSE, SPARSE, Block, FeatureSet
 from disentangle.errors import DisentangleError
 from disentangle.storage.saved import RECORD
 
 N = 400
 TREE = ("--nr-splits", "8", "--max-leaf-size", "10")
+# Stands for a matrix as wide as the model.
+WIDE = object()
 
 
 @pytest.fixture(scope="module")
@@ -264,6 +267,32 @@ def test_a_pickled_bundle_is_loaded_from_its_folder_again(
         pickle.loads(pickled)
 
 
+def test_blocks_get_the_lengths_that_the_model_learnt_from(place: Path, bundle: Path, run: Command):
+    """A model of two blocks side by side, whose rows have length 1, takes them unscaled."""
+    source = place / "dataset/xmc-base/verbs"
+    (source / "both").mkdir(exist_ok=True)
+    for part in ("trn", "tst"):
+        X = sp.load_npz(source / "tfidf-attnxml" / f"X.{part}.npz").tocsr()
+        sp.save_npz(source / "both" / f"a.{part}.npz", X)
+        np.save(
+            source / "both" / f"b.{part}.npy", np.random.default_rng(0).random((X.shape[0], 3), np.float32)
+        )
+    blocks = Block("a", SPARSE, X.shape[1], True, {}), Block("b", DENSE, 3, True, {})
+    FeatureSet(source / "both", blocks, True).save()
+    for command in (
+        ("base", "verbs", *TREE, "--features", "both", "--without-xr-linear"),
+        ("bundle", "verbs", "--features", "both", "--preset", "paper", "--out", "of-both"),
+    ):
+        ended = run(*command)
+        assert ended.returncode == 0, ended.stderr
+    new = sp.hstack([X, np.load(source / "both" / "b.tst.npy")], "csr")
+    sp.save_npz(place / "new.npz", new)
+    ended = run("predict", "--bundle", "of-both", "--input", "new.npz", "--k", "5", "--out", "found.npz")
+    assert ended.returncode == 0, ended.stderr
+    found = disentangle.load(place / "of-both").predict(new, limit=5)
+    assert (found != sp.load_npz(place / "found.npz")).nnz == 0
+
+
 def test_a_classifier_saves_a_bundle(place: Path, tmp_path: Path):
     rows = [json.loads(line) for line in (place / "trn.jsonl").read_text().splitlines()]
     texts, tags = [row["text"] for row in rows], [row["labels"] for row in rows]
@@ -294,10 +323,13 @@ def test_a_classifier_saves_a_bundle(place: Path, tmp_path: Path):
         ({"texts": ["a"], "limit": 1000}, "limit must be at most"),
         ({"texts": ["a"], "threshold": 1.5}, "threshold must be at most 1, got 1.5"),
         ({"X": np.ones((2, 3))}, r"X must have \d+ features, got 3"),
+        ({"X": WIDE}, r"X must have rows whose squares add up to at most 3\.4e\+38"),
         ({"X": [["a"]]}, "could not convert string to float"),
     ],
 )
 def test_mistakes_get_a_sentence(place: Path, given: dict, message: str):
     model = disentangle.load(place / "made")
+    if given.get("X") is WIDE:
+        given = {"X": np.full((1, model.n_features), 1e38)}
     with pytest.raises(ValueError, match=message):
         model.predict(**given) if "X" in given else model.suggest(**given)

@@ -55,7 +55,9 @@ def test_the_readme_has_the_ratios_of_the_tables(preset: str, column: int, sente
 
 
 def test_the_readme_has_the_gains_of_the_sets_that_three_seeds_were_run_on():
-    own = [[float(one) for one in row[3:7]] for row in rows("preset-differences") if row[1:3] == ["tuned", "3"]]
+    own = [
+        [float(one) for one in row[3:7]] for row in rows("preset-differences") if row[1:3] == ["tuned", "3"]
+    ]
     means = [sum(column) / len(own) for column in zip(*own, strict=True)]
     assert len(own) == 4
     sentence = "`tuned` is {:.1f} to {:.1f} better than the paper's rule"

@@ -400,6 +400,7 @@ def test_all_presets_stand_in_one_table(base: Command, finished: Path, tmp_path:
     result = base("--model-dir", model_dir, "--preset", "paper,tuned,lean")
     assert result.returncode == 0, result.stderr
     assert [result.stdout.count(f"\n{name}  ") for name in PRESETS] == [2, 3, 3]  # differences to paper
+    assert "--variant lean --input FILE" in " ".join(result.stdout.split())
     runs = json.loads((model_dir / "verbs" / "base" / "report.json").read_text())["runs"]
     assert [run["overlap"] for run in runs[1:]] == [preset.parts() for preset in PRESETS.values()]
     # XR-Linear and its tree are shared by all; the two others have matchers of their own.
@@ -624,6 +625,10 @@ MISTAKES = [
     (("base", "../verbs"), "must be the name of a folder in"),
     (("base", "verbs", "--data-dir", "nowhere"), "no dataset folder at nowhere"),
     (("base", "verbs", "--n-copies", "0"), "--n-copies must be at least 1, got 0"),
+    (
+        ("base", "verbs", "--grid", "n_copies=2", "--grid", "n_copies=3"),
+        "--grid must name each part once, got n_copies, n_copies",
+    ),
     (("base", "verbs", "--leaf-size", "1"), "--leaf-size must be at least 2, got 1"),
     (("base", "verbs", "--negatives", "1.1"), "--negatives must be at most 1, got 1.1"),
     (("base", "verbs", "--spared", "-1"), "--spared must be at least 0, got -1"),

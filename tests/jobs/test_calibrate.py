@@ -18,6 +18,7 @@ from disentangle.data import datasets
 from disentangle.data.validation import validation
 from disentangle.evaluate import metrics
 from disentangle.evaluate.calibration import CALIBRATION_FILE, Calibration
+from disentangle.jobs import calibrate, plan
 from disentangle.model.predictor import Predictor
 from disentangle.storage.saved import RECORD, Saved
 
@@ -138,6 +139,17 @@ def test_what_is_calibrated_stays_reported(copy: Path):
     assert ended.returncode == 0, ended.stderr
     assert "calibration error, in percent" in ended.stdout
     assert [one["calibration"] for one in reported(copy)] == before
+
+
+def test_a_calibration_stays_reported_of_models_that_are_forced(copy: Path):
+    before = [one["calibration"] for one in reported(copy)]
+    ended = run_disentangle(copy, "base", "verbs", *TREE, "--preset", "lean", "--force")
+    assert ended.returncode == 0, ended.stderr
+    assert [one["calibration"] for one in reported(copy)] == before
+
+
+def test_it_follows_all_that_scores_depend_on():
+    assert set(plan._PREDICTING) <= set(calibrate._MODULES)
 
 
 def test_less_probable_labels_are_left_out_and_the_others_keep_their_order(

@@ -30,6 +30,7 @@ from disentangle.errors import DisentangleError
 from disentangle.jobs import exporting
 from disentangle.jobs.importing import Import, import_dataset
 from disentangle.params import TfidfParams
+from disentangle.storage import npz
 from disentangle.storage.matrices import load_any
 
 
@@ -782,6 +783,20 @@ def test_an_interrupted_import_leaves_nothing(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr("disentangle.storage.npz.Writer.finish", stop)
     with pytest.raises(KeyboardInterrupt):
+        make(tmp_path, "svmlight", SVM, SVM_TST)
+    assert not (tmp_path / "data").exists()
+
+
+def test_files_that_change_meanwhile_are_no_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    finish = npz.Writer.finish
+
+    def grow(writer: npz.Writer, *args: Any) -> None:
+        finish(writer, *args)
+        (path,) = tmp_path.glob("trn*")
+        path.write_bytes(SVM + b"0 1:1\n")
+
+    monkeypatch.setattr(npz.Writer, "finish", grow)
+    with pytest.raises(DisentangleError, match="the imported files have changed meanwhile"):
         make(tmp_path, "svmlight", SVM, SVM_TST)
     assert not (tmp_path / "data").exists()
 

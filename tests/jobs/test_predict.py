@@ -21,6 +21,7 @@ from conftest import EMBEDDED, ROOT, Command, reseal, run_disentangle
 
 from disentangle.errors import DisentangleError
 from disentangle.evaluate import metrics
+from disentangle.jobs.predict import choose, variants
 from disentangle.model import beam_search
 from disentangle.model.predictor import PREDICTOR_FILE, Predictor
 from disentangle.runtime.memory import Budget
@@ -219,6 +220,15 @@ def test_a_limit_changes_batches_and_no_score(place: Path, monkeypatch: pytest.M
     assert len(batches) > 25
     for parts, expected in zip(zip(*batches, strict=True), whole, strict=True):
         assert np.array_equal(np.vstack(parts), expected)
+
+
+def test_what_is_unfinished_or_no_overlap_is_never_meant(tmp_path: Path):
+    linear = ("xr-linear-evaluation", "seed-1/xr-linear-evaluation")
+    for folder in ("lean/evaluation", "lean/.tmp-evaluation", *linear):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / PREDICTOR_FILE).touch()
+    assert sorted(variants(tmp_path)) == ["lean", "seed-1/xr-linear", "xr-linear"]
+    assert choose(tmp_path, None) == tmp_path / "lean" / "evaluation"
 
 
 @pytest.mark.parametrize(

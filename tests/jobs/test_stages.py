@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,17 @@ def test_a_finished_stage_is_reused_and_its_needs_are_not_even_looked_at(tmp_pat
     assert make(tmp_path) == []
     (tmp_path / "dough" / "stage.json").unlink()
     assert make(tmp_path) == []
+
+
+def test_what_it_needs_may_have_come_out_otherwise(tmp_path: Path):
+    make(tmp_path)
+    shutil.rmtree(tmp_path / "dough")
+    kitchen = Kitchen(tmp_path)
+    kitchen.flour = "damp rye"  # which no key tells
+    kitchen.dough.ensure()
+    kitchen.bread.ensure()
+    assert kitchen.made == ["dough", "bread"]
+    assert (tmp_path / "bread" / "bread.txt").read_text() == "dough of damp rye baked"
 
 
 def test_changes_redo_exactly_what_they_affect(tmp_path: Path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from conftest import Command
 
 from disentangle.errors import DisentangleError
 from disentangle.runtime import memory
-from disentangle.runtime.memory import UNLIMITED, Budget, resident
+from disentangle.runtime.memory import UNLIMITED, Budget, Growing, resident
 from disentangle.runtime.threads import in_threads
 
 MIB = 1 << 20
@@ -86,6 +88,21 @@ def test_arrays_that_grow_or_are_written_leave_no_name_behind(limit: int | None,
     assert (found.dtype, found.tolist(), written.tolist()) == (np.int32, [1, 2, 3], [4, 5, 6])
     assert (len(budget.growing(np.uint8).array()), len(budget.empty(0, np.uint8))) == (0, 0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_said_of_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    refused = pytest.raises(DisentangleError, match=f"cannot write to {tmp_path}: No space left")
+    with Path("/dev/full").open("r+b", buffering=0) as file, refused:
+        Growing(np.int32, file, tmp_path).append(np.ones(3, np.int32))
+
+    def full(*args: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(DisentangleError, match=f"cannot write to {tmp_path}: No space left"):
+        Budget(1, tmp_path).empty(3, np.float64)
+    with pytest.raises(DisentangleError, match=r"\(TMPDIR names another folder\): No space left"):
+        Budget(1).empty(3, np.float64)
 
 
 def test_arrays_in_files_are_not_held(tmp_path: Path):

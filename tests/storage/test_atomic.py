@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import shutil
+import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 from conftest import ROOT
+
+from disentangle.storage import atomic
 
 N_PROCESSES, N_TIMES = 3, 500
 USE = f"""
@@ -35,3 +43,34 @@ def test_processes_that_begin_at_once_leave_each_other_alone(tmp_path: Path, kin
     assert [process.communicate()[1] for process in processes] == [""] * N_PROCESSES
     left = [path.name for path in tmp_path.iterdir()]
     assert left == (["file"] if kind == "file" else [])
+
+
+def as_nfs_locks(file: int | TextIO, how: int, flock: Callable[..., None] = fcntl.flock) -> None:
+    """Refuse what a server of NFS refuses, or locks for one machine alone."""
+    number = file if isinstance(file, int) else file.fileno()
+    is_written = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE
+    if stat.S_ISDIR(os.fstat(number).st_mode) or not is_written:
+        raise OSError(errno.EBADF, "Bad file descriptor")
+    flock(number, how)
+
+
+def test_what_is_locked_is_a_file_that_is_open_for_writing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(fcntl, "flock", as_nfs_locks)
+    with atomic.replacing(tmp_path / "file") as place:
+        place.write_text("whole")
+    with atomic.scratch(tmp_path) as folder, atomic.workspace(tmp_path, "record"):
+        (folder / "file").write_text("whole")
+    assert (tmp_path / "file").read_text() == "whole"
+
+
+def test_a_folder_that_was_left_goes_and_one_in_use_stays(tmp_path: Path):
+    with atomic.scratch(tmp_path) as used:
+        (used / "file").touch()
+        left = shutil.copytree(used.parent, used.parent.with_name(f"{used.parent.name}-left"))
+        begun = left.with_name(f"{left.name}-empty")
+        begun.mkdir()
+        with atomic.scratch(tmp_path):
+            assert (used / "file").exists()
+            assert not left.exists()
+            assert not begun.exists()
+    assert list(tmp_path.iterdir()) == []

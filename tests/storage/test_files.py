@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 from collections.abc import Callable
@@ -83,3 +84,13 @@ def test_no_import_waits_for_a_pipe_of_names(tmp_path: Path, disentangle: Comman
     result = disentangle("data", "import", "made", *options)
     assert (result.returncode, result.stderr) == (2, "error: names.txt must be a file, found a pipe\n")
     assert not (tmp_path / "dataset").exists()
+
+
+def test_what_is_remembered_of_files_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(files, "_MOST_DIGESTS", 2)
+    monkeypatch.setattr(files, "_STEP", -(10**12))
+    for i in range(5):
+        path = tmp_path / str(i)
+        path.write_text(str(i))
+        assert files.sha256(path) == hashlib.sha256(str(i).encode()).hexdigest()
+    assert 1 <= len(files._digests) <= 2

@@ -22,6 +22,7 @@ from ..model.predictor import Predictor
 from ..params import MAX_K
 from ..runtime.memory import Budget
 from ..storage.atomic import scratch
+from ..storage.matrices import LARGEST_NORM, largest_norm
 from ..storage.saved import RECORD
 from .inputs import as_matrix, check_texts, n_threads, python_names
 
@@ -81,6 +82,7 @@ class Bundle:
         self._predictor.load_models(budget=self._budget)
         self.n_labels, self.n_features = self._predictor.n_labels, self._predictor.n_features
         self.most = min(self.n_labels, *(voice.predict.top_k for voice in self._predictor.voices))
+        self._blocks = text_features.blocks_of(self._saved, folder)
         self.names = predict.label_names(self._saved, self.n_labels)
         self.uris = bundles.read_uris(self._saved, self.n_labels)
         if FEATURES_FILE not in self._saved and VECTORIZER_FILE in self._saved:
@@ -140,6 +142,7 @@ class Bundle:
         Parameters
         ----------
         X : sparse matrix or array-like of shape (n_instances, n_features)
+            Of a model of several blocks of features these side by side, as `predict --input` takes them.
         limit, threshold
             As in `suggest`.
 
@@ -152,7 +155,7 @@ class Bundle:
         ValueError
             If it is no matrix of finite numbers with as many columns, or a number is out of its range.
         """
-        best = self._best(self._checked(as_matrix(X)), limit, threshold)
+        best = self._best(self._blocks.fit(self._checked(as_matrix(X))), limit, threshold)
         found = self.probabilities(predict.as_matrix(*best, self.n_labels))
         found.sort_indices()
         return found
@@ -178,6 +181,9 @@ class Bundle:
     def _checked(self, X: sp.csr_matrix) -> sp.csr_matrix:
         if X.shape[1] != self.n_features:
             raise DisentangleError(f"X must have {self.n_features} features, got {X.shape[1]}")
+        if (largest := largest_norm(X)).norm > LARGEST_NORM:
+            rule = f"rows whose squares add up to at most {LARGEST_NORM**2:.2g}, float32's limit"
+            raise DisentangleError(f"X must have {rule}, got {largest.norm**2:.2g} in row {largest.row}")
         return X
 
     def _best(self, X: sp.csr_matrix, limit: int, threshold: float) -> tuple[np.ndarray, np.ndarray]:

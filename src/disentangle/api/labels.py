@@ -94,6 +94,8 @@ def _from_matrix(Y: Any) -> sp.csr_matrix:
     given = Y if sp.issparse(Y) else np.asarray(Y)
     if given.ndim != 2 or given.dtype.kind not in "biuf":
         raise DisentangleError(f"y must be a matrix of 0 and 1, got one of {given.ndim}-D {given.dtype}")
+    if sp.issparse(Y) and Y.format in ("csr", "csc"):
+        Y.check_format(full_check=True)  # scipy follows indices blindly
     matrix = sp.csr_matrix(given, dtype=np.float32, copy=True)
     matrix.sum_duplicates()
     matrix.eliminate_zeros()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from dataclasses import fields
 
 from ..limits import option
 from ..params import EncoderParams, TreeParams, TuningParams
 from ..runtime.threads import limit_threads
 from .arguments import READERS, add_mirror, add_places, add_threads, dataset_name
+from .jobs import from_here
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -103,4 +103,4 @@ def _encode(args: argparse.Namespace) -> None:
     print(f"{made['folder']}: {columns}")
     places = ["--data-dir", str(args.data_dir), "--model-dir", str(args.model_dir)]
     following = ["base", args.dataset, "--features", made["name"], *places]
-    printing.print_end([], f"python -m disentangle {shlex.join(following)}")
+    printing.print_end([], from_here(*following))

@@ -353,9 +353,12 @@ def end(args: argparse.Namespace, report: dict[str, Any], files: Iterable[Path],
 
 def _base(args: argparse.Namespace) -> None:
     job = job_of(args, ({}, *_combinations(args)) if args.grid else ({},))
-    from ..jobs import base
+    from ..jobs import base, columns
 
-    _said(args, base.run_base(job, args.calibrate), next_command("predict", args, "--input", "FILE"))
+    report = base.run_base(job, args.calibrate)
+    model = columns.model_name(report["runs"][-1]["evaluation"])
+    chosen = [] if model == DEFAULT_PRESET else ["--variant", model]
+    _said(args, report, next_command("predict", args, *chosen, "--input", "FILE"))
 
 
 def _sweep(args: argparse.Namespace) -> None:
@@ -368,6 +371,9 @@ def _sweep(args: argparse.Namespace) -> None:
 
 def _combinations(args: argparse.Namespace) -> tuple[dict[str, Any], ...]:
     """Parts and their values in each combination of the grid."""
+    names = [name for name, _ in args.grid]
+    if len(set(names)) < len(names):
+        raise DisentangleError(f"--grid must name each part once, got {', '.join(names)}")
     n = math.prod(len(values) for _, values in args.grid) * len(args.preset)
     if n > MAX_REPEATS:
         raise DisentangleError(
@@ -375,7 +381,7 @@ def _combinations(args: argparse.Namespace) -> tuple[dict[str, Any], ...]:
         )
     layers = []
     for values in itertools.product(*(values for _, values in args.grid)):
-        given = dict(zip((name for name, _ in args.grid), values, strict=True))
+        given = dict(zip(names, values, strict=True))
         layers.append({name: _parse_part(name, value) for name, value in given.items()})
     return tuple(layers)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from dataclasses import fields
 
 from ..limits import Limits, option
@@ -11,6 +10,7 @@ from ..runtime.threads import limit_threads
 from ..xr_transformer.settings import XrSettings
 from .arguments import READERS, add_mirror, add_places, add_threads, dataset_name, place
 from .encode import DEVICES
+from .jobs import from_here
 
 _CHANGED = ("max_length", "batch_size")
 
@@ -82,4 +82,4 @@ def _xr_transformer(args: argparse.Namespace) -> None:
     printing.print_tables(tables.tables_of(report))
     places = ["--data-dir", str(args.data_dir), "--model-dir", str(args.model_dir)]
     following = ["base", args.dataset, "--features", args.name, *places]
-    printing.print_end(report["files"], f"python -m disentangle {shlex.join(following)}")
+    printing.print_end(report["files"], from_here(*following))

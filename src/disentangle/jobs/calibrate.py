@@ -57,6 +57,8 @@ _MODULES = (
     "kernels.merge_and_rank",
     "model.saved_model",
     "model.beam_search",
+    "kernels.beam",
+    "kernels.beam_model",
 )
 Run = dict[str, Any]
 
@@ -107,7 +109,7 @@ def calibrated(runs: list[Run], trees: list[Plan], sweep: Path, is_made: bool) -
     data = {name: value for name, value in twins[0].source.inputs.items() if not name.endswith("trn")}
     for run in runs:
         stage = _stage_of(run, trees, twins)
-        record = stage.ensure() if is_made else stage.record()
+        record = stage.ensure() if is_made else stage.valid()
         added.append(run if record is None else run | {"calibration": record["results"] | {"data": data}})
     return added
 

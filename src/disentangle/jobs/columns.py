@@ -59,6 +59,11 @@ def setting_name(run: dict[str, Any]) -> str:
     return f"{run['variant'] or 'XR-Linear'}{trees}"
 
 
+def model_name(evaluation: str) -> str:
+    """What `predict` calls the model whose figures lie in a folder of the job's."""
+    return evaluation.replace("/evaluation", "").replace("-evaluation", "")
+
+
 def setting_of(run: dict[str, Any]) -> tuple[Any, ...]:
     """What runs of other seeds have in common with a run: its variant, trees and way to bin."""
     return tuple(run.get(name) for name in _NAMED_BY)

@@ -85,7 +85,8 @@ def import_dataset(job: Import, data_dir: Path, is_replaced: bool = False) -> di
         "storage.compressed",
         "storage.matrices",
     )
-    stage = Stage("import", folder, job.said(), modules, partial(_build, job=job))
+    said = job.said()
+    stage = Stage("import", folder, said, modules, partial(_build, job=job, said=said))
     if (record := stage.record()) is None:
         with atomic.claim(folder):
             if folder.exists():
@@ -110,7 +111,7 @@ def _check_replaced(folder: Path, is_replaced: bool) -> None:
         logger.warning("note: %s is replaced, and with it goes %s", folder, ", ".join(others))
 
 
-def _build(out: Path, job: Import) -> dict[str, Any]:
+def _build(out: Path, job: Import, said: dict[str, Any]) -> dict[str, Any]:
     form = FORMATS[job.format]
     unknown: set[str] = set()
     words = None if job.vocabulary is None else vocabulary.read(job.vocabulary, job.language)
@@ -141,6 +142,8 @@ def _build(out: Path, job: Import) -> dict[str, Any]:
         compact(out / FEATURES, blocks)
     if job.output_items is not None and not form.has_names:
         write_lines(out / LABEL_NAMES, read_names(job.output_items, results["n_labels"]))
+    if job.said() != said:  # files are read twice
+        raise DisentangleError("the imported files have changed meanwhile: run the same command again")
     return results
 
 

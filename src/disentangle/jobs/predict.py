@@ -34,6 +34,7 @@ from ..storage.saved import Saved
 from . import text_features
 from .bundles import open_bundle
 from .calibrate import calibration_of
+from .columns import model_name
 
 logger = logging.getLogger(__name__)
 
@@ -54,9 +55,9 @@ def variants(base: Path) -> dict[str, Path]:
     for path in sorted(
         path for depth in range(1, 4) for path in base.glob(f"{'*/' * depth}{PREDICTOR_FILE}")
     ):
-        name = str(path.parent.relative_to(base)).replace("/evaluation", "").replace("-evaluation", "")
-        if not name.startswith("."):
-            found[name] = path.parent
+        folder = path.parent.relative_to(base)
+        if not any(part.startswith(".") for part in folder.parts):  # unfinished
+            found[model_name(str(folder))] = path.parent
     return found
 
 
@@ -75,7 +76,7 @@ def choose(base: Path, variant: str | None) -> Path:
         If there is none of that name, or none that could be meant.
     """
     known = variants(base)
-    overlaps = [name for name in known if not name.startswith(XR_LINEAR)]
+    overlaps = [name for name in known if not name.rpartition("/")[2].startswith(XR_LINEAR)]
     if variant is None:
         variant = overlaps[0] if len(overlaps) == 1 else DEFAULT_PRESET
     if variant not in known:

@@ -82,11 +82,25 @@ class Stage:
         self.key: str = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
     def record(self) -> dict[str, Any] | None:
+        """What `stage.json` says, or None if the stage is to be made."""
+        return None if self._force else self.valid()
+
+    def valid(self) -> dict[str, Any] | None:
         """What `stage.json` says, or None if the stage is not done, not whole, or out of date."""
         record = read_record(self.folder)
-        if self._force or record is None or record["key"] != self.key:
+        if record is None or record["key"] != self.key or not self._is_of_needs(record):
             return None
         return record if Saved(self.folder, record["files"]).is_whole() else None
+
+    def _is_of_needs(self, record: dict[str, Any]) -> bool:
+        """Whether it was made from what is there: a GPU, for one, gives no stage the same twice."""
+        found = [read_record(need.folder) for need in self.needs]
+        saved = [
+            Saved(need.folder, own["files"])
+            for need, own in zip(self.needs, found, strict=True)
+            if own is not None and own["key"] == need.key
+        ]
+        return len(saved) < len(self.needs) or self._inputs(saved) == record["inputs"]
 
     def saved(self) -> Saved:
         """What the stage has left, which must be done.

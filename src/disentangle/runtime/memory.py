@@ -10,7 +10,7 @@ import re
 import resource
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -158,14 +158,17 @@ class Budget:
         """An array of `n` values to be written: in memory, with a limit in a file."""
         if self.limit is None or n == 0:
             return np.empty(n, dtype)
-        with tempfile.TemporaryFile(dir=self.folder) as file:
+        with _where(self.folder), tempfile.TemporaryFile(dir=self.folder) as file:
             # Now, as there is no error but the process's end where a full disk is found by a written page.
             os.posix_fallocate(file.fileno(), 0, n * np.dtype(dtype).itemsize)
             return np.frombuffer(mmap.mmap(file.fileno(), 0), dtype)
 
     def growing(self, dtype: DTypeLike) -> Growing:
         """The same of an array whose size is not known yet."""
-        return Growing(dtype, None if self.limit is None else tempfile.TemporaryFile(dir=self.folder))
+        if self.limit is None:
+            return Growing(dtype, None)
+        with _where(self.folder):
+            return Growing(dtype, tempfile.TemporaryFile(dir=self.folder), self.folder)
 
     def left(self, kept: int, what: str) -> int | None:
         """Bytes of the limit for `what` besides what is held, and `kept` of its results; None for no limit.
@@ -182,6 +185,16 @@ class Budget:
         return self.limit - held
 
 
+@contextmanager
+def _where(folder: Path | None) -> Iterator[None]:
+    """Says which folder has no room for a file without a name."""
+    try:
+        yield
+    except OSError as error:
+        place = folder or f"{tempfile.gettempdir()} (TMPDIR names another folder)"
+        raise DisentangleError(f"cannot write to {place}: {error.strerror or error}") from error
+
+
 UNLIMITED = Budget()
 
 
@@ -193,10 +206,12 @@ class Growing:
     dtype : data type
     file : binary file, optional
         Open for reading and writing; in memory without one.
+    folder : Path, optional
+        Where it is.
     """
 
-    def __init__(self, dtype: DTypeLike, file: BinaryIO | None) -> None:
-        self._dtype, self._file, self._size = np.dtype(dtype), file, 0
+    def __init__(self, dtype: DTypeLike, file: BinaryIO | None, folder: Path | None = None) -> None:
+        self._dtype, self._file, self._folder, self._size = np.dtype(dtype), file, folder, 0
         # Of the system and not of Python, as it grows without being copied.
         self._room = None if file else mmap.mmap(-1, 1 << 16, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
@@ -204,7 +219,8 @@ class Growing:
         content = values.astype(self._dtype, copy=False).data.cast("B")
         start, self._size = self._size, self._size + len(content)
         if self._file is not None:
-            self._file.write(content)
+            with _where(self._folder):
+                self._file.write(content)
         elif self._room is not None:
             if self._size > len(self._room):
                 self._room.resize(max(self._size, 5 * len(self._room) // 4))
@@ -213,7 +229,7 @@ class Growing:
     def array(self) -> np.ndarray:
         """All values, mapped into memory; there can be no more then."""
         if self._file is not None:
-            with self._file as file:
+            with _where(self._folder), self._file as file:
                 file.flush()
                 if self._size:
                     self._room = mmap.mmap(file.fileno(), 0)

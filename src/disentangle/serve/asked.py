@@ -14,6 +14,7 @@ from ..params import MAX_K
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 MOST_DOCUMENTS = 32
 _MOST_FIELDS = 100
+_READ = ("text", "limit", "threshold", "language")
 _LIMIT, _THRESHOLD = Limits(0), Limits(0.0, 1.0)
 
 
@@ -103,10 +104,10 @@ def _fields(name: str, content: bytes) -> dict[str, str]:
         )
     except ValueError as error:
         raise DisentangleError(f"{name} must be a form in UTF-8: {excerpt(str(error))}") from error
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        raise DisentangleError(f"{name} must have each field once, found one more often")
-    return fields
+    names = [field for field, _ in pairs]
+    if repeated := next((field for field in _READ if names.count(field) > 1), None):
+        raise DisentangleError(f"{name} must have {repeated} once, found it more often")
+    return dict(pairs)
 
 
 def _options(fields: Mapping[str, str]) -> tuple[int, float, str | None]:

@@ -7,6 +7,7 @@ import glob
 import json
 import os
 import secrets
+import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -17,8 +18,11 @@ from ..errors import DisentangleError
 from ..runtime.interrupt import undoing
 from ..runtime.undo import OLD, TEMPORARY, beside, remove, settle
 
-# Of folders for a moment, wherever the system has its temporary ones.
+# Of folders for a moment, wherever the system has its temporary ones; what each of them holds.
 _SCRATCH = "disentangle-"
+_LOCK, _FILES = "lock", "files"
+# As NFS asks of a file that is to be locked; there a folder's lock would be one machine's own.
+_LOCKED = os.O_RDWR | os.O_CLOEXEC
 
 
 def sync(path: Path) -> None:
@@ -54,7 +58,7 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         for left in path.parent.glob(f"{TEMPORARY}*-{glob.escape(path.name)}"):
             _remove_if_free(left)
-        with _held(temporary, temporary.touch):
+        with _held(temporary, temporary, temporary.touch):
             yield temporary
             sync(temporary)
             temporary.replace(path)
@@ -64,17 +68,17 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _held(path: Path, make: Callable[[], object]) -> Iterator[None]:
+def _held(path: Path, lock: Path, make: Callable[[], object]) -> Iterator[None]:
     """Make a temporary file or folder, removed in the end, with a lock that says its process is alive."""
 
     def begin() -> int:
         while True:
-            make()
             with suppress(FileNotFoundError):
-                number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                make()
+                number = os.open(lock, _LOCKED)
                 fcntl.flock(number, fcntl.LOCK_EX)
                 # Before it was locked another process may have taken it for one that was left.
-                if path.exists():
+                if lock.exists():
                     return number
                 os.close(number)
 
@@ -85,10 +89,10 @@ def _held(path: Path, make: Callable[[], object]) -> Iterator[None]:
             os.close(number)
 
 
-def _remove_if_free(left: Path) -> None:
-    """Remove a temporary file or folder unless a process that is alive holds its lock."""
+def _remove_if_free(left: Path, lock: Path | None = None) -> None:
+    """Remove a temporary file, or a folder with its lock, unless a process that is alive holds it."""
     with suppress(OSError):
-        number = os.open(left, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        number = os.open(lock or left, _LOCKED | os.O_NONBLOCK | os.O_NOFOLLOW)
         try:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
             remove(str(left))
@@ -118,17 +122,24 @@ def scratch(place: Path | None = None) -> Iterator[Path]:
     """
     start = f"{_SCRATCH}{os.getuid()}-"
     folder = Path(place or tempfile.gettempdir(), f"{start}{secrets.token_hex(8)}").absolute()
+
+    def make() -> None:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        (folder / _LOCK).touch()
+
     with ExitStack() as stack:
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             for left in folder.parent.glob(f"{start}*"):
-                with suppress(FileNotFoundError):  # its process removes it just now
-                    if left.lstat().st_uid == os.getuid():
-                        _remove_if_free(left)
-            stack.enter_context(_held(folder, lambda: folder.mkdir(mode=0o700, exist_ok=True)))
+                with suppress(OSError):  # its process removes it just now, or has only begun it
+                    if left.lstat().st_uid == os.getuid() and stat.S_ISDIR(left.lstat().st_mode):
+                        _remove_if_free(left, left / _LOCK)
+                        left.rmdir()
+            stack.enter_context(_held(folder, folder / _LOCK, make))
+            (folder / _FILES).mkdir()
         except OSError as error:
             raise DisentangleError(f"cannot make a temporary folder (TMPDIR says where): {error}") from error
-        yield folder
+        yield folder / _FILES
 
 
 @contextmanager

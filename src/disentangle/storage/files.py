@@ -28,6 +28,7 @@ State = tuple[int, ...]
 # But for one that comes right after another: file systems count time in steps of some milliseconds.
 _STEP = 20_000_000  # ns
 _digests: dict[State, str] = {}
+_MOST_DIGESTS = 10_000
 
 
 @contextmanager
@@ -130,6 +131,8 @@ def digest(file: BinaryIO) -> str:
             sha.update(block)
         found = sha.hexdigest() if state(file) == before else ""
         if before[-1] < now - _STEP:
+            if len(_digests) >= _MOST_DIGESTS:
+                _digests.clear()
             _digests[before] = found
     file.seek(0)
     return found
