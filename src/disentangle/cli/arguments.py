@@ -6,10 +6,12 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import printable
+from ..limits import option
 from ..params import ARCHIVE, DEFAULT_DATASET, FEATURES
 
 _SHOWN = 1000  # characters of a refusal
@@ -104,6 +106,27 @@ def add_features(parser: argparse._ActionsContainer) -> None:
         default=FEATURES,
         help="which of the dataset's feature sets: a folder in the dataset's",
     )
+
+
+def reader_of(one: Field[Any]) -> Callable[[str], Any]:
+    """How a value of a parameter is read, by its declared type."""
+    return READERS[next(kind for kind in READERS if str(one.type).startswith(kind.__name__))]
+
+
+def add_declared(group: argparse._ActionsContainer, params: type, *names: str, usual: str = "{}") -> None:
+    """Add fields of a parameter class; where more than its default is `usual`, left out unless given."""
+    declared = {one.name: one for one in fields(params)}
+    for name in names:
+        one = declared[name]
+        is_own = usual != "{}"
+        group.add_argument(
+            option(name),
+            dest=name,
+            type=reader_of(one),
+            default=argparse.SUPPRESS if is_own else one.default,
+            metavar=name.upper(),
+            help=one.metadata["words"] + (f" (default: {usual.format(one.default)})" if is_own else ""),
+        )
 
 
 def add_mirror(parser: argparse._ActionsContainer) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields
 
-from ..limits import option
 from ..params import EncoderParams, TreeParams, TuningParams
 from ..runtime.threads import limit_threads
-from .arguments import READERS, add_mirror, add_places, add_threads, dataset_name
+from .arguments import add_declared, add_mirror, add_places, add_threads, dataset_name
 from .jobs import from_here
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -39,8 +37,8 @@ def add_encode(commands: argparse._SubParsersAction) -> None:
     )
     add("--name", type=dataset_name, metavar="FEATURES", help="of the feature set (default: the encoder's)")
     for params, names in ((EncoderParams, ("max_length", "batch_size")), (TuningParams, ("epochs", "seed"))):
-        _add_declared(parser, params, *names)
-    _add_declared(parser, TreeParams, "max_leaf_size", default=argparse.SUPPRESS)
+        add_declared(parser, params, *names)
+    add_declared(parser, TreeParams, "max_leaf_size", usual="{}, or the dataset's own")
     add(
         "--device",
         choices=DEVICES,
@@ -51,21 +49,6 @@ def add_encode(commands: argparse._SubParsersAction) -> None:
     add_threads(parser)
     add_places(parser, "data_dir", "model_dir")
     add_mirror(parser)
-
-
-def _add_declared(parser: argparse.ArgumentParser, params: type, *names: str, default: str = "") -> None:
-    declared = {one.name: one for one in fields(params)}
-    for name in names:
-        one = declared[name]
-        parser.add_argument(
-            option(name),
-            dest=name,
-            type=READERS[int],
-            default=default or one.default,
-            metavar=name.upper(),
-            help=one.metadata["words"]
-            + (f" (default: {one.default}, or the dataset's own)" if default else ""),
-        )
 
 
 def _encode(args: argparse.Namespace) -> None:
@@ -79,7 +62,7 @@ def _encode(args: argparse.Namespace) -> None:
     from ..runtime import progress
 
     progress.set_up_logging()
-    given = known_datasets.settings_of(args.dataset) | {"seed": args.seed} | vars(args)
+    given = known_datasets.settings_of(args.dataset) | vars(args)
     tree = {name: given[name] for name in ("nr_splits", "max_leaf_size", "seed") if name in given}
     tuning = TuningParams(args.epochs, args.seed)
     tuning.validate()  # without --finetune, too

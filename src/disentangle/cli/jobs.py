@@ -9,7 +9,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import Field, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,15 +28,16 @@ from ..presets import DEFAULT_PRESET, PRESETS
 from ..runtime.threads import limit_threads
 from .arguments import (
     PLACES,
-    READERS,
     add_cluster,
     add_dataset,
+    add_declared,
     add_features,
     add_max_memory,
     add_mirror,
     add_places,
     add_threads,
     integer,
+    reader_of,
     workers_of,
 )
 
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 _MOST_SEEDS = 100
 # What results depend on besides data and variant, as options; --seeds comes besides.
 _SETTINGS = tuple(one.name for kind in (TreeParams, PredictParams, Propensity) for one in fields(kind))
+_USUAL = "{}, or the dataset's own"
 _LEVEL = f"(default: {BinParams.level_from_leaf}, or the highest of a tree that has not as many)"
 
 
@@ -180,7 +182,7 @@ def add_job(
     )
     add_features(parser)
     seeds = parser.add_mutually_exclusive_group()
-    _add_declared(seeds, TreeParams, "seed")
+    add_declared(seeds, TreeParams, "seed", usual=_USUAL)
     seeds.add_argument(
         "--seeds",
         type=_seeds,
@@ -201,9 +203,9 @@ def add_job(
 
 def _add_rest(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the first tree, prediction, figures, other places")
-    _add_declared(group, TreeParams, "nr_splits", "max_leaf_size")
-    _add_declared(group, PredictParams, "beam_size", "top_k")
-    _add_declared(group, Propensity, "A", "B")
+    add_declared(group, TreeParams, "nr_splits", "max_leaf_size", usual=_USUAL)
+    add_declared(group, PredictParams, "beam_size", "top_k", usual=_USUAL)
+    add_declared(group, Propensity, "A", "B", usual=_USUAL)
     add_places(group, "binned_dir")
     add_mirror(group)
     group.add_argument(
@@ -213,21 +215,6 @@ def _add_rest(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_declared(group: argparse._ActionsContainer, params: type, *names: str) -> None:
-    """Add fields of a parameter class; left out unless given, as a preset and a dataset have their own."""
-    declared = {one.name: one for one in fields(params)}
-    for name in names:
-        one = declared[name]
-        group.add_argument(
-            option(name),
-            dest=name,
-            type=_reader(one),
-            default=argparse.SUPPRESS,
-            metavar=name.upper(),
-            help=f"{one.metadata['words']} (default: {one.default}, or the dataset's own)",
-        )
-
-
 def _add_parts(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the parts of a preset", f"In brackets: {', '.join(PRESETS)}.")
     values = [params.parts() for params in PRESETS.values()]
@@ -235,17 +222,12 @@ def _add_parts(parser: argparse.ArgumentParser) -> None:
         said = ", ".join("-" if preset[name] is None else str(preset[name]) for preset in values)
         group.add_argument(
             option(name),
-            type=_reader(one),
+            type=reader_of(one),
             choices=one.metadata.get("choices"),
             default=argparse.SUPPRESS,
             metavar="|".join(one.metadata["choices"]) if "choices" in one.metadata else name.upper(),
             help=f"{one.metadata['words']} ({said})",
         )
-
-
-def _reader(one: Field[Any]) -> Callable[[str], Any]:
-    """How a value of a parameter is read, by its declared type."""
-    return READERS[next(kind for kind in READERS if str(one.type).startswith(kind.__name__))]
 
 
 def _seeds(text: str) -> tuple[int, ...]:
@@ -410,7 +392,7 @@ def _given_options(args: argparse.Namespace) -> list[str]:
 
 def _parse_part(name: str, value: str) -> Any:
     try:
-        return _reader(overlap_fields()[name])(value)
+        return reader_of(overlap_fields()[name])(value)
     except argparse.ArgumentTypeError as error:
         raise DisentangleError(f"--grid {name}: {error}") from None
 

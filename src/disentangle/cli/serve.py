@@ -5,12 +5,9 @@ from __future__ import annotations
 import argparse
 from dataclasses import fields
 
-from ..limits import option
 from ..runtime.threads import check_threads, limit_threads
 from ..serve.params import ServeParams
-from .arguments import READERS, add_threads, place
-
-_KINDS = {"float": float, "int": int}
+from .arguments import add_declared, add_threads, place
 
 
 def add_serve(commands: argparse._SubParsersAction) -> None:
@@ -25,9 +22,7 @@ def add_serve(commands: argparse._SubParsersAction) -> None:
     add = parser.add_argument
     add("bundles", nargs="+", type=place, metavar="BUNDLE", help="a folder that bundle or save has made")
     add("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0 is open to other machines")
-    for one in fields(ServeParams):
-        reader = READERS[_KINDS[str(one.type)]]
-        add(option(one.name), type=reader, default=one.default, metavar="N", help=one.metadata["words"])
+    add_declared(parser, ServeParams, *(one.name for one in fields(ServeParams)))
     add("--language", default="und", metavar="CODE", help="of texts and labels; und says nothing of it")
     add_threads(parser)
 

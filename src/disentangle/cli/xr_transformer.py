@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields
+from typing import Any
 
-from ..limits import Limits, option
+from ..limits import Limits
 from ..runtime.threads import limit_threads
 from ..xr_transformer.settings import XrSettings
-from .arguments import READERS, add_mirror, add_places, add_threads, dataset_name, place
+from .arguments import READERS, add_declared, add_mirror, add_places, add_threads, dataset_name, place
 from .encode import DEVICES
 from .jobs import from_here
 
@@ -35,10 +35,7 @@ def add_xr_transformer(commands: argparse._SubParsersAction) -> None:
     )
     words = "of each level, or one for all (default: the settings')"
     add("--steps", type=READERS[int], nargs="+", metavar="N", help=words)
-    declared = {one.name: one for one in fields(XrSettings)}
-    for name in _CHANGED:
-        words = f"{declared[name].metadata['words']} (default: the settings')"
-        add(option(name), dest=name, type=READERS[int], metavar="N", help=words)
+    add_declared(parser, XrSettings, *_CHANGED, usual="the settings'")
     add("--name", type=dataset_name, default="xr-transformer", metavar="FEATURES", help="of the feature set")
     add("--seed", type=READERS[int], default=0, help="seed of all that is random")
     add("--device", choices=DEVICES, default="auto", help="where it runs; auto is a GPU if there is one")
@@ -61,7 +58,7 @@ def _xr_transformer(args: argparse.Namespace) -> None:
     progress.set_up_logging()
     Limits(0, 2**31).check("--seed", args.seed)
     name, chosen = settings.of(args.settings, args.dataset)
-    given = {one: getattr(args, one) for one in _CHANGED if getattr(args, one) is not None}
+    given: dict[str, Any] = {name: value for name, value in vars(args).items() if name in _CHANGED}
     if args.steps:
         given["steps"] = tuple(args.steps)
     job = XrTransformerJob(

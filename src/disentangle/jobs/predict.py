@@ -278,7 +278,7 @@ def run_predict(
     budget: Budget,
     features_name: str = FEATURES,
     min_probability: float | None = None,
-) -> int:
+) -> None:
     """Predict labels of instances with a base job's model, or a bundle; beside a file goes a record.
 
     Features and names of labels are those that the model was trained with, whatever the dataset has by now.
@@ -289,11 +289,6 @@ def run_predict(
         Of the job's results; a bundle if there is no `data_folder`.
     min_probability : float, optional
         Of labels that are written; it takes a calibrated model.
-
-    Returns
-    -------
-    int
-        How many instances there were.
 
     Raises
     ------
@@ -323,7 +318,6 @@ def run_predict(
         said: dict[str, Any] = {"k": k, "n_instances": n, "n_without_features": n_empty}
         said["min_probability"] = min_probability
         _write_record(out, evaluation, predictor, source, said, start, threads)
-    return n
 
 
 def _say_empty(n_empty: int, n: int, is_text: bool) -> None:

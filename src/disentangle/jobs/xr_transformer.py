@@ -17,7 +17,7 @@ from ..data.features import DENSE, EMBEDDING, Block, FeatureSet, beside
 from ..data.lines import read_lines
 from ..encoder.pretrained import Pretrained
 from ..errors import DisentangleError
-from ..params import ARCHIVE, Propensity
+from ..params import ARCHIVE, MAX_K, Propensity
 from ..runtime import provenance
 from ..storage import atomic
 from ..storage.files import sha256
@@ -33,7 +33,6 @@ logger = logging.getLogger(__name__)
 # Of the job, of the feature set that it makes, and of what made that, in its record.
 NAME = "xr-transformer"
 _METHOD = "XR-Transformer"
-_MAX_K = 10
 
 
 @dataclass(frozen=True)
@@ -177,7 +176,7 @@ def _figures(scores: Any, read: dict[str, Any], propensity: Propensity) -> dict[
     from ..evaluate import metrics
 
     scored = np.diff(read["Y_tst"].indptr) > 0
-    Y_pred = metrics.rank(scores[scored], _MAX_K)
+    Y_pred = metrics.rank(scores[scored], MAX_K)
     inverse = metrics.inverse_propensity(read["Y_trn"], propensity)
     found = metrics.figures(read["Y_tst"][scored], Y_pred, inverse)
     return {name: [round(v, 4) for v in values.tolist()] for name, values in found.items()}
