@@ -73,8 +73,8 @@ def _held(path: Path, lock: Path, make: Callable[[], object]) -> Iterator[None]:
 
     def begin() -> int:
         while True:
+            make()
             with suppress(FileNotFoundError):
-                make()
                 number = os.open(lock, _LOCKED)
                 fcntl.flock(number, fcntl.LOCK_EX)
                 # Before it was locked another process may have taken it for one that was left.
@@ -125,7 +125,8 @@ def scratch(place: Path | None = None) -> Iterator[Path]:
 
     def make() -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
-        (folder / _LOCK).touch()
+        with suppress(FileNotFoundError):  # another process took it for one that was left: once more
+            (folder / _LOCK).touch()
 
     with ExitStack() as stack:
         try:
