@@ -73,10 +73,7 @@ def test_the_peak_of_all_but_training_stays_within_the_limit(disentangle: Comman
         if not {"train", "retrain"} & set(record["seconds"]):
             peaks[path.parent.name] = record["peak_rss_mib"]
     assert len(peaks) == 5
-    # What is mapped is counted in, and no more than this.
-    (model,) = (tmp_path / "model").glob("*/base/paper/overlap")
-    mapped = 3 * sum(path.stat().st_size for path in model.rglob("*") if path.is_file()) / MIB
-    assert max(peaks.values()) <= limit * 1024 + mapped
+    assert max(peaks.values()) <= 1.1 * limit * 1024
 
 
 @pytest.mark.parametrize("limit", [None, 1])

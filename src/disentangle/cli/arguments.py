@@ -15,6 +15,8 @@ from ..limits import option
 from ..params import ARCHIVE, DEFAULT_DATASET, FEATURES
 
 _SHOWN = 1000  # characters of a refusal
+# Of a parameter that a dataset may have a value of its own of.
+DATASETS_OWN = "{}, or the dataset's own"
 # Folders: the environment variable that can name each, where it is by default, and what is there.
 PLACES = {
     "data_dir": ("XMC_DATA", "dataset/xmc-base", "folder of the datasets"),
@@ -113,19 +115,18 @@ def reader_of(one: Field[Any]) -> Callable[[str], Any]:
     return READERS[next(kind for kind in READERS if str(one.type).startswith(kind.__name__))]
 
 
-def add_declared(group: argparse._ActionsContainer, params: type, *names: str, usual: str = "{}") -> None:
-    """Add fields of a parameter class; where more than its default is `usual`, left out unless given."""
+def add_declared(group: argparse._ActionsContainer, params: type, *names: str, usual: str = "") -> None:
+    """Add fields of a parameter class; left out unless given where `usual` says what else they may be."""
     declared = {one.name: one for one in fields(params)}
     for name in names:
         one = declared[name]
-        is_own = usual != "{}"
         group.add_argument(
             option(name),
             dest=name,
             type=reader_of(one),
-            default=argparse.SUPPRESS if is_own else one.default,
+            default=argparse.SUPPRESS if usual else one.default,
             metavar=name.upper(),
-            help=one.metadata["words"] + (f" (default: {usual.format(one.default)})" if is_own else ""),
+            help=one.metadata["words"] + (f" (default: {usual.format(one.default)})" if usual else ""),
         )
 
 

@@ -6,7 +6,7 @@ import argparse
 
 from ..params import EncoderParams, TreeParams, TuningParams
 from ..runtime.threads import limit_threads
-from .arguments import add_declared, add_mirror, add_places, add_threads, dataset_name
+from .arguments import DATASETS_OWN, add_declared, add_mirror, add_places, add_threads, dataset_name
 from .jobs import from_here
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -38,7 +38,7 @@ def add_encode(commands: argparse._SubParsersAction) -> None:
     add("--name", type=dataset_name, metavar="FEATURES", help="of the feature set (default: the encoder's)")
     for params, names in ((EncoderParams, ("max_length", "batch_size")), (TuningParams, ("epochs", "seed"))):
         add_declared(parser, params, *names)
-    add_declared(parser, TreeParams, "max_leaf_size", usual="{}, or the dataset's own")
+    add_declared(parser, TreeParams, "max_leaf_size", usual=DATASETS_OWN)
     add(
         "--device",
         choices=DEVICES,

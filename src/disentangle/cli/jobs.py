@@ -27,6 +27,7 @@ from ..params import (
 from ..presets import DEFAULT_PRESET, PRESETS
 from ..runtime.threads import limit_threads
 from .arguments import (
+    DATASETS_OWN,
     PLACES,
     add_cluster,
     add_dataset,
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
 _MOST_SEEDS = 100
 # What results depend on besides data and variant, as options; --seeds comes besides.
 _SETTINGS = tuple(one.name for kind in (TreeParams, PredictParams, Propensity) for one in fields(kind))
-_USUAL = "{}, or the dataset's own"
 _LEVEL = f"(default: {BinParams.level_from_leaf}, or the highest of a tree that has not as many)"
 
 
@@ -182,7 +182,7 @@ def add_job(
     )
     add_features(parser)
     seeds = parser.add_mutually_exclusive_group()
-    add_declared(seeds, TreeParams, "seed", usual=_USUAL)
+    add_declared(seeds, TreeParams, "seed", usual=DATASETS_OWN)
     seeds.add_argument(
         "--seeds",
         type=_seeds,
@@ -203,9 +203,9 @@ def add_job(
 
 def _add_rest(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the first tree, prediction, figures, other places")
-    add_declared(group, TreeParams, "nr_splits", "max_leaf_size", usual=_USUAL)
-    add_declared(group, PredictParams, "beam_size", "top_k", usual=_USUAL)
-    add_declared(group, Propensity, "A", "B", usual=_USUAL)
+    add_declared(group, TreeParams, "nr_splits", "max_leaf_size", usual=DATASETS_OWN)
+    add_declared(group, PredictParams, "beam_size", "top_k", usual=DATASETS_OWN)
+    add_declared(group, Propensity, "A", "B", usual=DATASETS_OWN)
     add_places(group, "binned_dir")
     add_mirror(group)
     group.add_argument(

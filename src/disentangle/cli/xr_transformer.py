@@ -58,7 +58,7 @@ def _xr_transformer(args: argparse.Namespace) -> None:
     progress.set_up_logging()
     Limits(0, 2**31).check("--seed", args.seed)
     name, chosen = settings.of(args.settings, args.dataset)
-    given: dict[str, Any] = {name: value for name, value in vars(args).items() if name in _CHANGED}
+    given: dict[str, Any] = {one: value for one, value in vars(args).items() if one in _CHANGED}
     if args.steps:
         given["steps"] = tuple(args.steps)
     job = XrTransformerJob(

@@ -22,7 +22,7 @@ from ..runtime.undo import OLD, TEMPORARY, beside, remove, settle
 _SCRATCH = "disentangle-"
 _LOCK, _FILES = "lock", "files"
 # As NFS asks of a file that is to be locked; there a folder's lock would be one machine's own.
-_LOCKED = os.O_RDWR | os.O_CLOEXEC
+_WRITABLE = os.O_RDWR | os.O_CLOEXEC
 
 
 def sync(path: Path) -> None:
@@ -75,7 +75,7 @@ def _held(path: Path, lock: Path, make: Callable[[], object]) -> Iterator[None]:
         while True:
             make()
             with suppress(FileNotFoundError):
-                number = os.open(lock, _LOCKED)
+                number = os.open(lock, _WRITABLE)
                 fcntl.flock(number, fcntl.LOCK_EX)
                 # Before it was locked another process may have taken it for one that was left.
                 if lock.exists():
@@ -92,7 +92,7 @@ def _held(path: Path, lock: Path, make: Callable[[], object]) -> Iterator[None]:
 def _remove_if_free(left: Path, lock: Path | None = None) -> None:
     """Remove a temporary file, or a folder with its lock, unless a process that is alive holds it."""
     with suppress(OSError):
-        number = os.open(lock or left, _LOCKED | os.O_NONBLOCK | os.O_NOFOLLOW)
+        number = os.open(lock or left, _WRITABLE | os.O_NONBLOCK | os.O_NOFOLLOW)
         try:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
             remove(str(left))
