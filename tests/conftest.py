@@ -78,10 +78,18 @@ def run_disentangle(
 
 def run_without_torch(folder: Path, *args: str) -> subprocess.CompletedProcess:
     """Run a command in a folder as if torch were not installed."""
-    code = (
-        f"import sys; sys.modules['torch'] = None; sys.argv[1:] = {args!r};"
-        "from disentangle.cli.main import main; main()"
-    )
+    # By a finder, as scipy takes whatever `sys.modules` has of the name for a module.
+    code = f"""
+import sys
+class Refused:
+    def find_spec(name, *where):
+        if name == "torch":
+            raise ModuleNotFoundError("No module named 'torch'", name=name)
+sys.meta_path.insert(0, Refused)
+sys.argv[1:] = {args!r}
+from disentangle.cli.main import main
+main()
+"""
     env = {"PYTHONPATH": str(ROOT / "src")}
     command = [sys.executable, "-c", code]
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)

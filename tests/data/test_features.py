@@ -152,7 +152,8 @@ def test_rows_have_length_1_in_whatever_chunks(tmp_path: Path, monkeypatch: pyte
 
 def test_columns_that_come_as_one_matrix_are_put_together_alike(tmp_path: Path):
     made = blocks(tmp_path / "set")
-    raw = sp.hstack([sp.load_npz(tmp_path / "set" / "tfidf.trn.npz"), np.load(made.paths("trn")[1])], "csr")
+    embedding = np.load(made.paths("trn")[1]).astype(np.float32)
+    raw = sp.hstack([sp.load_npz(tmp_path / "set" / "tfidf.trn.npz"), embedding], "csr")
     whole = made.load("trn")
     assert made.fit(raw.astype(np.float32)).toarray() == pytest.approx(whole.toarray(), abs=1e-6)
     assert made.fit(whole).toarray() == pytest.approx(whole.toarray(), abs=1e-6)
