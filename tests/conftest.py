@@ -78,14 +78,17 @@ def run_disentangle(
 
 def run_without_torch(folder: Path, *args: str) -> subprocess.CompletedProcess:
     """Run a command in a folder as if torch were not installed."""
-    # By a finder, as scipy takes whatever `sys.modules` has of the name for a module.
+    # Not by a None in `sys.modules`, which scipy takes for the module.
     code = f"""
 import sys
-class Refused:
-    def find_spec(name, *where):
-        if name == "torch":
-            raise ModuleNotFoundError("No module named 'torch'", name=name)
-sys.meta_path.insert(0, Refused)
+class Without:
+    def __init__(self, finder):
+        self.finder = finder
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+    def find_spec(self, name, *where):
+        return None if name == "torch" else self.finder.find_spec(name, *where)
+sys.meta_path[:] = map(Without, sys.meta_path)
 sys.argv[1:] = {args!r}
 from disentangle.cli.main import main
 main()
