@@ -12,5 +12,5 @@ ENV PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1 NUMBA_CACHE_DIR=/tmp/numba
 USER 65534:65534
 EXPOSE 8000
 HEALTHCHECK --start-period=60s \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health', timeout=5)"]
+    CMD ["python", "-c", "import urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:8000/health', timeout=5)"]
 ENTRYPOINT ["python", "-m", "disentangle", "serve", "--host", "0.0.0.0"]

@@ -7,7 +7,7 @@ root=$(readlink -f "${BASH_SOURCE[0]}")
 root=${root%/*}
 # shellcheck source=src/environment.sh
 source "$root/src/environment.sh"
-prepare_environment "$root"/requirements{,-pecos,-dev}.txt
+prepare_environment "$root"/requirements{,-pecos,-cluster,-skos,-dev}.txt
 cd "$root"
 
 selection=(-m "not slow")

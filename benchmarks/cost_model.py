@@ -250,7 +250,9 @@ def print_projection(model: Model, memory: float) -> None:
             hours = [value / 3600 for value in model.seconds(of, *slots).values()]
             hours.append(model.moved(of) / 3600 if slots[1] > 1 else 0)
             print(f"| {name} | {on} | " + " | ".join(f"{h:,.2f}" for h in (*hours, sum(hours))) + " |")
-    print("\nProjection, not measured: GiB, and what does not fit, the first first.\n")
+    print(
+        "\nProjection, not measured: GiB, and limits that are exceeded, the first that a job meets first.\n"
+    )
     print("| set | memory | least `--max-memory` | model | disk | does not fit |")
     print("|---|---:|---:|---:|---:|---|")
     for name, of in sizes.items():

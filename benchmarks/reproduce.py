@@ -108,7 +108,7 @@ def run(claim: Claim, data_dir: Path, models: Path) -> str | None:
     if digests(claim, data_dir) != made_of:
         return f"failed {claim.name}: its code or its data have changed while its command ran"
     found = json.loads(Path(claim.report.format(**places)).read_text(encoding="utf-8"))
-    for figure in place.glob("*.[ps][nv]g"):
+    for figure in place.glob("*.svg"):
         (RESULTS / figure.name).write_bytes(figure.read_bytes())
     made = {
         "command": f"python {spoken(claim)}",

@@ -33,6 +33,7 @@ from reproduce import version_of
 from disentangle.jobs.differences import excludes_zero
 from disentangle.jobs.tables import setting_name, training_seconds
 from disentangle.params import DEFAULT_DATASET
+from disentangle.presets import PRESETS
 
 RESULTS = Path(__file__).with_name("results")
 ROOT = RESULTS.parents[1]
@@ -121,6 +122,22 @@ def print_metrics(found: dict[str, Result]) -> None:
             line(dataset, "- original scripts", f"{theirs['n_labels_scored']}", *figures, share, *[""] * 4)
 
 
+def print_separation(found: dict[str, Result]) -> None:
+    """The metric job's summaries of the presets on the embedded set, beside the paper's."""
+    line("preset", "VI", "random, same sizes", "difference", "better", "adjusted Rand")
+    print("|---|" + "---:|" * 5)
+    reports = {report["preset"]: report for report in (results("metric")[DEFAULT_DATASET], *found.values())}
+    for report in (reports[preset] for preset in PRESETS if preset in reports):
+        same = report["same_sizes"]
+        line(
+            report["preset"],
+            f"{report['mean_vi']:.3f}",
+            *(f"{same[name]:.3f}" for name in ("mean_random_baseline", "mean_difference")),
+            f"{same['fraction_better_than_random']:.1%}",
+            f"{report['mean_adjusted_rand']:.3f}",
+        )
+
+
 def print_ensembles(found: dict[str, Result]) -> None:
     """Several trees beside one: reports of base jobs with --n-trees 3."""
     line("dataset", "setting", "trees", *FIGURES, "PSP@5", "candidates", "all trainings, s")
@@ -167,9 +184,9 @@ def print_calibration(found: dict[str, Result]) -> None:
             line(dataset, setting_name(run), *cells, f"{own['threshold']:.2f}", f"{own['f1']:.1f}")
 
 
-def print_presets(found: dict[str, Result]) -> None:
+def print_rows(found: dict[str, Result], write: Callable[[str, list[Result]], None]) -> None:
     for dataset, result in found.items():
-        presets.print_table(dataset, result["rows"])
+        write(dataset, result["rows"])
 
 
 def print_preset_differences(found: dict[str, Result]) -> None:
@@ -192,16 +209,6 @@ def print_preset_differences(found: dict[str, Result]) -> None:
                 f"x {mean(preset, 'candidates') / mean('paper', 'candidates'):.2f}",
                 *(f"x {ratio:.2f}" for ratio in seconds),
             )
-
-
-def print_learned(found: dict[str, Result]) -> None:
-    for dataset, result in found.items():
-        learned_features.print_table(dataset, result["rows"])
-
-
-def print_latency(found: dict[str, Result]) -> None:
-    for dataset, result in found.items():
-        latency.print_table(dataset, result["rows"])
 
 
 def print_ambiguity(found: dict[str, Result]) -> None:
@@ -234,7 +241,8 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Result]], None]]] = {
     "base": ("base", partial(print_reports, "base")),
     "binned": ("binned", partial(print_reports, "binned")),
     "metric": ("metric", print_metrics),
-    "presets": ("presets", print_presets),
+    "separation": ("separation", print_separation),
+    "presets": ("presets", partial(print_rows, write=presets.print_table)),
     "preset-differences": ("presets", print_preset_differences),
     "ensembles": ("ensembles", print_ensembles),
     "calibration": ("calibration", print_calibration),
@@ -248,9 +256,9 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Result]], None]]] = {
     "compare-differences": ("compare", lambda found: print_differences(found.values())),
     "annif-omikuji": ("annif-omikuji", annif_omikuji.print_table),
     "ambiguity": ("ambiguity", print_ambiguity),
-    "learned-features": ("learned-features", print_learned),
+    "learned-features": ("learned-features", partial(print_rows, write=learned_features.print_table)),
     "scaling": ("scaling", print_scalings),
-    "latency": ("latency", print_latency),
+    "latency": ("latency", partial(print_rows, write=latency.print_table)),
     "scale": ("scale", partial(print_each, write=scale.print_scale)),
     "cost-model": ("cost-model", lambda found: cost_model.print_tables(found.get("model"))),
 }

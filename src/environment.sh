@@ -1,8 +1,10 @@
 # shellcheck shell=bash
 # Sourced by the drivers, which have set $root to the project's folder. prepare_environment sets PYTHON to an interpreter
-# with the packages of the given requirements files, and makes one in $root/.venv where there is none.
+# with the packages of the given requirements files, and makes one in $root/.venv, or in what DISENTANGLE_VENV names, where
+# there is none.
 # Whatever the user can fix is one sentence on stderr and exit status 2.
-venv=${root:?}/.venv
+venv=${DISENTANGLE_VENV:-${root:?}/.venv}
+[[ $venv == /* ]] || venv=$PWD/$venv
 log=$venv/.setup.log
 
 fail() {
@@ -30,13 +32,36 @@ suits = (3, 10) <= sys.version_info[:2] <= (3, 14) and sys.maxsize > 2**32 and s
 sys.exit(not suits or "t" in sys.abiflags)' 2>/dev/null
 }
 
-# Whether .venv has the packages of the files, and the Python that they were installed for.
-is_ready() {
-    [[ -r $stamp && $(<"$stamp") == "$(describe "$@")" ]]
+stamp_of() {
+    printf '%s\n' "$venv/${1##*/}.stamp"
 }
 
+# Prints what a stamp says of a file that is installed: its content, and the Python that it was installed for.
 describe() {
-    printf '%s %s\n' "$(cat -- "$@" | sha256sum)" "$(probe_python "$PYTHON")"
+    local version
+    version=$(probe_python "$PYTHON") || true
+    printf '%s %s\n' "$(sha256sum <"$1")" "${version%.*}"
+}
+
+# Whether .venv has the packages of the files.
+is_ready() {
+    local file stamp
+    [[ ! -e $venv/.unfinished ]] || return
+    for file; do
+        stamp=$(stamp_of "$file")
+        [[ -r $stamp && $(<"$stamp") == "$(describe "$file")" ]] || return
+    done
+}
+
+# Prints what the files take that are not installed yet.
+size_of() {
+    local file disk=0 download=0
+    for file; do
+        if ! is_ready "$file" && [[ $(<"$file") =~ \#\ size:\ ([0-9]+)\ MB\ on\ disk,\ ([0-9]+)\ MB ]]; then
+            ((disk += BASH_REMATCH[1], download += BASH_REMATCH[2])) || true
+        fi
+    done
+    printf 'about %s MB on disk, %s MB to download' "$disk" "$download"
 }
 
 # Prints the likely cause of a failure, and where to read more.
@@ -44,8 +69,8 @@ explain_log() {
     case $(<"$log") in
         *"No space left"* | *"quota exceeded"*) printf 'no space left on the disk' ;;
         *"Permission denied"* | *"Read-only file system"*) printf 'no permission to write' ;;
-        *onnection* | *"name resolution"* | *"dns error"* | *"timed out"* | *SSLError* | *ProxyError*)
-            printf 'the package index cannot be reached (no network?)' ;;
+        *onnection* | *"name resolution"* | *"dns error"* | *"timed out"* | *SSLError* | *ProxyError* | *"client error"*)
+            printf 'the package index cannot be reached (no network, or a proxy?)' ;;
         *"No matching distribution"* | *"No solution found"*)
             printf 'the package index lacks one of the pinned versions' ;;
         *" HASH"* | *"Hash mismatch"*) printf 'the package index has other files than those that were pinned' ;;
@@ -72,15 +97,24 @@ find_python() {
 python${version%.*}-venv) or uv, or name another Python in DISENTANGLE_PYTHON."
         fi
     done
-    fail "${incomplete:-No usable Python: needs 64-bit CPython 3.10 to 3.14, or uv, which brings one; found ${found:-none}.}"
+    found="found ${found:-none}${brought:-.}"
+    fail "${incomplete:-No usable Python: needs 64-bit CPython 3.10 to 3.14, or uv, which brings one; $found}"
 }
 
 # uv takes a Python that suits, or brings one; without uv it takes one with a venv module.
 make_environment() {
-    local folder python
+    local folder python brought=""
     folder=$(readlink -f "$venv") # .venv may be a link to a roomier disk
-    uv venv --project "$root" --allow-existing --python "${DISENTANGLE_PYTHON:-cpython>=3.10,<3.15}" "$folder" \
-        >"$log" 2>&1 && probe_python "$PYTHON" >/dev/null && return
+    if type -P uv >/dev/null; then
+        if ! uv venv --project "$root" --allow-existing --python "${DISENTANGLE_PYTHON:-cpython>=3.10,<3.15}" "$folder" \
+            >"$log" 2>&1; then
+            brought="; uv brought none: $(explain_log)"
+        elif probe_python "$PYTHON" >/dev/null; then
+            # For who adds packages to it; Debian's Python may have none.
+            "$PYTHON" -I -m ensurepip >>"$log" 2>&1 || true
+            return
+        fi
+    fi
     python=$(find_python) || exit
     "$python" -I -m venv "$folder" >"$log" 2>&1 || fail "Cannot create $venv: $(explain_log)"
 }
@@ -91,10 +125,10 @@ pip_install() {
 }
 
 # Prints the user's uv, or one that pip brings; it is ten times as fast as pip. It does not read pip's settings: where
-# they name an index or a folder of packages, pip does it all.
+# they name an index, a folder of packages or a proxy, pip does it all.
 find_uv() {
     type -P uv && return
-    [[ $("$PYTHON" -I -m pip config list) != *@(index|links)* ]] &&
+    [[ $("$PYTHON" -I -m pip config list) != *@(index|links|proxy|cert)* ]] &&
         pip_install --retries 0 --require-hashes -r "$root/requirements-uv.txt" >"$log" && printf '%s\n' "$venv/bin/uv"
 } 2>/dev/null
 
@@ -102,9 +136,12 @@ find_site() {
     "$PYTHON" -I -c 'import sysconfig; print(sysconfig.get_path("purelib"))' 2>/dev/null || true
 }
 
-# Everything is downloaded before anything is touched: until then an older environment is still good.
+# Everything is downloaded before anything is touched: until then an older environment is still good. Whatever is killed
+# midway leaves .unfinished, and the next call builds the environment anew.
 install() {
-    local options=(--require-hashes --no-deps -r "$1") version
+    local options=(--require-hashes --no-deps -r "$1") version stamp
+    stamp=$(stamp_of "$1")
+    : >"$venv/.unfinished"
     if [[ $1 == *-pecos.txt ]]; then
         # It has packages up to CPython 3.12; younger ones take that for 3.12, whose library knows no Python.
         version=$("$PYTHON" -I -c 'import sys; print("3.%d" % min(sys.version_info[1], 12))')
@@ -112,49 +149,48 @@ install() {
     fi
     : >"$log"
     { [[ $uv ]] && "$uv" pip install --project "$root" --python "$PYTHON" "${options[@]}"; } >>"$log" 2>&1 ||
-        pip_install "${options[@]}" >>"$log" 2>&1 && return
-    grep -q '^Installing collected packages\|^Prepared ' "$log" || rm -f "$venv/.unfinished"
-    fail "Cannot install ${1##*/}: $(explain_log)"
+        pip_install "${options[@]}" >>"$log" 2>&1 || {
+        [[ ! $venv/.unfinished -nt $(find_site) ]] || rm -f "$venv/.unfinished"
+        fail "Cannot install ${1##*/}: $(explain_log)"
+    }
+    { describe "$1" >"$stamp.new" && mv "$stamp.new" "$stamp"; } || fail "Cannot write $stamp."
+    rm "$venv/.unfinished"
 }
 
-# A subshell, so that the lock and the trap end with it. Whatever is killed midway leaves .unfinished, and the next call
-# builds the environment anew; so it does when the Python that it came from has gone. Hidden files survive that.
+# A subshell, so that the lock and the trap end with it. What is half-made is built anew, and so it is when the Python that
+# it came from has gone. Hidden files survive that.
 set_up() (
     trap 'printf "Interrupted: the next run sets up %s again.\n" "$venv" >&2; exit 130' INT
-    { mkdir -p "$venv" && exec 9>"$venv/.setup.lock"; } 2>/dev/null || fail "Cannot write to $venv."
-    if type -P flock >/dev/null && ! flock -n 9; then
+    { mkdir -p "$venv" && exec 9>"$venv/.setup.lock"; } 2>/dev/null ||
+        fail "Cannot write to $venv: DISENTANGLE_VENV may name another folder."
+    if type -P flock >/dev/null && ! flock -n 9 2>/dev/null; then
         printf 'Waiting for another run to set up %s ...\n' "$venv" >&2
-        flock 9
+        flock 9 2>/dev/null || fail "Cannot lock $venv: its disk has no locks; DISENTANGLE_VENV may name another folder."
     fi
-    [[ -e $venv/.unfinished ]] || ! is_ready "$@" || exit 0 # the run that held the lock did it
+    ! is_ready "$@" || exit 0 # the run that held the lock did it
     if [[ -e $venv/.unfinished || ! -d $(find_site) ]] || ! { type -P uv || "$PYTHON" -I -m pip --version; } >"$log" 2>&1; then
         : >"$venv/.unfinished"
         rm -rf "${venv:?}"/*
         type -P uv >/dev/null || find_python >/dev/null
     fi
-    printf 'Setting up %s once (%s) ...\n' "$venv" "$(sed -n 's/^# size: //p' "${!#}")" >&2
+    printf 'Setting up %s once (%s) ...\n' "$venv" "$(size_of "$@")" >&2
     [[ -d $(find_site) ]] || make_environment
-    : >"$venv/.unfinished"
+    rm -f "$venv/.unfinished"
     uv=$(find_uv) || uv=""
-    for file in "$@"; do install "$file"; done
-    # Last, so that half an installation never passes for a whole one.
-    { describe "$@" >"$stamp.new" && mv "$stamp.new" "$stamp"; } || fail "Cannot write $stamp."
-    rm "$venv/.unfinished"
+    for file; do is_ready "$file" || install "$file"; done
 )
 
 prepare_environment() {
-    local active stamp
+    local active
     export PYTHONPATH=$root/src
     export XMC_DATA=${XMC_DATA:-$root/dataset/xmc-base} XMC_MODEL=${XMC_MODEL:-$root/model}
     export XMC_BINNED=${XMC_BINNED:-$root/dataset-binned}
     check_platform
     for active in "${VIRTUAL_ENV:-}" "${CONDA_PREFIX:-}"; do
-        [[ $active && ! $active -ef $venv ]] || continue
+        [[ $active && ! $active -ef $venv && ! ${DISENTANGLE_PYTHON:-} ]] || continue
         PYTHON=$active/bin/python
-        if "$PYTHON" "$root/src/check_lock.py" "$@" 2>/dev/null; then return; fi
+        if probe_python "$PYTHON" >/dev/null && "$PYTHON" "$root/src/check_lock.py" "$@" 2>/dev/null; then return; fi
     done
     PYTHON=$venv/bin/python
-    stamp=${*: -1} # a set of files goes by the name of its last
-    stamp=$venv/${stamp##*/}.stamp
     is_ready "$@" || set_up "$@" || exit
 }

@@ -295,7 +295,8 @@ def test_it_works_in_pipelines_and_searches(data: dict[str, sp.csr_matrix]):
     lists = [Y[i].indices.tolist() for i in range(N)]
     assert cross_val_score(Small(), X, lists, cv=KFold(3)).min() > 0.2
     grid = GridSearchCV(Small("lean"), {"n_copies": np.array([1, 2]), "gain": ["counts"]}, cv=2).fit(X, Y)
-    assert set(grid.best_params_) == {"n_copies", "gain"}
+    assert grid.best_params_["n_copies"] in (1, 2)
+    assert grid.predict(X[:5]).shape == (5, Y.shape[1])
     assert grid.best_score_ > 0.2
 
 
@@ -402,6 +403,7 @@ X4, Y4 = matrix([1, 0], [0, 1], [1, 1], [1, 0]), [["a"], ["b"], ["c"], ["a", "d"
             "labels must all be text, or all whole numbers, got 1 for instance 1",
         ),
         ({}, X4, [["a"], ["b\n"], ["c"], []], r"a label must make a line of text, got 'b\\\\*n'"),
+        ({}, X4, np.int64(3), r"y must be a matrix of 0 and 1, or a list .* got array\(3\)"),
         ({}, X4, "abcd", "y must be a matrix of 0 and 1, or a list of each instance's labels, got 'abcd'"),
         ({}, X4, matrix([1, 0], [2, 0], [0, 1], [0, 0]), "0 and 1, got 2 in row 1, column 0"),
         (
@@ -454,7 +456,8 @@ def test_a_fit_that_fails_leaves_no_half_of_a_model(data: dict[str, sp.csr_matri
     model.fit(data["X_trn"], data["Y_trn"])
     with pytest.raises(ValueError, match="y holds no values"):
         model.fit(X4, [[]] * 4)
-    with pytest.raises(ValueError, match="X must have 1251 features, got 2"):
+    n = data["X_trn"].shape[1]
+    with pytest.raises(ValueError, match=f"X must have {n} features, got 2"):
         model.predict(X4)
 
 

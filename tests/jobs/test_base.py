@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import json
 import os
 import re
@@ -68,7 +67,10 @@ def finished(verbs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     model_dir = tmp_path_factory.mktemp("finished")
     env = {**os.environ, "XMC_DATA": str(verbs), "XMC_MODEL": str(model_dir)}
     subprocess.run(
-        ["bash", ROOT / "run_base.sh", "verbs", *SMALL_TREE], env=env, check=True, capture_output=True
+        ["bash", ROOT / "run_base.sh", "verbs", *SMALL_TREE, "--threads", "1"],
+        env=env,
+        check=True,
+        capture_output=True,
     )
     return model_dir
 
@@ -161,7 +163,7 @@ def test_a_second_run_prints_the_table_and_does_nothing_else(base: Command, fini
 @pytest.mark.parametrize(
     ("option", "redone"),
     [
-        (("--threads", "1"), []),
+        (("--threads", "2"), []),
         (
             ("--overlap-splits", "2"),
             ["label-tree-splits-2", "matcher-splits-2", "matching-splits-2"]
@@ -374,7 +376,7 @@ def test_clusters_that_swell_are_split(base: Command, finished: Path, tmp_path: 
     model_dir = tmp_path / "copy"
     shutil.copytree(finished, model_dir)
     parts = ("--leaf-size", "10", "--negatives", "0.5", "--predict-beam", "4", "--positives", "frequent")
-    assert base("--model-dir", model_dir, *parts).returncode == 0
+    assert base("--model-dir", model_dir, *parts, "--threads", "3").returncode == 0
     folder = model_dir / "verbs" / "base"
     overlap = json.loads((folder / "report.json").read_text())["runs"][1]
     paper = json.loads((finished / "verbs" / "base" / "report.json").read_text())["runs"][1]
@@ -544,7 +546,7 @@ def test_changed_data_redo_everything(base: Command, verbs: Path, finished: Path
 def test_another_run_gives_the_same_bytes_with_any_number_of_threads(
     base: Command, finished: Path, tmp_path: Path
 ):
-    assert base("--threads", "1").returncode == 0
+    assert base("--threads", "3").returncode == 0
     report = json.loads((tmp_path / "model" / "verbs" / "base" / "report.json").read_text())
     assert figures(report) == figures(json.loads((finished / "verbs" / "base" / "report.json").read_text()))
     arrays = sorted((tmp_path / "model").rglob("*.npz"))
@@ -682,7 +684,7 @@ def test_mistakes_are_one_sentence_and_status_2(
     result = disentangle(*args, *data)
     assert result.returncode == 2
     assert re.search(message, result.stderr.splitlines()[-1]), result.stderr
-    if "the following" in message or "argument" in message:
+    if "argument" in message:
         assert result.stderr.startswith("error: ")
         assert result.stderr.count("\n") == 1
     assert "Traceback" not in result.stderr
@@ -701,16 +703,6 @@ def test_a_damaged_file_is_refused_before_anything_is_written(
     assert [path.name for path in (tmp_path / "model").rglob("*") if path.is_file()] == [".lock"]
 
 
-def test_two_runs_at_once_do_not_meet(base: Command, tmp_path: Path):
-    folder = tmp_path / "model" / "verbs" / "base"
-    folder.mkdir(parents=True)
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        result = base()
-    assert result.returncode == 2
-    assert "another run is at work in" in result.stderr
-
-
 def test_a_results_folder_that_cannot_be_written(base: Command, tmp_path: Path):
     (tmp_path / "model").write_text("a file")
     result = base()
@@ -718,9 +710,13 @@ def test_a_results_folder_that_cannot_be_written(base: Command, tmp_path: Path):
     assert "error: cannot write to model/verbs/base: Not a directory" in result.stderr
 
 
-def test_more_copies_and_beam_than_clusters_still_run(base: Command):
+def test_more_copies_and_beam_than_clusters_still_run(base: Command, tmp_path: Path):
     result = base("--n-copies", "500", "--beam-size", "500", "--max-leaf-size", "300")
     assert result.returncode == 0, result.stderr
+    folder = tmp_path / "model" / "verbs" / "base"
+    assignment = np.load(next(folder.glob("*/assignment/overlap.npz")))
+    copies = np.unique(np.stack([assignment["original"], assignment["clusters"]]), axis=1)
+    assert copies.shape[1] == len(assignment["original"])  # none twice in a cluster
 
 
 def test_help_needs_no_heavy_import(disentangle: Command):

@@ -37,14 +37,16 @@ from disentangle.storage.saved import RECORD
 
 pytestmark = pytest.mark.slow
 
-N_TAMPERED, N_KILLS, N_FUZZED = 480, 72, 5000
+N_TAMPERED, N_KILLS, N_FUZZED = 480, 96, 5000
 HANG_SECONDS = 60  # of the processor, not of the clock
 TREE = ("--nr-splits", "4", "--max-leaf-size", "5", "--threads", "1")
 JOBS: dict[str, tuple[str, ...]] = {
     "base": ("base", "shop", *TREE, "--preset", "paper,lean"),
     "binned": ("binned", "shop", *TREE),
     "metric": ("metric", "shop", *TREE, "--preset", "tuned", "--components", "binned"),
-    "sweep": ("sweep", "shop", *TREE, "--grid", "merge=mean,max"),
+    "sweep": ("sweep", "shop", *TREE, "--grid", "merge=mean,noisy-or"),
+    "meanings": ("meanings", "shop", *TREE, "--preset", "tuned"),
+    "bundle": ("bundle", "shop", "--variant", "lean", "--out", "made", "--force"),
     "predict": ("predict", "shop", "--variant", "lean", "--input", "tst.txt", "--out", "labels.tsv"),
     "import": ("data", "import", "again", "--format", "jsonl", "--trn", "trn.jsonl", "--tst", "tst.jsonl"),
 }
@@ -370,7 +372,7 @@ def test_kills_lose_nothing_and_leave_nothing(shop: Path, counts: Counter[str]):
             for file in ("trn.jsonl", "tst.jsonl", "tst.txt"):
                 shutil.copy(shop / file, place)
             shutil.copytree(shop / "dataset", place / "dataset")
-            if name == "predict":
+            if name in ("predict", "bundle"):
                 shutil.copytree(shop / "model", place / "model")
 
         begin(undisturbed)

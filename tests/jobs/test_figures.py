@@ -72,6 +72,14 @@ def test_the_same_figure_has_the_same_bytes(tmp_path: Path):
     assert drawn[0] == drawn[1]
 
 
+def test_a_figure_of_a_name_with_dots_is_not_drawn_twice(tmp_path: Path):
+    before = []
+    for _ in range(2):
+        figures.draw_figure_2(tmp_path, "tiny", RUNS[:2], "-paper-eps-0.5")
+        before.append({path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()})
+    assert before[0] == before[1]
+
+
 @pytest.mark.parametrize("ending", ["png", "svg", "pdf", "csv"])
 def test_a_figure_is_drawn_again_once_one_of_its_files_is_gone(tmp_path: Path, ending: str):
     runs = [one | {"variant": None, "n_trees": 1, "candidates_per_instance": 9.0} for one in RUNS[:1]]

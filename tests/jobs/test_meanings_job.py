@@ -124,6 +124,9 @@ def test_the_report_command_knows_meanings(disentangle: Command, named: Path, tm
     assert latex.returncode == 0, latex.stderr
     journal = disentangle("report", "model/named/runs.jsonl")
     assert " meanings " in journal.stdout
+    noted = disentangle("report", "model/named/runs.jsonl", "--table", "csv")
+    assert noted.returncode == 0, noted.stderr
+    assert "meanings" in {row["job"] for row in csv.DictReader(noted.stdout.splitlines())}
 
 
 def test_labels_by_name_and_by_id(disentangle: Command, named: Path, tmp_path: Path):

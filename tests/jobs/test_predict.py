@@ -98,10 +98,11 @@ def test_predictions_have_the_figures_of_the_report(
 
 def test_texts_are_predicted_as_their_features_are(place: Path, predict: Command, tmp_path: Path):
     found = {}
-    for source in ("tst.txt", "tst.jsonl", features_of(place)):
+    for threads, source in enumerate(("tst.txt", "tst.jsonl", features_of(place)), start=1):
         for ending in ("npz", "tsv", "jsonl"):
             out = tmp_path / f"{Path(source).name}.{ending}"
-            ended = predict("--variant", "tuned", "--input", source, "--out", out, "--k", "3")
+            given = ("--variant", "tuned", "--input", source, "--threads", str(threads))
+            ended = predict(*given, "--out", out, "--k", "3")
             assert ended.returncode == 0, ended.stderr
             found[Path(source).name, ending] = out.read_bytes()
     for ending in ("npz", "tsv", "jsonl"):

@@ -11,9 +11,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 import requests
 import scipy.sparse as sp
@@ -145,6 +147,40 @@ def test_what_cannot_be_served_is_one_sentence(bundle: Path, arguments: tuple[st
     ended = run_disentangle(bundle.parent, "serve", *arguments, "--port", "0")
     said = sentence.format(place=bundle.parent)
     assert (ended.returncode, ended.stderr.splitlines()[-1].partition("error: ")[2]) == (2, said)
+
+
+@needs_uvicorn
+def test_a_calibrated_bundle_with_uris_answers_many_at_a_time_as_one(
+    texts: list[str], tags: list[list[str]], tmp_path: Path
+):
+    model = disentangle.LabelTreeClassifier(nr_splits=8, max_leaf_size=10, calibrate=True).fit(texts, tags)
+    model.save(tmp_path / "own", uris=[f"http://example.org/{i}" for i in range(len(model.classes_))])
+    expected = disentangle.load(tmp_path / "own").suggest(texts[:8], limit=3)
+    with serving(tmp_path / "own", "--threads", "3", "--language", "en") as server:
+        address = f"{server.url}/v1/projects/own"
+
+        def ask(text: str) -> bytes:
+            return requests.post(
+                f"{address}/suggest", data={"text": text, "limit": 3, "language": "en"}
+            ).content
+
+        alone = [ask(text) for text in texts[:8]]
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(ask, texts[:8])) == alone
+        assert requests.get(address).json()["language"] == "en"
+    found = [
+        [(one["uri"], one["label"], one["score"]) for one in json.loads(body)["results"]] for body in alone
+    ]
+    assert found == [[(one.uri, one.name, one.probability) for one in labels] for labels in expected]
+
+
+@needs_uvicorn
+def test_a_bundle_of_matrices_is_refused(tags: list[list[str]], tmp_path: Path):
+    X = sp.random(N, 50, 0.2, "csr", np.float32, random_state=0)
+    disentangle.LabelTreeClassifier(nr_splits=8, max_leaf_size=10).fit(X, tags).save(tmp_path / "matrices")
+    ended = run_disentangle(tmp_path, "serve", "matrices", "--port", "0")
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[-1].startswith("error: suggest needs a model of texts")
 
 
 def test_without_the_library_one_sentence_says_what_to_install(tmp_path: Path):

@@ -17,8 +17,9 @@ from packaging.utils import canonicalize_name
 PROJECT = Path(__file__).resolve().parents[2]
 LOCKS = [PROJECT / f"requirements{name}.txt" for name in ("", "-pecos", "-dev")]
 # All that the scripts may use besides bash's own commands; PATH holds nothing else, no real Python above all.
-TOOLS = ["bash", "cat", "chmod", "cp", "flock", "grep", "mkdir", "mv", "readlink", "rm", "sed", "sha256sum"]
+TOOLS = ["bash", "cat", "chmod", "cp", "flock", "grep", "mkdir", "mv", "readlink", "rm", "sha256sum"]
 # What a set-up asks for without a uv: pip brings one, and it installs the rest.
+SIZE = "# size: 7 MB on disk, 2 MB to download\n"
 INSTALLED = ["pip requirements-uv.txt", "uv requirements.txt", "uv requirements-pecos.txt as 3.11"]
 
 # Answers the calls that environment.sh and the drivers make. A venv that it makes holds a copy of itself.
@@ -56,7 +57,7 @@ case "$*" in
         echo "venv of ${0##*/}" >>"$CALLS"
         mkdir -p "$4/bin" "$4/site"
         cp "$0" "$4/bin/python" ;;
-    "-I -m pip --version") ;;
+    "-I -m pip --version" | "-I -m ensurepip") ;;
     "-I -m pip config list") printf '%s\n' "${PIP_CONFIG:-}" ;;
     *"print(sysconfig"*) echo "${0%/bin/python}/site" ;;
     *"print(\"3.%d\""*) echo "@PECOS@" ;;
@@ -67,7 +68,8 @@ case "$*" in
         chmod +x "${0%/*}/uv" ;;
     "-I -m pip install "*) install_file pip "$@" ;;
     *check_lock.py*) exit "${LOCK_STATUS:-1}" ;;
-    "-m disentangle "*) printf '%s\n' "${@:3}" "$PWD" "$PYTHONPATH" "$XMC_DATA" "$XMC_MODEL" "$XMC_BINNED" ;;
+    "-m disentangle "*) printf '%s\n' "${@:3}" "$PWD" "$PYTHONPATH" "$XMC_DATA" "$XMC_MODEL" "$XMC_BINNED"
+        [[ $PYTHONSAFEPATH ]] ;; # or a module of the caller's folder would be run
     *) echo "unexpected: $*" >&2; exit 1 ;;
 esac
 """
@@ -86,8 +88,8 @@ class Sandbox:
         (self.root / "src").mkdir(parents=True)
         for name in ("run_base.sh", "requirements-uv.txt", "src/environment.sh", "src/check_lock.py"):
             shutil.copy(PROJECT / name, self.root / name)
-        self.write_requirements("requirements.txt", "package==1\n")
-        self.write_requirements("requirements-pecos.txt", "pecos==1\n# size: about 7 MB on disk\n")
+        self.write_requirements("requirements.txt", f"package==1\n{SIZE}")
+        self.write_requirements("requirements-pecos.txt", f"pecos==1\n{SIZE}")
         self.write_requirements("requirements-dev.txt", "tool==1\n")
         for tool in TOOLS:
             if found := shutil.which(tool):
@@ -155,7 +157,8 @@ def sandbox(tmp_path):
 def test_first_run_sets_up_in_one_line_and_the_second_is_silent(sandbox):
     status, _, errors = sandbox.run_base()
     assert status == 0
-    assert errors == (f"Setting up {sandbox.venv} once (about 7 MB on disk) ...\n")
+    size = "about 14 MB on disk, 4 MB to download"
+    assert errors == f"Setting up {sandbox.venv} once ({size}) ...\n"
     assert sandbox.calls() == ["venv of python3", *INSTALLED]
     status, _, errors = sandbox.run_base()
     assert (status, errors, sandbox.calls()) == (0, "", [])
@@ -185,9 +188,46 @@ def test_a_changed_file_is_installed_into_what_is_there(sandbox):
     status, output, _ = sandbox.prepare()
     assert (status, output) == (0, [f"{sandbox.venv}/bin/python"])
     assert sandbox.calls() == ["venv of python3", *INSTALLED, "uv requirements-dev.txt"]
-    sandbox.write_requirements("requirements-dev.txt", "tool==2\n")
-    assert sandbox.prepare()[0] == 0
-    assert sandbox.calls() == [*INSTALLED, "uv requirements-dev.txt"]
+    before = (sandbox.root / "requirements.txt").read_text()
+    for name, text, installed in (
+        ("requirements-dev.txt", "tool==2\n", "uv requirements-dev.txt"),
+        ("requirements.txt", "package==2\n", "uv requirements.txt"),
+        ("requirements.txt", before, "uv requirements.txt"),
+    ):
+        sandbox.write_requirements(name, text)
+        assert sandbox.prepare()[0] == 0
+        assert sandbox.calls() == [INSTALLED[0], installed]
+    # What another driver has installed is there for this one, too.
+    assert sandbox.run_base()[0] == 0
+    assert sandbox.calls() == []
+
+
+def test_another_release_of_the_same_python_is_the_same(sandbox):
+    sandbox.run_base()
+    sandbox.calls()
+    other = sandbox.fake_python("other", "3.11.9")
+    shutil.copy(other, sandbox.venv / "bin/python")
+    assert (sandbox.run_base()[0], sandbox.calls()) == (0, [])
+    shutil.copy(sandbox.fake_python("other", "3.12.1"), sandbox.venv / "bin/python")
+    assert sandbox.run_base()[0] == 0
+    assert sandbox.calls() == [*INSTALLED[:2], "uv requirements-pecos.txt as 3.12"]
+
+
+def test_the_environment_may_be_elsewhere(sandbox, tmp_path):
+    assert sandbox.run_base(DISENTANGLE_VENV="else where")[0] == 0
+    assert (tmp_path / "else where" / "bin" / "python").exists()
+    assert not sandbox.venv.exists()
+    (tmp_path / "file").touch()
+    status, _, errors = sandbox.run_base(DISENTANGLE_VENV="file/.venv")
+    expected = f"Cannot write to {tmp_path}/file/.venv: DISENTANGLE_VENV may name another folder.\n"
+    assert (status, errors) == (2, expected)
+
+
+def test_a_disk_without_locks_is_named(sandbox):
+    (sandbox.bin / "flock").unlink(missing_ok=True)
+    sandbox.fake("flock", "echo 'flock: 9: No locks available' >&2; exit 71")
+    status, _, errors = sandbox.run_base()
+    assert (status, errors.splitlines()[-1].startswith(f"Cannot lock {sandbox.venv}")) == (2, True)
 
 
 def test_stand_in_that_does_not_run_is_passed_over(sandbox):
@@ -287,8 +327,7 @@ def test_failing_pip_tells_cause_and_log_and_the_next_run_goes_on(sandbox, line,
     "accident",
     [
         "kill -9 $PPID; exit 1",
-        "echo 'Installing collected packages: package'; echo 'No space left on device'; exit 1",
-        "echo 'Prepared 1 package in 2ms'; echo 'No space left on device'; exit 1",
+        ': >"${0%/bin/*}/site/package"; echo "No space left on device"; exit 1',
     ],
 )
 def test_half_made_environment_is_built_anew(sandbox, accident):
@@ -298,6 +337,17 @@ def test_half_made_environment_is_built_anew(sandbox, accident):
     assert sandbox.run_base()[0] == 0
     assert sandbox.calls() == ["venv of python3", *INSTALLED]
     assert not (sandbox.venv / "leftover").exists()
+
+
+def test_what_was_killed_passes_for_nothing_that_was_there_before(sandbox):
+    sandbox.run_base()
+    before = (sandbox.root / "requirements.txt").read_text()
+    sandbox.write_requirements("requirements.txt", "package==2\n")
+    assert sandbox.run_base(DURING_PIP="kill -9 $PPID; exit 1")[0] != 0
+    sandbox.write_requirements("requirements.txt", before)
+    sandbox.calls()
+    assert sandbox.run_base()[0] == 0
+    assert sandbox.calls() == ["venv of python3", *INSTALLED]
 
 
 def test_half_made_environment_is_not_built_from_itself(sandbox):
@@ -326,8 +376,10 @@ def test_active_environment_is_used_if_it_has_the_packages(sandbox, variable):
     status, output, errors = sandbox.prepare(LOCK_STATUS="0", **{variable: str(active)})
     assert (status, output, errors) == (0, [f"{active}/bin/python"], "")
     assert not sandbox.venv.exists()
-    _, output, _ = sandbox.prepare(LOCK_STATUS="1", **{variable: str(active)})
-    assert output == [f"{sandbox.venv}/bin/python"]
+    python3 = str(sandbox.bin / "python3")
+    for other in ({"LOCK_STATUS": "1"}, {"LOCK_STATUS": "0", "DISENTANGLE_PYTHON": python3}):
+        _, output, _ = sandbox.prepare(**other, **{variable: str(active)})
+        assert output == [f"{sandbox.venv}/bin/python"]
 
 
 @pytest.mark.skipif(shutil.which("flock") is None, reason="needs flock")
@@ -411,6 +463,7 @@ def test_uv_that_can_bring_none_leaves_the_search_to_us(sandbox, uv):
     shutil.rmtree(sandbox.venv)
     status, _, errors = sandbox.run_base(NO_PYTHON="1")
     assert (status, errors.splitlines()[-1].startswith("No usable Python: needs")) == (2, True)
+    assert "found none; uv brought none: " in errors
 
 
 def test_an_unsuitable_python_that_the_user_names_is_refused_with_uv_too(sandbox, uv):
@@ -425,6 +478,7 @@ def test_an_unsuitable_python_that_the_user_names_is_refused_with_uv_too(sandbox
         {"NO_UV": "1"},
         {"PIP_CONFIG": "global.index-url='https://example.org/simple'"},
         {"PIP_CONFIG": ":env:.find-links='/wheels'"},
+        {"PIP_CONFIG": "global.proxy='http://proxy:3128'"},
     ],
 )
 def test_pip_installs_where_uv_cannot_be_had_or_does_not_know_where(sandbox, variables):
@@ -446,7 +500,7 @@ def test_pip_goes_on_where_uv_fails(sandbox):
 def test_locks_carry_hashes_of_files_and_name_no_index():
     for path in [
         *LOCKS,
-        *(PROJECT / f"requirements-{name}.txt" for name in ("uv", "mlflow", "skos", "cluster")),
+        *(PROJECT / f"requirements-{name}.txt" for name in ("uv", "mlflow", "skos", "serve", "cluster")),
     ]:
         text = path.read_text()
         assert "bash src/lock.sh" in text.splitlines()[1]

@@ -55,7 +55,9 @@ def test_models_are_the_same_bytes_with_both(verbs: Path, tmp_path: Path):
     made, numpys = [], set()
     for driver, python in ((PROJECT, sys.executable), (project, other)):
         model = tmp_path / f"model-{len(made)}"
-        env = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+        env = {
+            name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "CONDA_PREFIX")
+        }
         env |= {"DISENTANGLE_PYTHON": python, "XMC_DATA": str(verbs), "XMC_MODEL": str(model)}
         command = ["bash", driver / "run_base.sh", "verbs", "--nr-splits", "8", "--max-leaf-size", "10"]
         result = subprocess.run(

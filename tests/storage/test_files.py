@@ -94,3 +94,15 @@ def test_what_is_remembered_of_files_does_not_grow_for_ever(tmp_path: Path, monk
         path.write_text(str(i))
         assert files.sha256(path) == hashlib.sha256(str(i).encode()).hexdigest()
     assert 1 <= len(files._digests) <= 2
+
+
+def test_a_copy_that_cannot_be_written_is_no_failure_to_read(tmp_path: Path):
+    (tmp_path / "given").write_bytes(b"content")
+    with files.opened(tmp_path / "given") as file:
+        files.copy(file, tmp_path / "made")
+    assert (tmp_path / "made").read_bytes() == b"content"
+    with (
+        pytest.raises(DisentangleError, match="cannot write /dev/full: No space left on device"),
+        files.opened(tmp_path / "given") as file,
+    ):
+        files.copy(file, Path("/dev/full"))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 from sklearn.base import ClassifierMixin
+from sklearn.preprocessing import normalize
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..data import tfidf
@@ -111,7 +112,7 @@ eps, threshold, hinge, predict_beam, merge : optional
         names = None if form == labels.MATRIX else labels.lines([*classes.tolist(), *[None] * n_added])
         with python_names():
             # Fewer make no tree: what is added to them has no instance, and is never predicted.
-            matrix = labels.widened(matrix, n_added)
+            matrix.resize(matrix.shape[0], matrix.shape[1] + n_added)
             given = names, vectorizer, self.calibrate, self.cluster
             model = training.train(canonical(X), matrix, self.settings(matrix.shape[1]), *given)
         self.classes_, self._form, self._model = classes, form, model
@@ -224,7 +225,7 @@ eps, threshold, hinge, predict_beam, merge : optional
 
     def _probabilities(self, X: Any) -> sp.csr_matrix:
         found = self._bundle().probabilities(self._scores(X))
-        return labels.shares(found) if self._is_single() else found
+        return normalize(found, norm="l1") if self._is_single() else found
 
     def _out(self, matrix: sp.csr_matrix) -> Any:
         return matrix if self.sparse_output else matrix.toarray()

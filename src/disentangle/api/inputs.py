@@ -26,12 +26,10 @@ def python_names() -> Iterator[None]:
     try:
         yield
     except DisentangleError as error:
-        said = re.sub("--([a-z][a-z-]*)", lambda option: _name(option[1]), str(error))
+        said = re.sub(
+            "--([a-z][a-z-]*)", lambda one: _NAMES.get(one[1], one[1].replace("-", "_")), str(error)
+        )
         raise DisentangleError(said) from error
-
-
-def _name(option: str) -> str:
-    return _NAMES.get(option, option.replace("-", "_"))
 
 
 def n_threads(n_jobs: int | None) -> int:

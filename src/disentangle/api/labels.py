@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
+from ..data.formats.blocks import binary_rows
 from ..errors import DisentangleError, excerpt
 
 # Of Y: a matrix of 0 and 1, a list of labels for each instance, one label for each.
@@ -28,15 +29,16 @@ def given(Y: Any) -> tuple[str, Any]:
     """
     if sp.issparse(Y):
         return MATRIX, Y
-    if isinstance(Y, (str, bytes)) or not (hasattr(Y, "__array__") or isinstance(Y, Collection)):
+    if hasattr(Y, "__array__"):
+        Y = np.asarray(Y)
+    n_dimensions = getattr(Y, "ndim", 1)
+    if isinstance(Y, (str, bytes)) or not isinstance(Y, Collection) or n_dimensions == 0:
         none = "; a classifier requires y to be passed, but the target y is None" if Y is None else ""
         raise DisentangleError(
             f"y must be a matrix of 0 and 1, or a list of each instance's labels, got {_shown(Y)}{none}"
         )
-    if hasattr(Y, "__array__"):
-        Y = np.asarray(Y)
-        if Y.ndim > 1:
-            return (MATRIX, Y) if Y.shape[1] != 1 else (SINGLE, Y)
+    if n_dimensions > 1:
+        return (MATRIX, Y) if Y.shape[1] != 1 else (SINGLE, Y)
     return (LISTS if any(map(_is_several, Y)) else SINGLE), Y
 
 
@@ -77,11 +79,7 @@ def encode(Y: Any, form: str, known: Iterable[Any] = ()) -> tuple[sp.csr_matrix,
     except TypeError:
         raise DisentangleError("labels must all be text, or all numbers, got some of each") from None
     columns |= {label: len(columns) + i for i, label in enumerate(rising)}
-    indices = [sorted({columns[label] for label in row}) for row in rows]
-    indptr = np.cumsum([0, *map(len, indices)])
-    flat = np.array([column for row in indices for column in row], np.int32)
-    shape = len(rows), len(columns)
-    return sp.csr_matrix((np.ones(len(flat), np.float32), flat, indptr), shape=shape), _array(columns)
+    return binary_rows([[columns[label] for label in row] for row in rows], len(columns)), _array(columns)
 
 
 def _array(labels: Collection[Any]) -> np.ndarray:
@@ -127,12 +125,6 @@ def _singles(Y: Any) -> list[list[Any]]:
     return [[label] for label in flat.tolist()]
 
 
-def widened(matrix: sp.csr_matrix, n: int) -> sp.csr_matrix:
-    """A matrix with so many empty columns more."""
-    (n_rows, n_columns), arrays = matrix.shape, (matrix.data, matrix.indices, matrix.indptr)
-    return sp.csr_matrix(arrays, shape=(n_rows, n_columns + n))
-
-
 def indicator(probabilities: sp.csr_matrix, least: float) -> sp.csr_matrix:
     """A matrix of 1 for labels of at least a probability."""
     found = sp.csr_matrix(probabilities, dtype=np.int64, copy=True)
@@ -149,14 +141,6 @@ def lists(probabilities: sp.csr_matrix, least: float, classes: np.ndarray) -> li
         order = np.argsort(-data, kind="stable")
         found.append(classes[columns[order[data[order] >= least]]].tolist())
     return found
-
-
-def shares(scores: sp.csr_matrix) -> sp.csr_matrix:
-    """Scores over the sum of their instance's."""
-    sums = np.asarray(scores.sum(axis=1)).ravel()
-    shares = scores.copy()
-    shares.data /= np.repeat(np.where(sums > 0, sums, 1), np.diff(scores.indptr)).astype(np.float32)
-    return shares
 
 
 def lines(names: Iterable[Any], classes: np.ndarray | None = None) -> list[str]:

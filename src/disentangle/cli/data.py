@@ -158,7 +158,7 @@ def _add(
     return parser
 
 
-def _list(args: argparse.Namespace) -> int:
+def _list(args: argparse.Namespace) -> None:
     from ..data import datasets, known_datasets
     from ..jobs import printing, tables
 
@@ -172,10 +172,9 @@ def _list(args: argparse.Namespace) -> int:
         except DisentangleError:
             rows[name] = {}, "damaged"
     printing.print_tables([tables.datasets_table(args.data_dir, rows)])
-    return 0
 
 
-def _get(args: argparse.Namespace) -> int:
+def _get(args: argparse.Namespace) -> None:
     from ..data import known_datasets
     from ..runtime import progress
 
@@ -184,14 +183,13 @@ def _get(args: argparse.Namespace) -> int:
         if args.place is not None or args.files is not None:
             raise DisentangleError(f"--from and --files must come with --features {PUBLISHED}, got none")
         print(known_datasets.get(args.data_dir, args.name, args.mirror, args.any_size))
-        return 0
+        return
     from ..jobs import published_features
 
     if known_datasets.is_missing(args.data_dir, args.name):
         known_datasets.get(args.data_dir, args.name, args.mirror, args.any_size)
     names = tuple(args.files or published_features.FILES)
     print(published_features.get(args.data_dir, args.name, args.place, names))
-    return 0
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -206,7 +204,7 @@ def _check(args: argparse.Namespace) -> int:
     return 2 if "error" in levels else 1 if "warning" in levels else 0
 
 
-def _info(args: argparse.Namespace) -> int:
+def _info(args: argparse.Namespace) -> None:
     limit_threads(args.threads)
     from ..data import datasets, statistics
     from ..data.features import titled
@@ -219,10 +217,9 @@ def _info(args: argparse.Namespace) -> int:
     costs = cost_estimate.estimate(size, args.threads, machine, args.model_dir)
     described, title = statistics.describe(loaded), titled(args.name, args.features)
     printing.print_tables([tables.info_table(title, described, costs, args.threads, machine)])
-    return 0
 
 
-def _import(args: argparse.Namespace) -> int:
+def _import(args: argparse.Namespace) -> None:
     from ..data import datasets
     from ..jobs import importing
     from ..runtime import progress
@@ -251,12 +248,10 @@ def _import(args: argparse.Namespace) -> int:
     made = importing.import_dataset(job, args.data_dir, args.replace)
     sizes = {name: n for name, n in made.items() if name.startswith("n_")}
     print(f"{args.data_dir / args.name}: {datasets.in_words(sizes)}")
-    return 0
 
 
-def _export(args: argparse.Namespace) -> int:
+def _export(args: argparse.Namespace) -> None:
     from ..jobs import exporting
 
     for path in exporting.export_dataset(args.data_dir, args.name, args.format, args.out, args.features):
         print(path)
-    return 0

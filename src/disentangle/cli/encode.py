@@ -59,11 +59,11 @@ def _encode(args: argparse.Namespace) -> None:
     packages.require(args.threads)
     from ..data import known_datasets
     from ..jobs import encode, printing
+    from ..jobs.settings import filled
     from ..runtime import progress
 
     progress.set_up_logging()
     given = known_datasets.settings_of(args.dataset) | vars(args)
-    tree = {name: given[name] for name in ("nr_splits", "max_leaf_size", "seed") if name in given}
     tuning = TuningParams(args.epochs, args.seed)
     tuning.validate()  # without --finetune, too
     made = encode.run_encode(
@@ -75,7 +75,7 @@ def _encode(args: argparse.Namespace) -> None:
             args.name,
             EncoderParams(args.max_length, args.batch_size),
             tuning if args.finetune else None,
-            TreeParams(**tree),
+            filled(TreeParams, given),
             args.device,
             args.threads,
             args.force,

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from ..errors import DisentangleError
 from ..limits import option
@@ -252,7 +252,7 @@ def job_of(args: argparse.Namespace, combinations: tuple[dict[str, Any], ...] = 
     limit_threads(args.threads)
     from ..data import known_datasets
     from ..jobs.job import Job
-    from ..jobs.settings import Settings, distinct, variant_of
+    from ..jobs.settings import Settings, distinct, filled, variant_of
     from ..runtime import progress
 
     given = known_datasets.settings_of(args.dataset) | vars(args)
@@ -266,10 +266,10 @@ def job_of(args: argparse.Namespace, combinations: tuple[dict[str, Any], ...] = 
         variants=distinct(
             variant_of(preset, given | combination) for preset in args.preset for combination in combinations
         ),
-        tree=_filled(TreeParams, given),
+        tree=filled(TreeParams, given),
         n_trees=getattr(args, "n_trees", 1),
-        predict=_filled(PredictParams, given),
-        propensity=_filled(Propensity, given),
+        predict=filled(PredictParams, given),
+        propensity=filled(Propensity, given),
         max_memory=args.max_memory,
         force=args.force,
         xr_linear=not getattr(args, "without_xr_linear", False),
@@ -281,15 +281,6 @@ def job_of(args: argparse.Namespace, combinations: tuple[dict[str, Any], ...] = 
         args.log = mlflow_log.Log(args.mlflow)
     places = args.data_dir, args.model_dir, args.binned_dir
     return Job(args.dataset, *places, settings, args.features, args.mirror, seeds)
-
-
-P = TypeVar("P")
-
-
-def _filled(params: type[P], given: dict[str, Any]) -> P:
-    """Parameters of one kind, of which those that are given are not the defaults."""
-    names = [one.name for one in fields(params)]  # type: ignore[arg-type]
-    return params(**{name: given[name] for name in names if name in given})
 
 
 def from_here(*words: str) -> str:

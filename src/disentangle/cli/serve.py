@@ -30,10 +30,11 @@ def add_serve(commands: argparse._SubParsersAction) -> None:
 def _serve(args: argparse.Namespace) -> None:
     check_threads(args.threads)
     limit_threads(1)  # of one request; there are as many at a time as there are threads
+    from ..jobs.settings import filled
     from ..runtime import progress
     from ..serve import server
 
     server.require()
     progress.set_up_logging()
-    params = ServeParams(**{one.name: getattr(args, one.name) for one in fields(ServeParams)})
+    params = filled(ServeParams, vars(args))
     server.run_serve(args.bundles, args.host, args.language, params, args.threads)

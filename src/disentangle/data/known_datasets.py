@@ -30,15 +30,12 @@ class Entry:
 
     Attributes
     ----------
-    archive : str
-        Name of the file to fetch.
     published : tuple of dict
         Its numbers of instances and labels; where sources disagree, one for each.
     settings : dict
         Parameters in which it differs from the defaults, by the names that `params` has for them.
     """
 
-    archive: str
     published: tuple[dict[str, Any], ...]
     settings: dict[str, Any]
 
@@ -49,7 +46,7 @@ def entries() -> dict[str, Entry]:
     folder = Path(__file__).with_name("settings")
     read = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")}
     return {
-        name: Entry(entry["archive"], tuple(entry["published"]), entry["settings"])
+        name: Entry(tuple(entry["published"]), entry["settings"])
         for name, entry in sorted(read.items(), key=lambda item: item[1]["published"][0]["n_labels"])
     }
 
@@ -122,9 +119,10 @@ def _install(folder: Path, temporary: Path, mirror: str, any_size: bool) -> None
     from .archive import unpack
 
     entry = entries()[folder.name]
-    archive, source = fetch_file(folder, entry.archive, mirror)
+    name = f"{folder.name}.tar.gz"
+    archive, source = fetch_file(folder, name, mirror)
     digest = files.sha256(archive)
-    record = folder.with_name(f"{entry.archive}.sha256")
+    record = folder.with_name(f"{name}.sha256")
     try:
         _verify(digest, record, source)
         temporary.mkdir()
@@ -146,7 +144,7 @@ def _install(folder: Path, temporary: Path, mirror: str, any_size: bool) -> None
     origin = {"source": source, "sha256": digest, "size": archive.stat().st_size} | sizes
     atomic.write_json(temporary / SOURCE_FILE, origin | {"files": datasets.digest(temporary)})
     with atomic.replacing(record) as new:
-        new.write_text(f"{digest}  {entry.archive}\n", encoding="utf-8")
+        new.write_text(f"{digest}  {name}\n", encoding="utf-8")
     atomic.publish(temporary, folder)
     forget(archive, mirror)
     logger.info("%s is in %s", folder.name, folder)

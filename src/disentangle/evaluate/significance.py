@@ -45,7 +45,6 @@ def compare(
     pairs: Sequence[tuple[Outcomes, Outcomes]],
     columns: Sequence[str] = COLUMNS,
     same_instances: bool = True,
-    seed: int = 0,
 ) -> dict[str, Difference]:
     """By how much the second run of each pair is better, in the mean over pairs.
 
@@ -62,15 +61,13 @@ def compare(
         "P@k" or "R@k"; "mean", that of `COLUMNS`, comes besides.
     same_instances : bool
         Whether all pairs are of the same instances; each has its own draws otherwise.
-    seed : int
-        Of the draws.
 
     Returns
     -------
     dict of str to Difference
         By column.
     """
-    rng, n = np.random.default_rng(seed), len(pairs)
+    rng, n = np.random.default_rng(0), len(pairs)
     groups = [_grouped([pair], columns) for pair in pairs]
     of_pairs = np.array([sizes @ values / sizes.sum() for values, sizes in groups])
     if same_instances and n > 1:

@@ -6,7 +6,7 @@ import base64
 import csv
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,9 @@ def _anchor(name: str) -> str:
     return re.sub(r"\W+", "-", name.lower())
 
 
-def _table(title: str, columns: list[str], rows: list[list[Any]], notes: Iterable[str] = ()) -> str:
+def _table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], notes: Iterable[str] = ()
+) -> str:
     """A table that is scrolled by itself where it is too wide, so that the page is not."""
     cells = [[_cell(value) for value in row] for row in rows]
     isnumber = [all(_NUMBER.match(row[i]) for row in cells if i < len(row)) for i in range(len(columns))]
@@ -103,9 +105,6 @@ def _table(title: str, columns: list[str], rows: list[list[Any]], notes: Iterabl
 
 
 def _row(cells: list[str], kinds: list[str]) -> str:
-    # A row of one cell is a line of text.
-    if len(cells) == 1 < len(kinds):
-        return f'<tr><th scope="row" colspan="{len(kinds)}"><bdi>{page.text(cells[0])}</bdi></th></tr>'
     first = "".join(f'<th scope="row"><bdi>{page.text(cell)}</bdi></th>' for cell in cells[:1])
     others = zip(kinds[1:], cells[1:], strict=False)
     return f"<tr>{first}" + "".join(f"<td{kind}>{page.text(cell)}</td>" for kind, cell in others) + "</tr>"

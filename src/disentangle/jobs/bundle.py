@@ -16,7 +16,7 @@ from ..model.predictor import Predictor
 from ..params import PredictParams, TreeParams
 from ..runtime import progress
 from ..storage import files, places
-from ..storage.saved import Saved, read_record
+from ..storage.saved import read_record
 from . import bundles, predict, text_features
 from .calibrate import calibration_of
 from .columns import SHOWN, figure
@@ -48,7 +48,9 @@ def run_bundle(
     with progress.stage("bundle"), bundles.making(out, is_replaced) as folder:
         saved = predictor.saved
         bundles.copy(saved, tuple(name for name in _CARRIED if name in saved), folder)
-        _copy_encoder(saved, data_folder / features_name, folder)
+        blocks = text_features.blocks_of(saved, data_folder / features_name)
+        for source in text_features.encoders(blocks):
+            source.copy(folder / ENCODER)
         said["is_of_texts"] = VECTORIZER_FILE in saved or (folder / ENCODER).exists()
         said["licence"] = "The data's licence is not known: their folder has none."
         if (data_folder / bundles.LICENCE).is_file():
@@ -57,11 +59,6 @@ def run_bundle(
         if (calibration := calibration_of(predictor)) is not None:
             calibration.save(folder)
         bundles.complete(folder, predictor, said)
-
-
-def _copy_encoder(saved: Saved, features: Path, out: Path) -> None:
-    for source in text_features.encoders(text_features.blocks_of(saved, features)):
-        source.copy(out / ENCODER)
 
 
 def _said(base: Path, evaluation: Path, title: str) -> dict[str, Any]:
@@ -76,9 +73,10 @@ def _said(base: Path, evaluation: Path, title: str) -> dict[str, Any]:
         figures = {column: figure(run, column) for column in SHOWN} | _calibrated(run)
         costs = {"candidates": round(run["candidates_per_instance"], 1)}
         parameters = {"preset": run["preset"], "n_trees": run["n_trees"]} | run.get("overlap", {})
+        digests = {f"sha256 of {name}": sha for name, sha in report["data"].items()}
         return {
             "title": f"{title}, {run['variant'] or predict.XR_LINEAR}",
-            "data": {"dataset": title} | report["sizes"] | _digests(report["data"]),
+            "data": {"dataset": title} | report["sizes"] | digests,
             "figures": figures | costs,
             "parameters": parameters | {name: run["settings"][name] for name in _SETTINGS},
             "versions": report["versions"],
@@ -93,7 +91,3 @@ def _calibrated(run: dict[str, Any]) -> dict[str, Any]:
     """The errors of a run's probabilities."""
     errors = run["calibration"]["ece"]["probabilities"] if "calibration" in run else {}
     return {f"ECE@{k}": error for k, error in errors.items()}
-
-
-def _digests(data: dict[str, str]) -> dict[str, str]:
-    return {f"sha256 of {name}": sha for name, sha in data.items()}

@@ -129,8 +129,8 @@ def copy(saved: Saved, names: tuple[str, ...], out: Path) -> None:
     space.check(out, size, f"a bundle takes {size:,} bytes")
     for name in names:
         (out / name).parent.mkdir(parents=True, exist_ok=True)
-        with saved.pinned(name) as path:
-            shutil.copyfile(path, out / name)
+        with saved.open(name) as file:
+            files.copy(file, out / name)
 
 
 def seal(out: Path, said: dict[str, Any]) -> None:

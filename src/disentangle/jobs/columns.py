@@ -55,7 +55,7 @@ def costs(run: dict[str, Any]) -> list[float]:
 
 def setting_name(run: dict[str, Any]) -> str:
     """What a run is called in tables and figures."""
-    trees = f", {run['n_trees']} trees" if run["n_trees"] > 1 else ""
+    trees = f", {run['n_trees']} trees" if run.get("n_trees", 1) > 1 else ""
     return f"{run['variant'] or 'XR-Linear'}{trees}"
 
 

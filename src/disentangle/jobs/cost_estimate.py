@@ -191,13 +191,15 @@ def _pace(run: dict[str, Any]) -> float:
 def _mebibytes(size: Size) -> float:
     """Python and its libraries, X with PECOS's copies of it, what each label and each instance bring along.
 
-    Rounded from what fits the measured runs well, in the largest of their ratios, and among such what fits a
-    run of amazon-670k's shape, too. What is declared and not used costs its places alone.
+    And scores that predicting has yet to choose from, of which `beam_search` holds 256 MiB at most. Rounded
+    from what fits the measured runs well, in the largest of their ratios. What is declared and not used costs
+    its places alone.
     """
     n_used = size.n_labels - size.n_unused_labels
     of_used = 3.5 * size.nnz * 8 / 2**20 + 14 * n_used / 2**10 + 0.75 * size.n_instances / 2**10
     declared = replace(size, n_labels=size.n_unused_labels, n_instances=0)
-    return 220 + of_used + declared_bytes(declared) / 2**20
+    scores = min(256, 3.5 * size.n_instances / 2**10)
+    return 160 + of_used + scores + declared_bytes(declared) / 2**20
 
 
 def _factor(a: float, b: float) -> float:

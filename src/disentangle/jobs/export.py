@@ -63,7 +63,7 @@ def _is_best(table: Table) -> list[list[bool]]:
     marks = [[False] * len(row) for row in table.rows]
     for i, column in enumerate(table.columns):
         best = next((best for start, best in _BEST.items() if i and column.startswith(start)), None)
-        values = [_value(row[i]) if len(row) > i else None for row in table.rows]
+        values = [_value(row[i]) for row in table.rows]
         there = [value for value in values if value is not None]
         if best is not None and len(there) > 1:
             for row, value in zip(marks, values, strict=True):
@@ -105,11 +105,8 @@ def _latex_table(table: Table, label: str) -> Iterator[str]:
     yield f"    {' & '.join(map(_latex_text, table.columns))} \\\\"
     yield "    \\midrule"
     for row, marks in zip(table.rows, _is_best(table), strict=True):
-        if row:
-            cells = [_latex_text(row[0]), *map(_latex_cell, row[1:], marks[1:])]
-            yield f"    {' & '.join(cells)} \\\\"
-        else:
-            yield "    \\addlinespace"
+        cells = [_latex_text(row[0]), *map(_latex_cell, row[1:], marks[1:])]
+        yield f"    {' & '.join(cells)} \\\\"
     yield "    \\bottomrule"
     yield "  \\end{tabular}"
     if table.notes:
@@ -146,9 +143,8 @@ def _markdown_table(table: Table) -> Iterator[str]:
     yield f"| {' | '.join(map(_markdown_text, table.columns))} |"
     yield f"|---|{'---:|' * (len(table.columns) - 1)}"
     for row, marks in zip(table.rows, _is_best(table), strict=True):
-        if row:
-            cells = [_markdown_text(row[0]), *map(_markdown_cell, row[1:], marks[1:])]
-            yield f"| {' | '.join(cells)} |"
+        cells = [_markdown_text(row[0]), *map(_markdown_cell, row[1:], marks[1:])]
+        yield f"| {' | '.join(cells)} |"
     for note in table.notes:
         yield f"\n{_markdown_text(note)}"
 
@@ -199,9 +195,11 @@ def _of_all(report: dict[str, Any]) -> dict[str, Any]:
 
 def _row(run: dict[str, Any]) -> dict[str, Any]:
     """What there is of the figures of a run, or of the summary of several."""
-    row = {"method": setting_name({"n_trees": 1} | run)} | {name: run[name] for name in _WAY if name in run}
+    row = {"method": setting_name(run)} | {name: run[name] for name in _WAY if name in run}
     if "mean_vi" in run:
         return row | {"VI": run["mean_vi"], "difference": run["mean_difference"]}
+    if "candidates_per_instance" not in run.get("mean", run):  # of meanings, which have no figures
+        return row
     row |= _figures(run.get("mean", run)) | dict(zip(COST_COLUMNS, costs(run), strict=True))
     if "sd" in run:
         deviations = _figures(run["sd"]) | dict(zip(COST_COLUMNS, costs({"mean": run["sd"]}), strict=True))

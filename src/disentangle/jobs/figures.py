@@ -39,12 +39,11 @@ _MARKS = {
 
 def _is_drawn(figure: Path, rows: list[dict[str, Any]]) -> bool:
     """Whether all files of a figure are there, and its numbers, which are written last, are these rows."""
-    if not all(
-        figure.with_suffix(ending).exists() for ending in (*(f".{name}" for name in _FORMATS), ".csv")
-    ):
+    paths = [figure.with_name(f"{figure.name}.{ending}") for ending in (*_FORMATS, "csv")]
+    if not all(path.exists() for path in paths):
         return False
     try:
-        text = files.read(figure.with_suffix(".csv"), _MOST_BYTES).decode()
+        text = files.read(paths[-1], _MOST_BYTES).decode()
     except ValueError:
         return False
     drawn = list(csv.DictReader(io.StringIO(text, newline="")))
@@ -63,17 +62,6 @@ def new_figure(n_panels: int, width: float, height: float) -> tuple[Figure, Any]
     matplotlib.rcParams.update({"grid.alpha": 0.3, "axes.spines.top": False, "axes.spines.right": False})
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(1, n_panels, squeeze=False)[0]
-
-
-def draw_point(panel: Any, number: int, place: tuple[float, float], color: str, marker: str) -> None:
-    """A point with a number in it, which `number_key` explains."""
-    panel.plot(*place, color=color, marker=marker, ls="", ms=12)
-    panel.annotate(f"{number}", place, color="white", ha="center", va="center", fontsize=8, weight="bold")
-
-
-def number_key(panel: Any, n: int) -> list[Any]:
-    """What a legend shows of the numbers 1 to `n`."""
-    return [panel.plot([], [], marker=f"${i}$", color="black", ls="", ms=7)[0] for i in range(1, n + 1)]
 
 
 def save_figure(figure: Figure, folder: Path, name: str) -> None:
@@ -278,11 +266,16 @@ def draw_frontier(folder: Path, dataset: str, runs: list[dict[str, Any]]) -> Non
     for panel, (metric_name, metric, k) in zip(panels, metrics, strict=True):
         for number, (name, run) in enumerate(zip(names, runs, strict=True), start=1):
             place = (run["candidates_per_instance"], run[metric][k - 1])
-            draw_point(panel, number, place, *_MARKS.get(name, (_GREY, "o")))
+            color, marker = _MARKS.get(name, (_GREY, "o"))
+            panel.plot(*place, color=color, marker=marker, ls="", ms=12)
+            inside = {"color": "white", "ha": "center", "va": "center", "fontsize": 8, "weight": "bold"}
+            panel.annotate(f"{number}", place, **inside)
         panel.set(xlabel="candidates per instance (labels ranked)", ylabel=f"{metric_name} (%)")
         panel.margins(0.15)
     # A key, because names would lie over one another where points crowd.
-    _legend_below(figure, number_key(panels[0], len(names)), names)
+    numbers = range(1, len(names) + 1)
+    key = [panels[0].plot([], [], marker=f"${i}$", color="black", ls="", ms=7)[0] for i in numbers]
+    _legend_below(figure, key, names)
     _save(figure, folder, "frontier", rows)
 
 

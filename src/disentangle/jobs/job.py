@@ -121,8 +121,7 @@ class Job:
         folder = self.data_dir / self.dataset
         for option, results in (("--model-dir", self.model_dir), ("--binned-dir", self.binned_dir)):
             places.check_apart(option, results / self.dataset, [folder])
-        if known_datasets.is_missing(self.data_dir, self.dataset):
-            known_datasets.get(self.data_dir, self.dataset, self.mirror)
+        known_datasets.folder_of(self.data_dir, self.dataset, self.mirror)
         source = datasets.source(self.data_dir, self.dataset, self.features)
         if self.settings.max_memory is not None:
             needed = datasets.memory_needed(self.data_dir / self.dataset, self.features)

@@ -16,6 +16,7 @@ from ..data.datasets import Dataset
 from ..data.tfidf import Vectorizer
 from ..errors import DisentangleError
 from ..html import meanings_page
+from ..limits import at_least
 from ..storage import atomic
 from ..storage.files import sha256
 from ..storage.saved import RECORD, Saved
@@ -89,8 +90,9 @@ def run_meanings(job: Job, wanted: Sequence[str], limit: int) -> dict[str, Any]:
         raise DisentangleError("--n-copies must be at least 2 to have copies to look at, got 1")
     if job.seeds:
         raise DisentangleError(f"meanings are those of one seed, got --seeds {','.join(map(str, job.seeds))}")
-    if limit < 1:
-        raise DisentangleError(f"--limit must be at least 1, got {limit}")
+    at_least("--limit", limit, 1)
+    from ..model.saved_model import load_overlap
+
     base = job.base()
     folder, where = job.folder("meanings"), job.data_dir / job.dataset
     with atomic.workspaces([folder, base.root], RECORD):
@@ -100,10 +102,9 @@ def run_meanings(job: Job, wanted: Sequence[str], limit: int) -> dict[str, Any]:
         (overlapped,) = base.overlaps
         stage = _ambiguity_stage(job, base, overlapped, folder)
         record, name = stage.ensure(), job.place_beside(variant.name)
-        overlap = _overlap(overlapped.model.saved())
+        overlap = load_overlap(overlapped.model.saved())
         found = _load_ambiguity(stage.saved(), overlap)
-        ranked = _ranked(found, overlap)
-        rows = list(_rows(found, ranked, words.labels))
+        rows = list(_rows(found, _ranked(found, overlap), words.labels))
         counts = _counts(found, rows)
         if chosen:
             name, limit, rows = f"{name}-labels", len(chosen), _only(rows, chosen, words.labels)
@@ -201,12 +202,6 @@ def _score(out: Path, model: Saved, matching: Saved, dataset: Dataset) -> dict[s
     found = ambiguity(dataset.Y_trn.tocsc(), load_overlap(model), M)
     np.savez_compressed(out / _AMBIGUITY_FILE, **vars(found))
     return {}
-
-
-def _overlap(model: Saved) -> Overlap:
-    from ..model.saved_model import load_overlap
-
-    return load_overlap(model)
 
 
 def _load_ambiguity(saved: Saved, overlap: Overlap) -> Ambiguity:

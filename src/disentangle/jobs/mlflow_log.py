@@ -80,7 +80,7 @@ class Log:
         tags = {name: str(report[name]) for name in ("dataset", "features", "job")}
         seed = run["settings"]["seed"] if "settings" in run else run["seed"]
         tags |= {"seed": str(seed), "version": report["versions"]["disentangle"]}
-        made = self._client.create_run(experiment, tags=tags, run_name=_name(run)).info
+        made = self._client.create_run(experiment, tags=tags, run_name=setting_name(run)).info
         known = {name: run.get(name) for name in ("method", "variant", "preset", "n_trees")}
         given = _flat(settings | run.get("overlap", {}) | {k: v for k, v in known.items() if v is not None})
         metrics = [
@@ -90,10 +90,6 @@ class Log:
         self._client.log_batch(made.run_id, metrics, params)
         self._client.log_artifact(made.run_id, str(report["files"][0]))
         self._client.set_terminated(made.run_id)
-
-
-def _name(run: dict[str, Any]) -> str:
-    return setting_name({"n_trees": 1} | run)
 
 
 def _flat(values: dict[str, Any], start: str = "") -> Iterator[tuple[str, Any]]:

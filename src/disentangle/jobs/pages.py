@@ -23,15 +23,7 @@ def write(report: dict[str, Any]) -> Path:
         If the page cannot be written, or a figure is not there any more.
     """
     path = report["files"][0].with_suffix(".html")
-    tables = [
-        {
-            "title": table.title,
-            "columns": list(table.columns),
-            "rows": [list(row) for row in table.rows if row],
-            "notes": table.notes,
-        }
-        for table in tables_of(report)
-    ]
+    tables = [vars(table) for table in tables_of(report)]
     figures = [file.with_suffix(".svg") for file in report["files"] if file.suffix == ".png"]
     run_page.write(path, report, tables, figures)
     return path

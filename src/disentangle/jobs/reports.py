@@ -147,5 +147,5 @@ def _journal_cells(entry: dict[str, Any], run: dict[str, Any]) -> list[str]:
     cells = [f"{run[name][k - 1]:.2f}" if name in run else "" for name, k in figures]
     cells.append(f"{run['mean_vi']:.4f}" if "mean_vi" in run else "")
     job = beside(str(entry["job"]), str(entry.get("features", FEATURES)))
-    told = [str(entry["time"]), job, setting_name({"n_trees": 1} | run), str(entry["seed"])]
+    told = [str(entry["time"]), job, setting_name(run), str(entry["seed"])]
     return [*map(shown, told), *cells, f"{entry['seconds']:,.1f}"]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, TypeVar
 
 from ..errors import DisentangleError
 from ..limits import Limits, check_limits
@@ -16,6 +16,7 @@ from ..runtime.workers import Workers
 
 # Of the 255 bytes of a file system some are for what stands beside a variant's name.
 _LONGEST = 200
+P = TypeVar("P")
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,12 @@ def distinct(variants: Iterable[Variant]) -> tuple[Variant, ...]:
         if variant.params not in found or variant.name == variant.preset:
             found[variant.params] = variant
     return tuple(found.values())
+
+
+def filled(params: type[P], given: Mapping[str, Any]) -> P:
+    """Parameters of one kind, of which those that are given are not the defaults."""
+    names = [one.name for one in fields(params)]  # type: ignore[arg-type]
+    return params(**{name: given[name] for name in names if name in given})
 
 
 def describe(variant: Variant | None, n_trees: int = 1) -> dict[str, Any]:

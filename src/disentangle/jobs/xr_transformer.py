@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -15,17 +14,17 @@ import numpy as np
 from ..data import datasets, known_datasets
 from ..data.features import DENSE, EMBEDDING, Block, FeatureSet, beside
 from ..data.lines import read_lines
+from ..encoder import packages
 from ..encoder.pretrained import Pretrained
 from ..errors import DisentangleError
 from ..params import ARCHIVE, MAX_K, Propensity
 from ..runtime import provenance
-from ..storage import atomic
-from ..storage.files import sha256
+from ..storage import atomic, files
 from ..storage.saved import RECORD, Saved
-from ..xr_transformer import packages
 from ..xr_transformer.settings import XrSettings
 from . import reports
 from .encode import check_name, check_place, check_texts, tfidf_block
+from .settings import filled
 from .stages import Stage
 
 logger = logging.getLogger(__name__)
@@ -118,10 +117,10 @@ def run_xr_transformer(job: XrTransformerJob) -> dict[str, Any]:
 
 def _training(job: XrTransformerJob, folder: Path, source: Pretrained, device: Any) -> Stage:
     """The stage that trains, predicts and encodes."""
-    propensity = _propensity(job.dataset)
+    propensity = filled(Propensity, known_datasets.settings_of(job.dataset))
     inputs = {
         "encoder": source.digests,
-        "texts": {part: sha256(folder / f"X.{part}.txt") for part in datasets.PARTS},
+        "texts": {part: files.sha256(folder / f"X.{part}.txt") for part in datasets.PARTS},
         "data": datasets.digest(folder),
         "settings": asdict(job.settings),
         "seed": job.seed,
@@ -140,11 +139,6 @@ def _training(job: XrTransformerJob, folder: Path, source: Pretrained, device: A
         force=job.force,
         title=f"train {_METHOD} on {job.dataset}",
     )
-
-
-def _propensity(dataset: str) -> Propensity:
-    given = known_datasets.settings_of(dataset)
-    return Propensity(**{name: given[name] for name in ("A", "B") if name in given})
 
 
 def _train(
@@ -206,8 +200,8 @@ def _build(out: Path, trained: Saved, *, job: XrTransformerJob, folder: Path) ->
     """Both blocks, side by side as XR-Transformer has them: tf-idf as it is, embeddings of length 1."""
     tfidf = replace(tfidf_block(out, folder), is_normalised=False)
     for part in datasets.PARTS:
-        with trained.open(_file(part)) as file, (out / _file(part)).open("wb") as copy:
-            shutil.copyfileobj(file, copy)
+        with trained.open(_file(part)) as file:
+            files.copy(file, out / _file(part))
     width = int(np.load(out / _file("tst"), mmap_mode="r", allow_pickle=False).shape[1])
     made_from = {"method": _METHOD, "settings": job.settings_name, "seed": job.seed}
     made = FeatureSet(out, (tfidf, Block(EMBEDDING, DENSE, width, True, made_from)))

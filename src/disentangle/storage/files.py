@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import stat
 import time
 from collections.abc import Iterator
@@ -109,6 +110,21 @@ def read(path: Path, most: int, expected: str = "a file") -> bytes:
     if len(content) > most:
         raise DisentangleError(f"{path} must have at most {most:,} bytes, found more")
     return content
+
+
+def copy(file: BinaryIO, path: Path) -> None:
+    """Write what a file that is open for reading has under another name.
+
+    Raises
+    ------
+    DisentangleError
+        If it cannot be written, which `opened` around it would take for a failure to read.
+    """
+    try:
+        with path.open("wb") as new:
+            shutil.copyfileobj(file, new, _BLOCK)
+    except OSError as error:
+        raise DisentangleError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def state(file: BinaryIO) -> State:

@@ -29,8 +29,3 @@ def require(threads: int = 1) -> None:
         raise DisentangleError(_NEEDS.format(*_BEFORE, f"transformers {found}"))
     os.environ["HF_HUB_OFFLINE"] = "1"
     packages.require(threads)
-
-
-def versions() -> dict[str, str]:
-    """Their versions."""
-    return packages.versions()

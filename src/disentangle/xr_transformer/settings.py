@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DisentangleError
-from ..limits import check_limits, limited
+from ..limits import at_least, check_limits, limited
 
 # For any dataset that has none of its own.
 SMALL = "small"
@@ -147,11 +147,8 @@ class XrSettings:
         new = replace(self, **given)
         check_limits(new)
         for n in new.steps:
-            _STEPS.check("--steps", n)
+            at_least("--steps", n, 1)
         return new
-
-
-_STEPS = limited(1, 1).metadata["limits"]
 
 
 @cache

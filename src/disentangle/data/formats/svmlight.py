@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,7 +43,7 @@ def read_svmlight(path: Path) -> Iterator[Block]:
     header = _HEADER.fullmatch(first.text)
     sizes = [int(n) for n in header.groups()] if header else None
     if sizes is None:
-        lines = _chained(first, lines)
+        lines = itertools.chain([first], lines)
     elif max(sizes) > MAX_ID + 1:
         raise first.wrong(f"numbers up to {MAX_ID + 1}")
     n_instances, n_features, n_labels = sizes or (None, None, None)
@@ -54,11 +55,6 @@ def read_svmlight(path: Path) -> Iterator[Block]:
         yield _parse_svmlight(block, n_features, n_labels)
     if n_instances is not None and n != n_instances:
         raise DisentangleError(f"{path} must have {n_instances} instances, as its header says, got {n}")
-
-
-def _chained(first: Line, rest: Iterator[Line]) -> Iterator[Line]:
-    yield first
-    yield from rest
 
 
 def _parse_svmlight(block: list[Line], n_features: int | None, n_labels: int | None) -> Block:

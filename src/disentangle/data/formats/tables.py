@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,7 +41,7 @@ def read_csv(path: Path, columns: Columns = USUAL) -> Iterator[Block]:
 
 def read_tsv(path: Path, columns: Columns = USUAL) -> Iterator[Block]:
     """The same with tabs between cells."""
-    return read_csv(path, Columns(**vars(columns) | {"delimiter": columns.delimiter or "\t"}))
+    return read_csv(path, replace(columns, delimiter=columns.delimiter or "\t"))
 
 
 def documents(
@@ -75,10 +76,8 @@ def read_rows(
     """
     csv.field_size_limit(lines.MAX_LINE)  # what is smaller than a row is no matter
     taken = _Taken(path, has_quotes)
-    if has_quotes:
-        rows = csv.reader(taken, delimiter=delimiter, strict=True)
-    else:
-        rows = csv.reader(taken, delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=True)
+    quoting = csv.QUOTE_MINIMAL if has_quotes else csv.QUOTE_NONE
+    rows = csv.reader(taken, delimiter=delimiter, quoting=quoting, strict=True)
     names: list[str] = []
     while (row := _next(rows, taken)) is not None:
         taken.n_characters = 0
@@ -92,7 +91,7 @@ def read_rows(
         else:
             raise taken.line.wrong(f"{len(names)} cells, as the first row has", f"{len(row)}")
     if not names:
-        raise DisentangleError(f"{path} is empty: expected a row of names, with {_listed(columns)}")
+        raise DisentangleError(f"{path} is empty: expected a row of names, with {', '.join(columns)}")
 
 
 class _Taken:
@@ -128,9 +127,5 @@ def _next(rows: Iterator[list[str]], taken: _Taken) -> list[str] | None:
 def _check(line: Line, names: list[str], columns: tuple[str, ...]) -> None:
     for column in columns:
         if (n := names.count(column)) != 1:
-            found = f"{n} of that name" if n else _listed(names)
+            found = f"{n} of that name" if n else ", ".join(names)
             raise line.wrong(f"a column {column!r}", found)
-
-
-def _listed(columns: Iterable[str]) -> str:
-    return ", ".join(columns)
