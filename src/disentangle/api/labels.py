@@ -31,14 +31,13 @@ def given(Y: Any) -> tuple[str, Any]:
         return MATRIX, Y
     if hasattr(Y, "__array__"):
         Y = np.asarray(Y)
-    n_dimensions = getattr(Y, "ndim", 1)
-    if isinstance(Y, (str, bytes)) or not isinstance(Y, Collection) or n_dimensions == 0:
+        if Y.ndim > 1:
+            return (MATRIX, Y) if Y.shape[1] != 1 else (SINGLE, Y)
+    if isinstance(Y, (str, bytes)) or not isinstance(Y, Collection) or getattr(Y, "ndim", 1) == 0:
         none = "; a classifier requires y to be passed, but the target y is None" if Y is None else ""
         raise DisentangleError(
             f"y must be a matrix of 0 and 1, or a list of each instance's labels, got {_shown(Y)}{none}"
         )
-    if n_dimensions > 1:
-        return (MATRIX, Y) if Y.shape[1] != 1 else (SINGLE, Y)
     return (LISTS if any(map(_is_several, Y)) else SINGLE), Y
 
 

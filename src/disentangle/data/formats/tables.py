@@ -76,8 +76,12 @@ def read_rows(
     """
     csv.field_size_limit(lines.MAX_LINE)  # what is smaller than a row is no matter
     taken = _Taken(path, has_quotes)
-    quoting = csv.QUOTE_MINIMAL if has_quotes else csv.QUOTE_NONE
-    rows = csv.reader(taken, delimiter=delimiter, quoting=quoting, strict=True)
+    rows = csv.reader(
+        taken,
+        delimiter=delimiter,
+        quoting=csv.QUOTE_MINIMAL if has_quotes else csv.QUOTE_NONE,
+        strict=True,
+    )
     names: list[str] = []
     while (row := _next(rows, taken)) is not None:
         taken.n_characters = 0
