@@ -96,8 +96,6 @@ def in_fork(folder: Path, args: tuple[str, ...], prepare: Callable[[], object] =
         if (child := os.fork()) == 0:
             try:
                 os.chdir(folder)
-                for name in [name for name in os.environ if name.startswith("XMC_")]:
-                    del os.environ[name]
                 os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
                 os.dup2(out.fileno(), 1)
                 os.dup2(err.fileno(), 2)
