@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import socket
@@ -106,3 +107,11 @@ def test_a_copy_that_cannot_be_written_is_no_failure_to_read(tmp_path: Path):
         files.opened(tmp_path / "given") as file,
     ):
         files.copy(file, Path("/dev/full"))
+
+
+def test_of_a_copy_that_failed_the_new_file_is_named(tmp_path: Path):
+    # As `shutil.copyfile` raises it on a full disk.
+    failed = OSError(errno.ENOSPC, "No space left on device", "given", None, "made")
+    assert str(files.unwritten(failed, tmp_path)) == "cannot write made: No space left on device"
+    alone = OSError(errno.ENOSPC, "No space left on device")
+    assert str(files.unwritten(alone, tmp_path)) == f"cannot write {tmp_path}: No space left on device"

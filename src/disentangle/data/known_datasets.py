@@ -140,7 +140,7 @@ def _install(folder: Path, temporary: Path, mirror: str, any_size: bool) -> None
             raise DisentangleError(text) from error
         raise DisentangleError(str(error).replace(str(temporary), str(folder))) from error
     except OSError as error:
-        raise DisentangleError(f"cannot write {error.filename or folder}: {error.strerror}") from error
+        raise files.unwritten(error, folder) from error
     origin = {"source": source, "sha256": digest, "size": archive.stat().st_size} | sizes
     atomic.write_json(temporary / SOURCE_FILE, origin | {"files": datasets.digest(temporary)})
     with atomic.replacing(record) as new:

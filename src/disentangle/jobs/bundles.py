@@ -90,7 +90,7 @@ def making(out: Path, is_replaced: bool) -> Iterator[Path]:
             with atomic.making(place, RECORD) as temporary:
                 yield temporary
     except OSError as error:
-        raise DisentangleError(f"cannot write {error.filename or out}: {error.strerror or error}") from error
+        raise files.unwritten(error, out) from error
 
 
 def complete(out: Path, predictor: Predictor, said: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from ..data.lines import write_lines
 from ..errors import DisentangleError
 from ..params import FEATURES
 from ..storage import atomic
+from ..storage.files import unwritten
 from ..storage.places import check_apart
 
 
@@ -73,5 +74,5 @@ def export_dataset(data_dir: Path, name: str, format: str, out: Path, features: 
             files = sorted(path.name for path in temporary.iterdir())
             atomic.publish(temporary, out)
         except OSError as error:
-            raise DisentangleError(f"cannot write {error.filename or out}: {error.strerror}") from error
+            raise unwritten(error, out) from error
     return [out / file for file in files]

@@ -103,7 +103,7 @@ def _install(folder: Path, temporary: Path, sizes: dict[str, int], fetched: dict
                 forget(path, source)
         raise DisentangleError(text.replace(str(temporary), str(folder))) from error
     except OSError as error:
-        raise DisentangleError(f"cannot write {error.filename or folder}: {error.strerror}") from error
+        raise files.unwritten(error, folder) from error
     origin: dict[str, Any] = {"source": sources, "sha256": digests}
     atomic.write_json(temporary / SOURCE_FILE, origin)
     with atomic.replacing(record) as new:

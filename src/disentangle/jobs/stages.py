@@ -181,9 +181,7 @@ class Stage:
                 (temporary / RECORD).write_text(text, encoding="utf-8")
                 return record
         except OSError as error:
-            # Of a copy the second name is the one that is written.
-            written = error.filename2 or error.filename or self.folder
-            raise DisentangleError(f"cannot write {written}: {error.strerror or error}") from error
+            raise files.unwritten(error, self.folder) from error
 
 
 def digests(folder: Path) -> dict[str, str]:

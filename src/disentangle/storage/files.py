@@ -112,6 +112,13 @@ def read(path: Path, most: int, expected: str = "a file") -> bytes:
     return content
 
 
+def unwritten(error: OSError, place: Path) -> DisentangleError:
+    """What to raise for what failed while something was written to a place."""
+    # Of a copy the second name is the one that is written.
+    written = error.filename2 or error.filename or place
+    return DisentangleError(f"cannot write {written}: {error.strerror or error}")
+
+
 def copy(file: BinaryIO, path: Path) -> None:
     """Write what a file that is open for reading has under another name.
 
@@ -124,7 +131,7 @@ def copy(file: BinaryIO, path: Path) -> None:
         with path.open("wb") as new:
             shutil.copyfileobj(file, new, _BLOCK)
     except OSError as error:
-        raise DisentangleError(f"cannot write {path}: {error.strerror or error}") from error
+        raise unwritten(error, path) from error
 
 
 def state(file: BinaryIO) -> State:
