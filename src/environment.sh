@@ -36,20 +36,19 @@ stamp_of() {
     printf '%s\n' "$venv/${1##*/}.stamp"
 }
 
-# Prints what a stamp says of a file that is installed: its content, and the Python that it was installed for.
+# Prints what a stamp says of a file that is installed for a version of Python, whatever its last number.
 describe() {
-    local version
-    version=$(probe_python "$PYTHON") || true
-    printf '%s %s\n' "$(sha256sum <"$1")" "${version%.*}"
+    printf '%s %s\n' "$(sha256sum <"$1")" "${2%.*}"
 }
 
 # Whether .venv has the packages of the files.
 is_ready() {
-    local file stamp
+    local file stamp version
     [[ ! -e $venv/.unfinished ]] || return
+    version=$(probe_python "$PYTHON") || return
     for file; do
         stamp=$(stamp_of "$file")
-        [[ -r $stamp && $(<"$stamp") == "$(describe "$file")" ]] || return
+        [[ -r $stamp && $(<"$stamp") == "$(describe "$file" "$version")" ]] || return
     done
 }
 
@@ -153,7 +152,7 @@ install() {
         [[ ! $venv/.unfinished -nt $(find_site) ]] || rm -f "$venv/.unfinished"
         fail "Cannot install ${1##*/}: $(explain_log)"
     }
-    { describe "$1" >"$stamp.new" && mv "$stamp.new" "$stamp"; } || fail "Cannot write $stamp."
+    { describe "$1" "$(probe_python "$PYTHON")" >"$stamp.new" && mv "$stamp.new" "$stamp"; } || fail "Cannot write $stamp."
     rm "$venv/.unfinished"
 }
 
