@@ -32,6 +32,7 @@ from disentangle.jobs import exporting
 from disentangle.jobs.importing import Import, import_dataset
 from disentangle.params import TfidfParams
 from disentangle.storage import npz
+from disentangle.storage.matrices import load_any
 
 
 def test_the_command_line_offers_every_format():
@@ -872,6 +873,25 @@ def test_whatever_a_file_holds_it_is_a_dataset_or_a_sentence(
     assert "\n" not in (sentence or "")
 
 
+@settings(max_examples=300)
+@given(position=st.integers(0, 10_000), value=st.integers(0, 255), end=st.integers(1, 10_000))
+def test_a_damaged_matrix_file_is_a_matrix_or_a_sentence(
+    tmp_path_factory: pytest.TempPathFactory, position: int, value: int, end: int
+):
+    folder = tmp_path_factory.mktemp("damaged")
+    sp.save_npz(folder / "m.npz", sp.random(5, 4, 0.5, format="csr", random_state=0))
+    content = bytearray((folder / "m.npz").read_bytes()[:end])
+    content[position % len(content)] = value
+    (folder / "m.npz").write_bytes(content)
+    sentence = ""
+    try:
+        datasets.load_part("X_trn", folder / "m.npz")
+        load_any(folder / "m.npz")
+    except DisentangleError as error:
+        sentence = str(error)
+    assert "\n" not in sentence
+
+
 FILES = {
     "svmlight": (".txt",),
     "attentionxml": ("_texts.txt", "_labels.txt"),
@@ -914,7 +934,6 @@ def test_export_refuses_what_it_cannot_tell(tmp_path: Path, disentangle: Command
     assert "must not exist yet" in result.stderr
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the development data beside the checkout")
 def test_raw_text_gives_a_model_as_good_as_the_features_that_came_with_it(
     tmp_path: Path, disentangle: Command
