@@ -44,7 +44,9 @@ def with_embeddings(folder: Path, embeddings: Path, out: Path) -> None:
             continue
         (out / name).mkdir(exist_ok=True)
         for part, end in zip(PARTS, "ab", strict=True):
-            (out / name / f"tf-idf.{part}.npz").symlink_to((folder / FEATURES / f"X.{part}.npz").resolve())
+            terms_of_part = out / name / f"tf-idf.{part}.npz"
+            terms_of_part.unlink(missing_ok=True)  # of one who was killed before all was there
+            terms_of_part.symlink_to((folder / FEATURES / f"X.{part}.npz").resolve())
             rows = stored[f"{key}{end}"].astype(np.float32) * stored[f"{key}s{end}"].reshape(-1, 1)
             rows /= np.linalg.norm(rows, axis=1, keepdims=True)
             np.save(out / name / f"embedding.{part}.npy", rows.astype(np.float16))

@@ -25,7 +25,7 @@ from disentangle.storage.atomic import write_json
 _NO_LIMIT = 1_000_000
 # What the paper's rule does where it has no value of its own: as XR-Linear, or no limit at all.
 WITHOUT = {
-    "full_cost": _NO_LIMIT,
+    "cost": _NO_LIMIT,
     "leaf_size": _NO_LIMIT,
     "overlap_splits": TreeParams.nr_splits,
     "terms": _NO_LIMIT,

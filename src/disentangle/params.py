@@ -107,9 +107,6 @@ THRESHOLD = 0.1
 HINGE = 3
 MAX_HINGE = 6
 
-# Where instances have more features on average, C stays: on a set of 233 a lower one costs.
-LONG = 50
-
 
 @dataclass(frozen=True)
 class SolverParams:
@@ -121,14 +118,14 @@ class SolverParams:
         Tolerance at which it stops.
     threshold : float
         Least absolute value of a weight that is kept.
-    full_cost : int or None
-        Most positives of a label whose SVM has the whole C, 1; with n, more, it is sqrt(full_cost / n).
-        None for no limit; PECOS's solver knows no other.
+    cost : float or None
+        C of the SVM of a label with n positives is cost / sqrt(n), or 1 if that is less. None for 1 whatever
+        n; PECOS's solver knows no other.
     """
 
     eps: float = EPS
     threshold: float = THRESHOLD
-    full_cost: int | None = None
+    cost: float | None = None
 
 
 @dataclass(frozen=True)
@@ -155,15 +152,19 @@ class Copies:
     ----------
     positives : str
         Instances of its label that a copy is trained on: a key of `rules.POSITIVES`.
-    full_cost : int or None
-        A copy with n instances, more than that, has an SVM of C = sqrt(full_cost / n) instead of 1, if the
-        training instances have at most `LONG` features on average: a few words leave much open, which is not
-        to be learnt by heart. None for 1 whatever n.
+    cost : float or None
+        C of the SVM of a copy with n instances is cost * odds / sqrt(n), or 1 if that is less; `odds` are
+        those of the first matcher's matches. What features leave open is not to be learnt by heart. None for
+        1 whatever n.
     """
 
     positives: str = chosen("all", POSITIVES, "which instances of its label a copy is trained on")
-    full_cost: int | None = limited(
-        None, 1, words="instances up to which a copy's SVM has the whole C; with more, of short texts, less"
+    cost: float | None = limited(
+        None,
+        0.001,
+        MAX_NUMBER,
+        words="C of a copy's SVM, times the first matcher's odds over the root of the copy's instances, "
+        "if that is less than 1",
     )
 
 
@@ -197,15 +198,10 @@ class Negatives:
     ----------
     negatives : float
         This share of the instances, in all other clusters that the retrained matcher sends them to.
-    spared : int
-        But not in the best so many of those that it sends one to.
     """
 
     negatives: float = limited(
         0.0, 0.0, 1.0, words="share of the instances that labels are trained against wherever these are sent"
-    )
-    spared: int = limited(
-        0, 0, words="clusters that each of these matches best, to whose labels it is no negative after all"
     )
 
 

@@ -8,13 +8,13 @@ from .params import Assignment, Copies, Effort, Leaves, OverlapParams, Scoring
 DEFAULT_PRESET = "paper"
 _SPLIT = OverlapParams(
     assignment=Assignment(gain="scores"),
-    copies=Copies(positives="frequent", full_cost=30),
+    copies=Copies(positives="frequent", cost=1.0),
     leaves=Leaves(leaf_size=50),
     effort=Effort(terms=150, eps=0.5, threshold=0.05),
     scoring=Scoring(hinge=4, predict_beam=20, merge="noisy-or"),
 )
 PRESETS = {
     DEFAULT_PRESET: OverlapParams(),
-    "tuned": _SPLIT.changed({"n_copies": 3, "negatives": 0.6, "spared": 5}),
+    "tuned": _SPLIT.changed({"n_copies": 3, "negatives": 0.6}),
     "lean": _SPLIT.changed({"overlap_splits": 8, "negatives": 0.3}),
 }

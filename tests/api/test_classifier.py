@@ -291,7 +291,7 @@ def test_it_works_in_pipelines_and_searches(data: dict[str, sp.csr_matrix]):
     assert pipeline.fit(X, Y).predict(X[:5]).shape == (5, Y.shape[1])
     # Which takes no sparse matrix for labels, whatever the classifier.
     scores = cross_val_score(pipeline, X, Y.toarray(), cv=3, scoring="f1_micro")
-    assert scores.min() > 0.2
+    assert scores.min() > 0.1
     lists = [Y[i].indices.tolist() for i in range(N)]
     assert cross_val_score(Small(), X, lists, cv=KFold(3)).min() > 0.2
     grid = GridSearchCV(Small("lean"), {"n_copies": np.array([1, 2]), "gain": ["counts"]}, cv=2).fit(X, Y)

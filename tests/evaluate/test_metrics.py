@@ -50,6 +50,14 @@ def test_inverse_propensity_falls_with_frequency_and_follows_the_equation():
     assert expected[0] < expected[1]
 
 
+def test_instances_of_a_label_are_counted_beyond_what_float32_can_count():
+    n, constants = 2**24 + 2, Propensity()
+    Y = sp.csr_matrix((np.ones(n, np.float32), np.zeros(n, np.int32), np.arange(n + 1)), shape=(n, 1))
+    C = (np.log(n) - 1) * (constants.B + 1) ** constants.A
+    expected = 1 + C * (n + constants.B) ** -constants.A
+    assert metrics.inverse_propensity(Y, constants)[0] == pytest.approx(expected, rel=1e-13)
+
+
 def test_rank_breaks_ties_by_label_id_and_pads():
     scores = sp.csr_matrix(
         (np.array([0.5, 0.5, 0.9, 0.1], np.float32), np.array([3, 1, 2, 0]), np.array([0, 3, 4])),

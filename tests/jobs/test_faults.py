@@ -518,7 +518,7 @@ OPTIONS += [
     "--eps",
     "--threshold",
     "--leaf-size",
-    "--spared",
+    "--cost",
     "--negatives",
 ]
 NAMES = [

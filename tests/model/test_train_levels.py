@@ -196,16 +196,16 @@ def test_svms_side_by_side_are_pecos_s(dataset: Dataset, model: Path, has_embedd
         assert difference.mean() < 1e-3
 
 
-def test_c_falls_with_the_positives_beyond_full_cost(dataset: Dataset, model: Path):
+def test_c_falls_with_the_root_of_the_positives_from_where_it_is_whole(dataset: Dataset, model: Path):
     X, Y, chain = dataset.X_trn, dataset.Y_trn.tocsc(), tree.load_chain(Saved(model))
     level = subproblems.Level.of(Y, chain[-1], (Y @ chain[-1]).tocsc(), chain[-2])
     n_positives = np.diff(Y.indptr)
-    full_cost = int(np.sort(n_positives)[len(n_positives) // 2])
-    assert full_cost < n_positives.max()
-    exact = SolverParams(1e-3, 0.0, full_cost)
+    whole_up_to = int(np.sort(n_positives)[len(n_positives) // 2])
+    assert whole_up_to < n_positives.max()
+    exact = SolverParams(1e-3, 0.0, whole_up_to**0.5)
     (W,) = side_by_side.train(Mixed.of(X, None), [level], 1, exact)
-    for n in (full_cost, n_positives.max()):
-        C = (full_cost / n) ** 0.5
+    for n in (whole_up_to, n_positives.max()):
+        C = (whole_up_to / n) ** 0.5
         how = MLModel.TrainParams(Cp=C, Cn=C, eps=1e-3, threshold=0.0, threads=1)
         pecos = MLModel.train(MLProblem(X, Y, C=chain[-1], M=level.M, threads=1), train_params=how).W
         of_n = np.flatnonzero(n_positives == n)
@@ -213,7 +213,7 @@ def test_c_falls_with_the_positives_beyond_full_cost(dataset: Dataset, model: Pa
     (whole,) = side_by_side.train(Mixed.of(X, None), [level], 1, SolverParams(1e-3, 0.0))
     differs = abs(W - whole).max(axis=0).toarray()[0] > 0
     assert differs.any()
-    assert (n_positives[differs] > full_cost).all()
+    assert (n_positives[differs] > whole_up_to).all()
 
 
 def test_a_label_s_weights_do_not_depend_on_those_beside_it(

@@ -55,8 +55,8 @@ class LabelTreeClassifier(ClassifierMixin, Parameters):
         Whether probabilities are calibrated, by models that are trained on four fifths of the data besides.
     tfidf : TfidfParams, optional
         How texts become features, if `X` is a list of texts.
-    n_copies, gain, positives, full_cost, leaf_size, overlap_splits, negatives, spared, terms, \
-eps, threshold, hinge, predict_beam, merge : optional
+    n_copies, gain, positives, cost, leaf_size, overlap_splits, negatives, terms, eps, threshold, \
+hinge, predict_beam, merge : optional
         Parts of the preset that are to be others; None for the preset's own. `docs/presets.md` tells them.
 
     Attributes

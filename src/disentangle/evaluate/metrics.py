@@ -74,7 +74,8 @@ def inverse_propensity(Y_trn: sp.spmatrix, constants: Propensity) -> np.ndarray:
     ndarray of shape (n_labels,), float64
     """
     n_instances = Y_trn.shape[0]
-    n_positives = np.asarray(Y_trn.sum(axis=0), dtype=np.float64).ravel()
+    # Counted, not summed: float32 stops at 2^24.
+    n_positives = np.bincount(Y_trn.tocsr().indices, minlength=Y_trn.shape[1])
     C = (np.log(n_instances) - 1) * (constants.B + 1) ** constants.A
     return 1 + C * (n_positives + constants.B) ** -constants.A
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data import datasets
-from ..params import EPS, LONG, MAX_K, SCORING, OverlapParams
+from ..params import EPS, MAX_K, SCORING, OverlapParams
 from ..rules import GAINS, MERGES, POSITIVES
 from . import cost_estimate, steps
 from .settings import Settings, Variant, describe
@@ -226,25 +226,21 @@ class Plan:
         params, seed, predict = variant.params, self.settings.tree.seed, self.settings.prediction(variant)
         effort, elsewhere = params.effort, (*asdict(params.assignment), *SCORING)
         parts = {name: value for name, value in params.parts().items() if name not in elsewhere}
-        own_solver = (effort.terms, params.copies.full_cost) != (None, None)
+        own_solver = (effort.terms, params.copies.cost) != (None, None)
         # A kernel is in the stage only where it runs, so that no other change has the model made again.
         kernels = {
             "kernels.matched_positives": params.copies.positives != "all",
-            "kernels.largest_features": effort.terms is not None,
+            **dict.fromkeys(_OF_TERMS, effort.terms is not None),
             **dict.fromkeys(_SIDE_BY_SIDE, own_solver),
-            "kernels.merge_and_rank": params.negatives.negatives > 0,
+            **dict.fromkeys(_PREDICTING, params.negatives.negatives > 0),
         }
-        modules = (
-            "overlap.copies",
-            "model.feature_selection",
-            "model.negatives",
-            "model.beam_search",
-        )
+        # The second also says how sure the first matcher is.
+        modules = ("overlap.copies", "model.beam_search", "model.negatives")
         return self._stage(
             "retrain",
             f"{variant.folder}/overlap",
             partial(steps.retrain, params=params, predict=predict, seed=seed, means=self._means),
-            asdict(predict) | parts | {"long": LONG, "seed": seed},
+            asdict(predict) | parts | {"seed": seed},
             (*modules, *_TRAINING, *(kernel for kernel, runs in kernels.items() if runs)),
             needs,
             (POSITIVES[params.copies.positives], steps._retrained, steps._learnt, steps.load_matching),

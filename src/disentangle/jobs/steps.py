@@ -162,7 +162,7 @@ def retrain(
         chain = tree.split_leaves(chain, dataset.X_trn, Y, params.leaves.leaf_size, seed, means.threads)
         overlap = replace(overlap, clusters=tree.leaf_clusters(chain), n_clusters=chain[-1].shape[1])
     clock.append(time.perf_counter())
-    saved_model.save(_retrained(dataset, Y, chain, params, predict, seed, means), out)
+    saved_model.save(_retrained(dataset, M, Y, chain, params, predict, seed, means), out)
     # Beside the model, because its scores can be merged to labels only with it.
     overlap.save(out / OVERLAP_FILE)
     clock.append(time.perf_counter())
@@ -171,6 +171,7 @@ def retrain(
 
 def _retrained(
     dataset: Dataset,
+    M: sp.csr_matrix,
     Y: sp.csc_matrix,
     chain: ClusterChain,
     params: OverlapParams,
@@ -179,15 +180,15 @@ def _retrained(
     means: Means,
 ) -> Any:
     """The matcher and, on the negatives that it sends, the ranker."""
-    from ..model.feature_selection import are_long
+    from ..model.beam_search import odds
     from ..model.negatives import mine
     from ..model.train_levels import train_matcher, train_ranker
 
     X, effort, negatives = dataset.X_trn, params.effort, params.negatives
-    full_cost = None if are_long(X) else params.copies.full_cost
-    learnt = _learnt(dataset, effort.terms, full_cost is None)
+    cost = None if params.copies.cost is None else params.copies.cost * odds(M)
+    learnt = _learnt(dataset, effort.terms, cost is None)
     of_matcher = SolverParams(effort.eps)
-    of_ranker = SolverParams(effort.eps, effort.threshold, full_cost)
+    of_ranker = SolverParams(effort.eps, effort.threshold, cost)
     threads, budget, hinge = means.threads, means.budget, params.scoring.hinge
     matcher = train_matcher(learnt, Y, chain, predict, threads, of_matcher, budget)
     mined = mine(matcher, X, negatives, predict.beam_size, seed, threads, budget)

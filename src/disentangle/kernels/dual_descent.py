@@ -255,13 +255,13 @@ def _part(terms, rows, place):
 
 
 @njit
-def _posed(labels, Y, position, n_rows, full_cost):
+def _posed(labels, Y, position, n_rows, cost):
     """Dual variables and signs of each instance for some labels, and what is known of these."""
     duals, known = np.zeros((n_rows, 2, LANES), np.float32), np.zeros(6 * LANES, np.float32)
     duals[:, 1], known[_OPEN : _OPEN + len(labels)], known[_SOFTNESS:] = -1, 1, _DIAGONAL
     for k, label in enumerate(labels):
         start, stop = Y[0][label], Y[0][label + 1]
-        known[_SOFTNESS + k] *= np.sqrt(max((stop - start) / full_cost, 1.0))
+        known[_SOFTNESS + k] *= max(np.sqrt(stop - start) / cost, 1.0)
         for p in range(start, stop):
             duals[position[Y[1][p]], 1, k] = 1
     return duals, known
@@ -303,7 +303,7 @@ _Lists = tuple[np.ndarray, np.ndarray]
 _CSR = types.Tuple((POINTERS, INDICES, SCORES))
 _CSC = types.Tuple((POINTERS, INDICES))
 _DENSE = float32[:, ::1]
-# Tolerance, least weight, most positives for the whole C.
+# Tolerance, least weight, C of a label of one instance.
 _HOW = types.UniTuple(float64, 3)
 
 
@@ -327,7 +327,7 @@ def _measure(first, end, terms, dense, lengths):
 )
 def _train(labels, clusters, M, Y, terms, dense, lengths, columns, n_features, how, place, position):
     """The SVMs of some labels, cluster by cluster: how many weights each has; their features; they."""
-    eps, threshold, full_cost = how
+    eps, threshold, cost = how
     sizes, n, end = np.zeros(len(labels), np.int64), 0, 0
     ids, kept = np.empty(0, np.int32), np.empty(0, np.float32)
     while end < len(labels):
@@ -342,7 +342,7 @@ def _train(labels, clusters, M, Y, terms, dense, lengths, columns, n_features, h
         dense_ids = np.arange(len(of_terms), len(features) - 1).astype(np.int32)
         for low in range(first, end, LANES):
             high = min(low + LANES, end)
-            duals, known = _posed(labels[low:high], Y, position, len(rows), full_cost)
+            duals, known = _posed(labels[low:high], Y, position, len(rows), cost)
             weights = np.zeros(LANES * len(features), np.float32)
             _solve(part, rows, dense, dense_ids, lengths, duals.reshape(-1), eps, weights, known)
             ids, kept = _keep(weights, features, threshold, sizes[low:high], n, ids, kept)
@@ -364,7 +364,7 @@ def solver(
     n_features: int,
     eps: float,
     threshold: float,
-    full_cost: float,
+    cost: float,
     lengths: np.ndarray,
 ) -> Callable[[np.ndarray, np.ndarray, _Lists, _Lists], tuple[np.ndarray, ...]]:
     """What trains some labels' SVMs, in any thread.
@@ -382,8 +382,8 @@ def solver(
         Training ends where no two projected gradients are further apart.
     threshold : float
         Weights of a smaller absolute value are left out.
-    full_cost : float
-        A label with n instances, more than that, has C = sqrt(full_cost / n), others 1.
+    cost : float
+        C of a label with n instances is cost / sqrt(n), or 1 if that is less.
     lengths : float32 array of shape (n_instances,)
         From `squared_lengths`.
 
@@ -402,7 +402,7 @@ def solver(
             scratch.of_features = np.full(n_features, -1, np.int32)
             scratch.of_rows = np.empty(len(dense), np.int32)
         room = scratch.of_features, scratch.of_rows
-        how = float(eps), float(threshold), float(full_cost)
+        how = float(eps), float(threshold), float(cost)
         return _train(labels, clusters, M, Y, terms, dense, lengths, columns, n_features, how, *room)
 
     return solve

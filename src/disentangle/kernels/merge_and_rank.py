@@ -151,6 +151,7 @@ def best_rows(
     scores: np.ndarray,
     rule: Callable[[np.ndarray], float],
     k: int,
+    threads: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Merge the scores of one label's copies, average the models', and rank: row by row, all at once.
 
@@ -165,6 +166,8 @@ def best_rows(
     rule : callable
         Of `rules.MERGES`.
     k : int
+    threads : int, optional
+        As many as there may be by default.
 
     Returns
     -------
@@ -175,5 +178,5 @@ def best_rows(
     """
     ranked, values = _empty(starts.shape[1] - 1, k)
     found = starts, labels, scores, compiled(rule)
-    share(len(ranked), lambda first, end: _merge(first, end, *found, ranked, values))
+    share(len(ranked), lambda first, end: _merge(first, end, *found, ranked, values), threads)
     return ranked, values

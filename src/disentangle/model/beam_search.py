@@ -98,6 +98,23 @@ def match(
     return sp.csr_matrix((scores, indices, indptr), shape=(X.shape[0], model.n_nodes(n_levels - 1)))
 
 
+def odds(M: sp.csr_matrix) -> float:
+    """How sure a matcher is: the odds, b / (1 - b), of the mean score b of instances' best nodes.
+
+    Parameters
+    ----------
+    M : csr_matrix of shape (n_instances, n_nodes), float32
+        From `match`.
+
+    Returns
+    -------
+    float
+        From 0.001, for what is made of them is divided by, to infinity.
+    """
+    best = float(M.max(axis=1).toarray().mean(dtype=np.float64))
+    return max(best / (1 - best), 0.001) if best < 1 else np.inf
+
+
 def predict(model: Model, X: Flat, params: PredictParams, room: int, threads: int) -> Flat:
     """Scores of the best `top_k` labels, copies counted, of each instance: what `flat` has of a matrix."""
     given = model, len(model.hinges), X, slice(0, len(X[0]) - 1), params.beam_size, params.top_k, room

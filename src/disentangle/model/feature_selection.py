@@ -6,7 +6,6 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..kernels.largest_features import largest_rows
-from ..params import LONG
 from ..storage.compressed import flat
 from .mixed import only
 
@@ -30,8 +29,3 @@ def largest(X: sp.csr_matrix, n: int) -> sp.csr_matrix:
         return X
     indptr, _, values = flat(X)
     return only(X, largest_rows(indptr, values, n))
-
-
-def are_long(X: sp.csr_matrix) -> bool:
-    """Whether instances have more than `LONG` features on average."""
-    return bool(X.nnz > LONG * X.shape[0])

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import scipy.sparse as sp
 
-from ..kernels.merge_and_rank import rank_rows
 from ..params import Negatives
 from ..runtime.memory import UNLIMITED, Budget
 from ..runtime.workers import Workers
-from ..storage.compressed import flat
 from .beam_search import match
 from .saved_model import for_prediction
 from .trained import Trained
@@ -34,8 +32,6 @@ def mine(
         As it was trained.
     X : csr_matrix of shape (n_instances, n_features), float32
     params : Negatives
-        Where labels are incomplete, those that an instance should have are likeliest to be in its best
-        clusters, which are spared.
     beam_size : int
         Clusters that the matcher keeps per level.
     seed : int
@@ -52,10 +48,7 @@ def mine(
     if not len(drawn):
         return None
     M = match(for_prediction(matcher, budget), X[drawn], beam_size, threads, budget)
-    most = min(beam_size, M.shape[1])
-    # Not `metrics.rank`: with that module in the stage, a new metric would have models trained again.
-    negatives = spread(rank_rows(*flat(M), most)[:, params.spared :], drawn, (X.shape[0], M.shape[1]))
-    return negatives if negatives.nnz else None
+    return spread(M, drawn, X.shape[0]) if M.nnz else None
 
 
 def draw_instances(n_instances: int, share: float, seed: int) -> np.ndarray:
@@ -80,25 +73,23 @@ def draw_instances(n_instances: int, share: float, seed: int) -> np.ndarray:
     return np.flatnonzero(np.random.default_rng(seed).random(n_instances) < share)
 
 
-def spread(clusters: np.ndarray, drawn: np.ndarray, shape: tuple[int, int]) -> sp.csr_matrix:
+def spread(M: sp.csr_matrix, drawn: np.ndarray, n_instances: int) -> sp.csr_matrix:
     """Clusters of the instances that were drawn, as negatives of all instances.
 
     Parameters
     ----------
-    clusters : ndarray of shape (len(drawn), n)
-        -1 where an instance has fewer.
+    M : csr_matrix of shape (len(drawn), n_clusters)
+        Its entries are the clusters.
     drawn : ndarray of int64
         From `draw_instances`.
-    shape : tuple of int
-        (n_instances, n_clusters).
+    n_instances : int
 
     Returns
     -------
-    csr_matrix of that shape, float32
+    csr_matrix of shape (n_instances, n_clusters), float32
         Ones; rows of instances that were not drawn are empty.
     """
-    is_there = clusters >= 0
-    sizes = np.zeros(shape[0] + 1, np.int64)
-    sizes[drawn + 1] = is_there.sum(axis=1)
-    found = clusters[is_there]
-    return sp.csr_matrix((np.ones(len(found), np.float32), found, sizes.cumsum()), shape=shape)
+    sizes = np.zeros(n_instances + 1, np.int64)
+    sizes[drawn + 1] = np.diff(M.indptr)
+    ones = np.ones(M.nnz, np.float32)
+    return sp.csr_matrix((ones, M.indices, sizes.cumsum()), shape=(n_instances, M.shape[1]))

@@ -65,7 +65,7 @@ def _best(ranking: _Ranking, asked: tuple[Flat, int, int], threads: int) -> tupl
         beam_search.predict(model, X, predict, room, threads)
         for model, predict in zip(ranking.models, ranking.predict, strict=True)
     ]
-    return best_labels(found, ranking.originals, ranking.merge, k)
+    return best_labels(found, ranking.originals, ranking.merge, k, threads)
 
 
 class Predictor:

@@ -70,8 +70,8 @@ class _Problem:
         from ..kernels import dual_descent
 
         solver = self.solver
-        full_cost = np.inf if solver.full_cost is None else solver.full_cost
-        how = self.n_features, solver.eps, solver.threshold, full_cost
+        cost = np.inf if solver.cost is None else solver.cost
+        how = self.n_features, solver.eps, solver.threshold, cost
         return dual_descent.solver(self.terms, self.dense, self.columns, *how, self.lengths)
 
 

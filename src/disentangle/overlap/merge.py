@@ -16,6 +16,7 @@ def best_labels(
     originals: Sequence[np.ndarray],
     merge: str,
     k: int,
+    threads: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The `k` best labels by the mean of models' scores, each from those of the copies it retrieved.
 
@@ -31,6 +32,8 @@ def best_labels(
     merge : str
         How scores of one label's copies become one, model by model: a key of `rules.MERGES`.
     k : int
+    threads : int, optional
+        As many as there may be by default.
 
     Returns
     -------
@@ -45,4 +48,5 @@ def best_labels(
         before += len(values)
     labels = [original[columns] for original, (_, columns, _) in zip(originals, found, strict=True)]
     scores = [values for *_, values in found]
-    return best_rows(np.array(starts), np.concatenate(labels), np.concatenate(scores), MERGES[merge], k)
+    found_of_all = np.array(starts), np.concatenate(labels), np.concatenate(scores)
+    return best_rows(*found_of_all, MERGES[merge], k, threads)
