@@ -119,8 +119,8 @@ class SolverParams:
     threshold : float
         Least absolute value of a weight that is kept.
     cost : float or None
-        C of the SVM of a label with n positives is cost / sqrt(n), or 1 if that is less. None for 1 whatever
-        n; PECOS's solver knows no other.
+        C of the SVM of a label with n positives is min(1, cost / sqrt(n)). None for 1 whatever n; PECOS's
+        solver knows no other.
     """
 
     eps: float = EPS
@@ -153,9 +153,8 @@ class Copies:
     positives : str
         Instances of its label that a copy is trained on: a key of `rules.POSITIVES`.
     cost : float or None
-        C of the SVM of a copy with n instances is cost * odds / sqrt(n), or 1 if that is less; `odds` are
-        those of the first matcher's matches. What features leave open is not to be learnt by heart. None for
-        1 whatever n.
+        C of the SVM of a copy with n instances is min(1, cost * odds / sqrt(n)); `odds` are those of the
+        first matcher's matches. What features leave open is not to be learnt by heart. None for 1 whatever n.
     """
 
     positives: str = chosen("all", POSITIVES, "which instances of its label a copy is trained on")

@@ -388,6 +388,7 @@ X4, Y4 = matrix([1, 0], [0, 1], [1, 1], [1, 0]), [["a"], ["b"], ["c"], ["a", "d"
         ({"n_jobs": 0}, X4, Y4, "n_jobs must be None, -1 or at least 1, got 0"),
         ({"random_state": -1}, X4, Y4, "random_state must be at least 0, got -1"),
         ({"max_memory": 0}, X4, Y4, "max_memory must be above 0, got 0"),
+        ({"cluster": 3}, X4, Y4, "cluster must be a scheduler's address, or its file, as text, got int"),
         ({"max_leaf_size": 9}, X4, Y4, r"expected more than max_leaf_size \(9\), got 4"),
         ({}, X4, Y4[:3], r"y must have as many instances as X \(4\), got 3"),
         ({}, X4[:, :0], Y4, "Found array with 0 feature"),

@@ -615,7 +615,7 @@ def test_a_full_disk_is_one_sentence_and_the_next_run_continues(base: Command, t
 
 LONG_PARTS = (
     *(f"--{name}=0.123456789012345" for name in ("eps", "threshold", "negatives")),
-    *(f"--{name}=1000000000" for name in ("leaf-size", "overlap-splits", "cost", "terms")),
+    *(f"--{name}=1000000000" for name in ("leaf-size", "overlap-splits", "cost", "terms", "predict-beam")),
     "--positives=frequent",
 )
 MISTAKES = [
@@ -637,7 +637,7 @@ MISTAKES = [
     (("base", "verbs", "--terms", "-1"), "--terms must be at least 1, got -1"),
     (
         ("base", "verbs", *LONG_PARTS),
-        "a preset and its parts must have a name of at most 200 bytes, got 205: paper-positives-frequent",
+        "a preset and its parts must have a name of at most 200 bytes, got 208: paper-positives-frequent",
     ),
     (("base", "verbs", "--eps", "inf"), "--eps must be at most 1000000000, got inf"),
     (("base", "verbs", "--threshold", "-1"), "--threshold must be at least 0, got -1.0"),

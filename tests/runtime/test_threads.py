@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from disentangle.runtime.threads import in_threads
+from disentangle.runtime.threads import allowed, in_threads, limited_to
 
 
 def squares(n: int, threads: int) -> list[int]:
@@ -52,3 +52,15 @@ def test_a_forked_process_has_threads_of_its_own():
     if (child := os.fork()) == 0:
         os._exit(0 if squares(10, 2) == [i * i for i in range(10)] else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_limit_is_of_the_thread_that_asks_for_it_and_ends():
+    before = allowed()
+    with limited_to(before + 1):
+        assert allowed() == before + 1
+        other: list[int] = []
+        asking = threading.Thread(target=lambda: other.append(allowed()))
+        asking.start()
+        asking.join()
+        assert other == [before]
+    assert allowed() == before

@@ -21,6 +21,7 @@ from ..limits import Limits
 from ..model.predictor import Predictor
 from ..params import MAX_K
 from ..runtime.memory import Budget
+from ..runtime.threads import limited_to
 from ..storage.atomic import scratch
 from ..storage.matrices import LARGEST_NORM, largest_norm
 from ..storage.saved import RECORD
@@ -79,7 +80,8 @@ class Bundle:
         self.card, self.content = record["inputs"], self._saved.content
         self._predictor = Predictor.read(folder)
         self.calibration = calibration_of(self._predictor, is_bundle=True)
-        self._predictor.load_models(budget=self._budget)
+        with limited_to(self._threads):
+            self._predictor.load_models(budget=self._budget)
         self.n_labels, self.n_features = self._predictor.n_labels, self._predictor.n_features
         self.most = min(self.n_labels, *(voice.predict.top_k for voice in self._predictor.voices))
         self._blocks = text_features.blocks_of(self._saved, folder)

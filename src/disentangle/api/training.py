@@ -20,6 +20,7 @@ from ..jobs.ensemble import Ensemble
 from ..jobs.settings import Settings
 from ..model.predictor import Predictor, Voice
 from ..runtime import provenance
+from ..runtime.threads import limited_to
 from ..storage.atomic import scratch
 from .bundle import Packed
 
@@ -31,7 +32,7 @@ def train(
     names: list[str] | None = None,
     vectorizer: Vectorizer | None = None,
     is_calibrated: bool = False,
-    where: str | None = None,
+    where: Any = None,
 ) -> Packed:
     """The model that the base job trains of the same training data and settings, byte for byte.
 
@@ -55,14 +56,18 @@ def train(
     Raises
     ------
     DisentangleError
-        If the data cannot be learnt from, memory is too small, or nothing can be written to the system's
-        temporary folder.
+        If the data cannot be learnt from, `where` is no text, memory is too small, or nothing can be written
+        to the system's temporary folder.
     """
     dataset = _dataset(X, Y)
     source = Source(dataset.name, {}, lambda: dataset)
     with ExitStack() as stack:
+        stack.enter_context(limited_to(settings.threads))
         folder = stack.enter_context(scratch())
         if where is not None:
+            if not isinstance(where, str):
+                said = f"got {type(where).__name__}"
+                raise DisentangleError(f"cluster must be a scheduler's address, or its file, as text, {said}")
             workers = stack.enter_context(cluster.opened(where, settings.threads))
             settings = replace(settings, workers=workers)
         trees = Ensemble(folder, source, settings, lambda of_tree: f"seed-{of_tree.tree.seed}").trees

@@ -118,6 +118,7 @@ class Binned:
         modules = (
             "evaluate.binning",
             "model.tree",
+            "kernels.kmeans",
             "data.datasets",
             "storage.compressed",
             "storage.matrices",
@@ -147,7 +148,9 @@ class Binned:
         try:
             chain = tree.load_chain(self.base.tree.saved())
         except DisentangleError:  # there is none, or a base job is just making another: all are equal
-            chain = tree.build_chain(dataset.X_trn, dataset.Y_trn.tocsc(), settings.tree, settings.threads)
+            budget = replace(settings.budget, folder=self.base.root)
+            given = dataset.X_trn, dataset.Y_trn.tocsc(), settings.tree, settings.threads
+            chain = tree.build_chain(*given, budget)
         clusters = tree.clusters_at_level(chain, self.params.level_from_leaf)
         bins = binning.make_bins(clusters, self.params.bin_size, settings.tree.seed)
         n_bins, most = int(bins.max()) + 1, settings.tree.max_leaf_size

@@ -151,7 +151,8 @@ def _stage(
 ) -> Stage:
     predict = plan.settings.prediction(variant)
     merge = "mean" if variant is None else variant.params.scoring.merge
-    means = Means(plan.settings.workers or plan.settings.threads, plan.settings.budget)
+    budget = replace(plan.settings.budget, folder=plan.root)
+    means = Means(plan.settings.workers or plan.settings.threads, budget)
     step = partial(step, predict=predict, merge=merge, means=means)
     return Stage(
         "calibrate",

@@ -7,6 +7,7 @@ spilling and the dashboard are dask's.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import logging
@@ -32,6 +33,9 @@ from ..storage import atomic, files
 from . import worker
 
 logger = logging.getLogger(__name__)
+
+# dask raises the second, which is another one before Python 3.11.
+_TIMEOUTS = (TimeoutError, asyncio.TimeoutError)
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -139,7 +143,7 @@ class Cluster:
                 # Not to all at once: dask would wait for ever for one that is lost meanwhile.
                 sent = self._client.scatter(arrays, timeout=_PATIENCE, hash=False)
                 return dict(zip(named, sent, strict=True))
-            except TimeoutError as error:
+            except _TIMEOUTS as error:
                 raise DisentangleError(f"no worker has come in {_PATIENCE:.0f} seconds: {_AGAIN}") from error
             except OSError:
                 if self._client.status != "running":
@@ -220,7 +224,7 @@ class _Call:
             try:
                 with _sentences():
                     return list(self._future.result(timeout=_LOOK))
-            except TimeoutError:
+            except _TIMEOUTS:
                 why = self._cluster.look()
             since = None if why is None else since or time.monotonic()
             if since is not None and time.monotonic() - since > _PATIENCE:
@@ -236,7 +240,7 @@ def _sentences() -> Iterator[None]:
     """A lost connection as a sentence."""
     try:
         yield
-    except TimeoutError:
+    except _TIMEOUTS:
         raise
     except OSError as error:
         raise DisentangleError(f"{_LOST} ({excerpt(str(error))}): {_AGAIN}") from error
@@ -329,7 +333,7 @@ def _checked(client: Any, threads: int, folder: Path) -> Cluster:
         while not answers:
             try:
                 client.wait_for_workers(1, timeout=_PATIENCE)
-            except TimeoutError as error:
+            except _TIMEOUTS as error:
                 raise DisentangleError(f"--cluster: no worker has come in {_PATIENCE:.0f} seconds") from error
             found = client.run(worker.answer, str(folder / token), on_error="return")
             # One that is lost meanwhile does not answer; one that comes later is checked by its first task.

@@ -6,6 +6,8 @@ import os
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
 from ..limits import Limits
@@ -17,6 +19,8 @@ _MAX_THREADS = 256
 # Calls of a thread whose results are not taken yet: so many that none waits for a first one that takes long.
 _AHEAD = 64
 _limit: int | None = None
+# Of a call from Python, which has its own beside others of the same process.
+_own_limit: ContextVar[int | None] = ContextVar("threads", default=None)
 # By how many threads they have: to begin threads takes longer than many a call.
 _idle: defaultdict[int, list[ThreadPoolExecutor]] = defaultdict(list)
 # A forked process has the lists and not the threads: who gave them a call would wait for ever.
@@ -45,9 +49,19 @@ def limit_threads(threads: int) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
+@contextmanager
+def limited_to(threads: int) -> Iterator[None]:
+    """Have `allowed` give so many to whoever asks in the meantime, in this thread."""
+    token = _own_limit.set(threads)
+    try:
+        yield
+    finally:
+        _own_limit.reset(token)
+
+
 def allowed() -> int:
-    """How many threads there may be: those of `limit_threads`, or the cores."""
-    return _limit or len(os.sched_getaffinity(0))
+    """How many threads there may be: those of `limited_to` or `limit_threads`, or the cores."""
+    return _own_limit.get() or _limit or len(os.sched_getaffinity(0))
 
 
 def in_threads(call: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
