@@ -156,6 +156,11 @@ install() {
     rm "$venv/.unfinished"
 }
 
+# Whether the folder is empty but for hidden files, or was set up by a driver, be it in part.
+is_ours() {
+    [[ -e $venv/.unfinished ]] || compgen -G "$venv/*.stamp" >/dev/null || ! compgen -G "$venv/*" >/dev/null
+}
+
 # A subshell, so that the lock and the trap end with it. What is half-made is built anew, and so it is when the Python that
 # it came from has gone. Hidden files survive that.
 set_up() (
@@ -168,9 +173,10 @@ set_up() (
     fi
     ! is_ready "$@" || exit 0 # the run that held the lock did it
     if [[ -e $venv/.unfinished || ! -d $(find_site) ]] || ! { type -P uv || "$PYTHON" -I -m pip --version; } >"$log" 2>&1; then
+        is_ours || fail "$venv holds other files: DISENTANGLE_VENV must name a new or empty folder."
+        type -P uv >/dev/null || find_python >/dev/null
         : >"$venv/.unfinished"
         rm -rf "${venv:?}"/*
-        type -P uv >/dev/null || find_python >/dev/null
     fi
     printf 'Setting up %s once (%s) ...\n' "$venv" "$(size_of "$@")" >&2
     [[ -d $(find_site) ]] || make_environment

@@ -11,6 +11,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from base64 import b64encode
 from collections import namedtuple
 from collections.abc import Callable, Iterator
@@ -330,6 +331,19 @@ def test_redirects_are_followed(server: Server, path: Path):
     fetch(server.url, path)
     assert path.read_bytes() == CONTENT
     assert server.ranges() == [None, None, f"bytes={CUT}-", f"bytes={CUT}-"]
+
+
+def test_the_body_of_a_redirect_is_not_read(server: Server, path: Path):
+    asked, came = threading.Event(), []
+    body = {"Location": "/elsewhere", "Content-Length": "5"}
+    # It is sent once the next request has come, or never would have.
+    wait = Answer(status=302, headers=body, extra=b"12345", then=lambda: came.append(asked.wait(20)))
+    server.answers = [wait, Answer(then=asked.set)]
+    fetch(server.url, path)
+    assert path.read_bytes() == CONTENT
+    assert server.paths == ["/set.bin", "/elsewhere"]
+    asked.set()
+    assert came in ([], [True])
 
 
 @pytest.mark.parametrize("location", ["ftp://h/\x1b[2J", "file:///etc/passwd?s3cret", "/set.bin", "http://["])

@@ -73,7 +73,8 @@ def test_the_peak_of_all_but_training_stays_within_the_limit(disentangle: Comman
         if not {"train", "retrain"} & set(record["seconds"]):
             peaks[path.parent.name] = record["peak_rss_mib"]
     assert len(peaks) == 5
-    assert max(peaks.values()) <= 1.1 * limit * 1024
+    # Of what is mapped the kernel keeps more or less.
+    assert max(peaks.values()) <= 1.15 * limit * 1024
 
 
 @pytest.mark.parametrize("limit", [None, 1])

@@ -369,6 +369,31 @@ def test_environment_whose_python_has_gone_is_built_anew(sandbox):
     assert sandbox.calls() == ["venv of python3", *INSTALLED]
 
 
+def test_a_folder_with_other_files_is_left_alone(sandbox, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis").touch()
+    for _ in range(2):
+        status, _, errors = sandbox.run_base(DISENTANGLE_VENV=str(tmp_path / "mine"))
+        assert status == 2
+        assert errors == (
+            f"{tmp_path / 'mine'} holds other files: DISENTANGLE_VENV must name a new or empty folder.\n"
+        )
+        assert (tmp_path / "mine" / "thesis").exists()
+    assert sandbox.calls() == []
+
+
+def test_an_environment_stays_where_no_other_can_be_made(sandbox):
+    sandbox.run_base()
+    sandbox.calls()
+    (sandbox.bin / "python3").unlink()
+    # One without pip, which a uv has made.
+    python = sandbox.venv / "bin/python"
+    python.write_text(python.read_text().replace('"-I -m pip --version" | ', ""))
+    sandbox.write_requirements("requirements.txt", "package==2\n")
+    assert sandbox.run_base()[0] == 2
+    assert python.exists()
+
+
 @pytest.mark.parametrize("variable", ["VIRTUAL_ENV", "CONDA_PREFIX"])
 def test_active_environment_is_used_if_it_has_the_packages(sandbox, variable):
     sandbox.fake_python("active/bin/python")

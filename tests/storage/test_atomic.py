@@ -74,3 +74,14 @@ def test_a_folder_that_was_left_goes_and_one_in_use_stays(tmp_path: Path):
             assert not left.exists()
             assert not begun.exists()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_replacing_that_was_killed_is_finished_before_a_name_is_claimed(tmp_path: Path):
+    new, old = (tmp_path / f".tmp-{kind}set" for kind in ("", "old-"))
+    for folder in (new, old):
+        folder.mkdir()
+        (folder / "record").write_text(folder.name)
+    with atomic.claim(tmp_path / "set", "record"):
+        assert (tmp_path / "set" / "record").read_text() == ".tmp-set"
+        assert not new.exists()
+        assert not old.exists()

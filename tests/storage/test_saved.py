@@ -19,6 +19,7 @@ from disentangle.errors import DisentangleError
 from disentangle.model import saved_model, tree
 from disentangle.model.predictor import Predictor
 from disentangle.model.saved_model import load_overlap
+from disentangle.runtime import memory
 from disentangle.runtime.memory import Budget, resident
 from disentangle.storage.saved import RECORD, Saved, read_record
 
@@ -305,3 +306,12 @@ def test_the_model_that_is_there_is_asked(place: Path, run: Command):
     assert ended.returncode == 2
     assert "no model 'paper' in" in ended.stderr
     assert "it has xr-linear (--variant names one)" in ended.stderr
+
+
+def test_arrays_that_memory_has_no_room_for_are_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    np.savez_compressed(tmp_path / "a.npz", a=np.zeros(1 << 20))
+    saved = Saved(tmp_path)
+    assert saved.arrays("a.npz", "a")["a"].sum() == 0
+    monkeypatch.setattr(memory, "_least", lambda: (1 << 20, "here"))
+    with pytest.raises(DisentangleError, match=r"a.npz needs about 0.0078 GiB of memory, 0.00098 GiB are"):
+        saved.arrays("a.npz", "a")

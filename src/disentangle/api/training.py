@@ -65,9 +65,6 @@ def train(
         stack.enter_context(limited_to(settings.threads))
         folder = stack.enter_context(scratch())
         if where is not None:
-            if not isinstance(where, str):
-                said = f"got {type(where).__name__}"
-                raise DisentangleError(f"cluster must be a scheduler's address, or its file, as text, {said}")
             workers = stack.enter_context(cluster.opened(where, settings.threads))
             settings = replace(settings, workers=workers)
         trees = Ensemble(folder, source, settings, lambda of_tree: f"seed-{of_tree.tree.seed}").trees

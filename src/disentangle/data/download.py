@@ -250,6 +250,7 @@ def _asked(url: str, headers: dict[str, str]) -> Iterator[requests.Response]:
             auth=HTTPBasicAuth(*auth) if auth else None,
             stream=True,
             timeout=TIMEOUT_SECONDS,
+            hooks={"response": _drop_redirect},
         )
     except (requests.ConnectionError, requests.Timeout, HTTPError) as error:
         raise _Interrupted(_reason(error)) from error
@@ -263,6 +264,12 @@ def _asked(url: str, headers: dict[str, str]) -> Iterator[requests.Response]:
                 "the server redirects to http"
             )
         yield answer
+
+
+def _drop_redirect(answer: requests.Response, **_: object) -> None:
+    """Close an answer that only names another place: requests would read all of its body first."""
+    if answer.is_redirect:
+        answer.close()
 
 
 _CUT = "the connection was closed early"

@@ -63,6 +63,26 @@ def read_lines(path: Path) -> Iterator[Line]:
             yield Line(path, number, text)
 
 
+def read_texts(path: Path, n: int) -> Iterator[str]:
+    """The texts of `n` instances.
+
+    Raises
+    ------
+    DisentangleError
+        As `read_lines`, and if the file is not there, or has not a line for each.
+    """
+    if not path.is_file():
+        raise DisentangleError(f"missing file {path}: expected the text of each instance, one a line")
+    found = 0
+    for line in read_lines(path):
+        found = line.number
+        # One too many is not for whoever takes texts beside labels: the sentence is.
+        if found <= n:
+            yield line.text
+    if found != n:
+        raise DisentangleError(f"{path} must have {n} lines, one an instance, got {found}")
+
+
 def read_whole(path: Path) -> str:
     """A whole text, its lines ending in LF.
 

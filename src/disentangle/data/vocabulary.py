@@ -147,7 +147,7 @@ def _from_skos(path: Path, form: str) -> Iterator[Subject]:
     graph = Graph()
     try:
         graph.parse(io.BytesIO(_content(path)), format=form)
-    except DisentangleError:
+    except (DisentangleError, MemoryError):
         raise
     except Exception as error:  # whatever a parser has against what somebody wrote
         raise DisentangleError(f"{path} must be SKOS as {form}, found {excerpt(str(error))}") from None
@@ -165,7 +165,7 @@ def _from_skos(path: Path, form: str) -> Iterator[Subject]:
 
 def _content(path: Path) -> bytes:
     with packed.opened(path, "a vocabulary") as (file, most):
-        content: Any = file.read(_MOST_BYTES + 1)
+        content: Any = file.read(min(most, _MOST_BYTES) + 1)
     packed.check_size(path, len(content), most)
     if len(content) > _MOST_BYTES:
         raise DisentangleError(f"{path} must have at most {_MOST_BYTES:,} bytes, found more")

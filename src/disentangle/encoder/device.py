@@ -78,12 +78,12 @@ def has_room() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not _lacks_room(error):
+        if not lacks_room(error):
             raise
         raise DisentangleError(_TOO_SMALL.format("the encoder itself")) from None
 
 
-def _lacks_room(error: RuntimeError) -> bool:
+def lacks_room(error: RuntimeError) -> bool:
     """Whether a GPU's memory is too small; libraries and the driver have words of their own for that."""
     return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in _NO_ROOM)
 
@@ -112,7 +112,7 @@ class Portions:
             try:
                 return call(self.size)
             except RuntimeError as error:
-                if not _lacks_room(error):
+                if not lacks_room(error):
                     raise
                 # What the call held is free once its error has gone.
             if torch.cuda.is_available():

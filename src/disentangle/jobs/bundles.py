@@ -79,7 +79,7 @@ def making(out: Path, is_replaced: bool) -> Iterator[Path]:
         raise DisentangleError(f"--out must name a folder to make, got {str(out)!r}")
     place = places.real(out)
     try:
-        with atomic.claim(place):
+        with atomic.claim(place, RECORD):
             if os.path.lexists(place):
                 if "bundle" not in (read_record(place) or {}):
                     raise DisentangleError(f"--out must not exist yet or be a bundle, found another: {out}")

@@ -271,6 +271,7 @@ def opened(where: str, threads: int, place: Path | None = None) -> Iterator[Clus
     DisentangleError
         If dask.distributed is not installed, nothing answers, or there are no workers of the same versions.
     """
+    address = _address(where)
     try:
         distributed = import_module("distributed")
     except ModuleNotFoundError as error:
@@ -282,7 +283,6 @@ def opened(where: str, threads: int, place: Path | None = None) -> Iterator[Clus
     for name in ("asyncio", *logging.root.manager.loggerDict):
         if name.partition(".")[0] in ("asyncio", "distributed", "tornado"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
-    address = _address(where)
     try:
         client = distributed.Client(address, set_as_default=False)
     except (OSError, ValueError, TypeError, RuntimeError) as error:
@@ -296,7 +296,10 @@ def opened(where: str, threads: int, place: Path | None = None) -> Iterator[Clus
             client.close(timeout=_LOOK)
 
 
-def _address(where: str) -> str:
+def _address(where: Any) -> str:
+    if not isinstance(where, str):
+        said = f"as text, got {type(where).__name__}"
+        raise DisentangleError(f"--cluster must be a scheduler's address, or its file, {said}")
     if _ADDRESS.fullmatch(where):
         return where
     path = Path(where)

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..data import datasets, known_datasets
 from ..data.features import DENSE, EMBEDDING, SPARSE, Block, FeatureSet
-from ..data.lines import read_lines
+from ..data.lines import read_texts
 from ..data.tfidf import VECTORIZER_FILE
 from ..encoder import packages
 from ..encoder.pretrained import Pretrained, find
@@ -126,7 +126,7 @@ def run_encode(job: Encode) -> dict[str, Any]:
     work = job.model_dir / job.dataset / f"encode-{name}"
     tuned = None if job.tuning is None else _tuned(job, job.tuning, work, source, folder, chosen)
     made = _features(job, folder, name, source, chosen, tuned)
-    with atomic.claim(folder / name):
+    with atomic.claim(folder / name, RECORD):
         if (record := made.record()) is None:
             check_place(folder / name, MADE_BY)
             if tuned is not None:
@@ -138,13 +138,8 @@ def run_encode(job: Encode) -> dict[str, Any]:
 def check_texts(folder: Path, parts: tuple[str, ...] = PARTS) -> None:
     """Raise DisentangleError unless a dataset has a text for each instance of these parts."""
     for part in parts:
-        n = read_shape(folder / f"Y.{part}.npz")[0]
-        path = folder / f"X.{part}.txt"
-        if not path.is_file():
-            raise DisentangleError(f"missing file {path}: expected the text of each instance, one a line")
-        found = sum(1 for _ in read_lines(path))
-        if found != n:
-            raise DisentangleError(f"{path} must have {n} lines, one an instance, got {found}")
+        for _ in read_texts(folder / f"X.{part}.txt", read_shape(folder / f"Y.{part}.npz")[0]):
+            pass
 
 
 def check_place(folder: Path, made_by: str) -> None:

@@ -25,7 +25,7 @@ from ..params import FEATURES
 from ..runtime import progress
 from ..storage import atomic, npz
 from ..storage.places import check_apart
-from ..storage.saved import read_record
+from ..storage.saved import RECORD, read_record
 from .import_parts import Blocks, blocks_of
 from .import_parts import Import as Import
 from .stages import Stage
@@ -88,10 +88,12 @@ def import_dataset(job: Import, data_dir: Path, is_replaced: bool = False) -> di
     said = job.said()
     stage = Stage("import", folder, said, modules, partial(_build, job=job, said=said))
     if (record := stage.record()) is None:
-        with atomic.claim(folder):
-            if folder.exists():
-                _check_replaced(folder, is_replaced)
-            record = stage.ensure()
+        with atomic.claim(folder, RECORD):
+            # One who was killed may have left what has only now got its name.
+            if (record := stage.record()) is None:
+                if folder.exists():
+                    _check_replaced(folder, is_replaced)
+                record = stage.ensure()
     return record["results"] | {name: record[name] for name in ("seconds", "peak_rss_mib")}
 
 

@@ -107,7 +107,7 @@ def run_xr_transformer(job: XrTransformerJob) -> dict[str, Any]:
     check_texts(folder)
     trained = _training(job, folder, Pretrained.at(job.encoder), chosen)
     made = _features(job, folder, trained)
-    with atomic.claim(folder / job.name), atomic.workspace(job.folder, RECORD):
+    with atomic.claim(folder / job.name, RECORD), atomic.workspace(job.folder, RECORD):
         if made.record() is None:
             check_place(folder / job.name, NAME)
         record = trained.ensure()

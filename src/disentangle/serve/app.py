@@ -75,8 +75,8 @@ class App:
         logger.info("%s %s %d %.1f ms", scope["method"], excerpt(scope["path"]), answer.status, milliseconds)
 
     def close(self) -> None:
-        """Begin nothing more."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """Begin nothing more, and wait for what has begun."""
+        self._pool.shutdown(cancel_futures=True)
 
     async def _answer(self, scope: dict[str, Any], receive: Receive) -> Answer:
         path, method = scope["path"], scope["method"]

@@ -220,8 +220,14 @@ def workspaces(folders: Iterable[Path], record: str) -> Iterator[None]:
 
 
 @contextmanager
-def claim(folder: Path) -> Iterator[Path]:
+def claim(folder: Path, record: str | None = None) -> Iterator[Path]:
     """Hold the name of a folder that is to be made whole or not at all, beside others that are left alone.
+
+    Parameters
+    ----------
+    folder : Path
+    record : str, optional
+        As of `making`, where that is what makes it: a replacing that was interrupted is finished first.
 
     Yields
     ------
@@ -237,6 +243,8 @@ def claim(folder: Path) -> Iterator[Path]:
     lock = folder.with_name(f".{folder.name}.lock")
     parent = "" if folder.parent.exists() else str(folder.parent)
     with _locked(lock.parent, lock.name), undoing(("release", str(temporary), str(lock), parent)):
+        if record is not None:
+            settle(str(folder), record)
         remove(str(temporary))
         yield temporary
 

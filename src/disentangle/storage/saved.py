@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..errors import DisentangleError, excerpt
+from ..runtime import memory
 from ..runtime.memory import UNLIMITED, Budget
-from . import files
+from . import files, npz
 from .compressed import is_canonical
 from .matrices import read_sparse
 
@@ -164,13 +166,15 @@ class Saved:
         Raises
         ------
         DisentangleError
-            As `open`, and if it is none; nothing is ever unpickled.
+            As `open`, and if it is none, or memory is too small; nothing is ever unpickled.
         """
         with self.open(name) as file:
             try:
-                with np.load(file, allow_pickle=False) as read:
-                    return {array: read[array] for array in expected}
-            except MemoryError:
+                with zipfile.ZipFile(file) as archive:
+                    found = npz.headers(archive)
+                    memory.require(sum(found[array].n_bytes for array in expected), str(self.folder / name))
+                    return {array: npz.read_array(archive, array) for array in expected}
+            except (DisentangleError, MemoryError):
                 raise
             except Exception as error:  # zipfile, zlib and numpy each have their own
                 raise self.damaged(name, error) from error

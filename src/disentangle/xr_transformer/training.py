@@ -22,6 +22,7 @@ import scipy.sparse as sp
 import torch
 import transformers
 
+from ..encoder.device import lacks_room
 from ..errors import DisentangleError, excerpt
 from ..evaluate.metrics import candidates_of
 from ..model.pecos import HierarchicalKMeans, HierarchicalMLModel, MLModel, XLinearModel
@@ -138,7 +139,9 @@ class XrTransformer:
         try:
             with _told(len(self.settings.learnt(Y.shape[1]))):
                 return self._run(out, texts, X, Y)
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            if not lacks_room(error):
+                raise
             s = self.settings
             raise DisentangleError(
                 f"the GPU's memory is too small for {s.batch_size} texts of {s.max_length} tokens: "

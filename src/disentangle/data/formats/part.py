@@ -8,8 +8,7 @@ from pathlib import Path
 
 import scipy.sparse as sp
 
-from ...errors import DisentangleError
-from ..lines import read_lines
+from ..lines import read_texts
 
 
 @dataclass(frozen=True)
@@ -34,18 +33,7 @@ class Part:
 
     def read_texts(self) -> Iterator[str]:
         """The text of each instance."""
-        if not self.texts.is_file():
-            raise DisentangleError(
-                f"missing file {self.texts}: expected the text of each instance, one a line"
-            )
-        n = 0
-        for line in read_lines(self.texts):
-            n = line.number
-            yield line.text
-        if n != self.Y.shape[0]:
-            raise DisentangleError(
-                f"{self.texts} must have {self.Y.shape[0]} lines, one an instance, got {n}"
-            )
+        return read_texts(self.texts, self.Y.shape[0])
 
     def read_labels(self) -> Iterator[list[int]]:
         """The label ids of each instance."""
