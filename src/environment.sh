@@ -156,15 +156,17 @@ install() {
     rm "$venv/.unfinished"
 }
 
-# Whether the folder is empty but for hidden files, or was set up by a driver, be it in part.
+# Whether nothing in the folder is somebody else's: a driver has been here, or it is empty but for hidden files, or the
+# project's own .venv, made by hand.
 is_ours() {
-    [[ -e $venv/.unfinished ]] || compgen -G "$venv/*.stamp" >/dev/null || ! compgen -G "$venv/*" >/dev/null
+    [[ -e $venv/.setup.lock || ($venv == "$root/.venv" && -e $venv/pyvenv.cfg) ]] || ! compgen -G "$venv/*" >/dev/null
 }
 
 # A subshell, so that the lock and the trap end with it. What is half-made is built anew, and so it is when the Python that
 # it came from has gone. Hidden files survive that.
 set_up() (
     trap 'printf "Interrupted: the next run sets up %s again.\n" "$venv" >&2; exit 130' INT
+    is_ours || fail "$venv holds other files: DISENTANGLE_VENV must name a new or empty folder."
     { mkdir -p "$venv" && exec 9>"$venv/.setup.lock"; } 2>/dev/null ||
         fail "Cannot write to $venv: DISENTANGLE_VENV may name another folder."
     if type -P flock >/dev/null && ! flock -n 9 2>/dev/null; then
@@ -173,7 +175,6 @@ set_up() (
     fi
     ! is_ready "$@" || exit 0 # the run that held the lock did it
     if [[ -e $venv/.unfinished || ! -d $(find_site) ]] || ! { type -P uv || "$PYTHON" -I -m pip --version; } >"$log" 2>&1; then
-        is_ours || fail "$venv holds other files: DISENTANGLE_VENV must name a new or empty folder."
         type -P uv >/dev/null || find_python >/dev/null
         : >"$venv/.unfinished"
         rm -rf "${venv:?}"/*

@@ -30,8 +30,10 @@ from disentangle import LabelTreeClassifier
 from disentangle.data import datasets
 from disentangle.errors import DisentangleError
 from disentangle.evaluate.calibration import CALIBRATION_FILE
+from disentangle.jobs import stages
 from disentangle.model.predictor import Predictor
 from disentangle.params import TfidfParams, overlap_fields
+from disentangle.runtime.threads import allowed
 
 Small = partial(LabelTreeClassifier, nr_splits=8, max_leaf_size=10)
 N = 400
@@ -298,6 +300,17 @@ def test_it_works_in_pipelines_and_searches(data: dict[str, sp.csr_matrix]):
     assert grid.best_params_["n_copies"] in (1, 2)
     assert grid.predict(X[:5]).shape == (5, Y.shape[1])
     assert grid.best_score_ > 0.2
+
+
+def test_a_fit_has_the_threads_of_n_jobs(data: dict[str, sp.csr_matrix], monkeypatch: pytest.MonkeyPatch):
+    n, real, asked = allowed() + 1, stages.in_threads, []
+    monkeypatch.setattr(
+        stages,
+        "in_threads",
+        lambda call, items, threads: (asked.append(threads), real(call, items, threads))[1],
+    )
+    Small(n_jobs=n).fit(data["X_trn"], data["Y_trn"])
+    assert set(asked) == {n}
 
 
 def test_a_clone_has_the_parameters_and_no_model(fitted: LabelTreeClassifier):

@@ -174,6 +174,7 @@ def test_a_second_run_prints_the_table_and_does_nothing_else(base: Command, fini
             + [stage.replace("paper", "paper-terms-5") for stage in OF_PAPER],
         ),
         (("--n-copies", "3"), [stage.replace("paper", "paper-n-copies-3") for stage in OF_PAPER]),
+        (("--cost", "1"), [stage.replace("paper", "paper-cost-1.0") for stage in OF_PAPER]),
         (("--merge", "noisy-or"), ["paper/evaluation-merge-noisy-or"]),
         (
             ("--eps", "0.3"),

@@ -84,6 +84,18 @@ def test_svmlight_with_header(tmp_path: Path):
     assert dataset.X_tst.toarray().tolist() == [[0, 0, 1]]
 
 
+def test_a_replacing_that_was_killed_is_taken_up(tmp_path: Path):
+    given = job(tmp_path, "svmlight", SVM, SVM_TST)
+    import_dataset(given, tmp_path / "data")
+    made = tmp_path / "data" / "made"
+    before = (made / "stage.json").read_bytes()
+    made.rename(made.with_name(".tmp-made"))
+    made.with_name(".tmp-old-made").mkdir()
+    import_dataset(given, tmp_path / "data")
+    assert (made / "stage.json").read_bytes() == before
+    assert not list(made.parent.glob(".tmp-*"))
+
+
 def test_svmlight_without_header_has_the_columns_that_it_needs(tmp_path: Path):
     dataset = make(tmp_path, "svmlight", b"0 0:1\n0 1:1\n", b"2 4:1\n")
     assert dataset.X_trn.shape == (2, 5)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from conftest import Command
 
 from disentangle.data import datasets
-from disentangle.jobs import plan
+from disentangle.jobs import calibrate, plan
 from disentangle.jobs.settings import Settings, Variant
+from disentangle.jobs.steps import Means
 from disentangle.params import TreeParams
 from disentangle.presets import PRESETS
 from disentangle.runtime.memory import Budget
@@ -41,3 +43,44 @@ def test_all_presets_make_the_same_bytes_with_and_without_a_limit(
     assert {budget.folder for budget, *_ in in_files} == {tmp_path / "limited"}
     assert len(in_files) > 50
     assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("base", "--preset", "tuned", "--calibrate"),
+        ("binned", "--levels", "0"),
+        ("sweep", "--preset", "lean", "--grid", "n_copies=1,2"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_all_jobs_make_the_same_bytes_with_and_without_a_limit(
+    verbs: Path, tmp_path: Path, disentangle: Command, command: tuple[str, ...]
+):
+    def made(model_dir: str, *limit: str) -> dict[str, object]:
+        job, *options = command
+        tree = ("--nr-splits", "8", "--max-leaf-size", "10", "--threads", "2")
+        where = ("--data-dir", verbs, "--model-dir", model_dir)
+        ended = disentangle(job, "verbs", *options, *where, *tree, *limit)
+        assert ended.returncode == 0, ended.stderr
+        root = tmp_path / model_dir
+        return {
+            str(path.parent.relative_to(root)): Saved.at(path.parent)[0].digests
+            for path in root.rglob("stage.json")
+        }
+
+    # Binned data, which lie elsewhere, are of the first.
+    limited = made("limited", "--max-memory", "8")
+    assert len(limited) > 5
+    assert made("free") == limited
+
+
+def test_a_calibration_has_its_files_in_the_results_folder(verbs: Path, tmp_path: Path):
+    of, found = plan.Plan(tmp_path, datasets.source(verbs, "verbs"), Settings(threads=1, max_memory=8)), []
+
+    def step(out: Path, *saved: Saved, means: Means, **_: object) -> dict[str, object]:
+        found.append(means.budget.folder)
+        return {}
+
+    calibrate._stage(of, tmp_path / "calibration", step, None, ()).ensure()
+    assert found == [tmp_path]

@@ -11,6 +11,7 @@ from disentangle.data.datasets import load_dataset
 from disentangle.jobs import steps
 from disentangle.model import tree
 from disentangle.model.beam_search import odds
+from disentangle.model.trained import Trained
 from disentangle.params import Copies, OverlapParams, PredictParams, TreeParams
 from disentangle.runtime.memory import UNLIMITED
 
@@ -28,11 +29,14 @@ def test_copies_of_many_instances_get_less_cost_the_less_sure_the_matcher_is(ver
     Y = dataset.Y_trn.tocsc()
     chain = tree.build_chain(dataset.X_trn, Y, TreeParams(nr_splits=4, max_leaf_size=8), 1)
 
-    def weights(best: float, cost: float) -> np.ndarray:
+    def trained(best: float, cost: float) -> list[Trained]:
         M = sp.csr_matrix(np.full((Y.shape[0], 1), best, np.float32))
         params = OverlapParams(copies=Copies(cost=cost))
         means = steps.Means(1, UNLIMITED)
-        return steps._retrained(dataset, M, Y, chain, params, PredictParams(), 0, means)[-1].W.toarray()
+        return steps._retrained(dataset, M, Y, chain, params, PredictParams(), 0, means)
+
+    def weights(best: float, cost: float) -> np.ndarray:
+        return trained(best, cost)[-1].W.toarray()
 
     at_odds_of_one = weights(0.5, 3)
     assert np.array_equal(at_odds_of_one, weights(0.75, 1))
@@ -40,3 +44,5 @@ def test_copies_of_many_instances_get_less_cost_the_less_sure_the_matcher_is(ver
     # A matcher that is sure leaves all the whole cost, and one that knows nothing a little.
     assert np.array_equal(weights(1, 1), weights(0.5, 1_000_000))
     assert np.isfinite(weights(0, 0.001)).all()
+    # It is the ranker's alone.
+    assert (trained(0.5, 1)[0].W != trained(0.5, 3)[0].W).nnz == 0

@@ -231,3 +231,19 @@ def test_the_policy_allows_no_script_in_the_page():
     policy = headers[b"content-security-policy"].decode()
     assert "script-src 'self';" in policy
     assert "unsafe" not in policy
+
+
+def test_closing_waits_for_what_has_begun(project):
+    app = App([project], ServeParams(), 1)
+    asking = threading.Thread(target=lambda: asyncio.run(ask(app, SUGGEST, b"text=wait")))
+    asking.start()
+    project.entered.wait()
+    closed: list[bool] = []
+    closing = threading.Thread(target=lambda: (app.close(), closed.append(project.go_on.is_set())))
+    closing.start()
+    while not app._pool._shutdown:
+        pass
+    project.go_on.set()
+    closing.join()
+    asking.join()
+    assert closed == [True]

@@ -382,6 +382,16 @@ def test_a_folder_with_other_files_is_left_alone(sandbox, tmp_path):
     assert sandbox.calls() == []
 
 
+def test_an_environment_of_somebody_else_is_left_alone(sandbox, tmp_path):
+    mine = tmp_path / "mine"
+    (mine / "bin").mkdir(parents=True)
+    (mine / "site").mkdir()
+    shutil.copy(sandbox.bin / "python3", mine / "bin/python")
+    assert sandbox.run_base(DISENTANGLE_VENV=str(mine))[0] == 2
+    assert sandbox.calls() == []
+    assert sorted(path.name for path in mine.iterdir()) == ["bin", "site"]
+
+
 def test_an_environment_stays_where_no_other_can_be_made(sandbox):
     sandbox.run_base()
     sandbox.calls()

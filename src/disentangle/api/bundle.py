@@ -164,7 +164,8 @@ class Bundle:
 
     def features(self, texts: Sequence[str]) -> sp.csr_matrix:
         """Features of texts: csr_matrix of shape (n_texts, n_features), float32."""
-        return self._maker[0](check_texts(texts))
+        with limited_to(self._threads):
+            return self._maker[0](check_texts(texts))
 
     def scores(self, X: sp.csr_matrix) -> sp.csr_matrix:
         """Scores of all labels that the model finds, as an evaluation has them: without features, too."""

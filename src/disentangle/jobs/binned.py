@@ -148,7 +148,7 @@ class Binned:
         try:
             chain = tree.load_chain(self.base.tree.saved())
         except DisentangleError:  # there is none, or a base job is just making another: all are equal
-            budget = replace(settings.budget, folder=self.base.root)
+            budget = replace(settings.budget, folder=self.plan.root)
             given = dataset.X_trn, dataset.Y_trn.tocsc(), settings.tree, settings.threads
             chain = tree.build_chain(*given, budget)
         clusters = tree.clusters_at_level(chain, self.params.level_from_leaf)
