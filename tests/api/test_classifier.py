@@ -292,8 +292,10 @@ def test_it_works_in_pipelines_and_searches(data: dict[str, sp.csr_matrix]):
     pipeline = make_pipeline(Normalizer(), Small())
     assert pipeline.fit(X, Y).predict(X[:5]).shape == (5, Y.shape[1])
     # Which takes no sparse matrix for labels, whatever the classifier.
+    # Of so few instances few labels are sure.
+    pipeline.set_params(labeltreeclassifier__min_probability=0.3)
     scores = cross_val_score(pipeline, X, Y.toarray(), cv=3, scoring="f1_micro")
-    assert scores.min() > 0.1
+    assert scores.min() > 0.2
     lists = [Y[i].indices.tolist() for i in range(N)]
     assert cross_val_score(Small(), X, lists, cv=KFold(3)).min() > 0.2
     grid = GridSearchCV(Small("lean"), {"n_copies": np.array([1, 2]), "gain": ["counts"]}, cv=2).fit(X, Y)
