@@ -8,4 +8,4 @@ root=${root%/*}
 # shellcheck source=src/environment.sh
 source "$root/src/environment.sh"
 prepare_environment "$root"/requirements{,-pecos}.txt
-PYTHONSAFEPATH=1 exec "$PYTHON" -m disentangle base "$@"
+exec "$PYTHON" "$root/src/run.py" base "$@"

@@ -203,7 +203,7 @@ _KINDS: tuple[tuple[str, str, tuple[str, ...], str, tuple[str, ...], tuple[str, 
     ("compare", _PEERED, SETS[2:], f" --repeats 1 --only {_COMPARED}", MODELS, _PEERS, 0.5),
     ("ambiguity", "ambiguous labels come first", SETS[:1], _SHARED, AMBIGUITY, _AMBIGUITY, 0.5),
     ("learned-features", _BESIDE, SETS[:2], _EMBEDDED, JOB, _LEARNED, 0.02),
-    ("scaling", "how seconds fall with threads", SETS, "", JOB, ("scaling.py", "presets.py"), 0.02),
+    ("scaling", "how seconds fall with threads", SETS, "", JOB, ("scaling.py", "scaling_process.py"), 0.02),
     (
         "latency",
         "what one instance takes, beside Omikuji",

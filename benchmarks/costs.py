@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from disentangle.jobs import cost_estimate
 from disentangle.storage import atomic
@@ -17,15 +18,18 @@ from disentangle.storage import atomic
 REPORTS = Path(__file__).with_name("results")
 
 
+def collected() -> dict[str, Any]:
+    """What `data info` estimates from."""
+    reports = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(REPORTS.glob("base-*.json"))]
+    runs = [cost_estimate.run_of(one, cost_estimate.Size(**one["sizes"]["costs"])) for one in reports]
+    return {"machine": reports[0]["machine"], "versions": reports[0]["versions"], "runs": runs}
+
+
 def main() -> None:
     """Collect, write and print."""
-    reports = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(REPORTS.glob("base-*.json"))]
-    runs = [
-        cost_estimate.run_of(report, cost_estimate.Size(**report["sizes"]["costs"])) for report in reports
-    ]
-    collected = {"machine": reports[0]["machine"], "versions": reports[0]["versions"], "runs": runs}
-    atomic.write_json(cost_estimate.MEASURED, collected)
-    for run in runs:
+    found = collected()
+    atomic.write_json(cost_estimate.MEASURED, found)
+    for run in found["runs"]:
         guess = cost_estimate.estimate(cost_estimate.Size(**run["size"]), run["threads"], {}, Path("nowhere"))
         print(
             f"{run['dataset']}: {run['seconds']:.0f} s, estimated {guess.seconds:.0f} s; "

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ async def client(url: str, requests: list[bytes], until: float, statuses: Counte
     place = urlsplit(url)
     reader, writer = await asyncio.open_connection(place.hostname, place.port)
     seconds = []
-    for sent in iter_for_ever(requests):
+    for sent in itertools.cycle(requests):
         start = time.perf_counter()
         if start > until:
             break
@@ -47,12 +47,6 @@ async def client(url: str, requests: list[bytes], until: float, statuses: Counte
         statuses[int(head.split(b" ", 2)[1])] += 1
     writer.close()
     return seconds
-
-
-def iter_for_ever(requests: list[bytes]) -> Iterator[bytes]:
-    """Again and again, in their order."""
-    while True:
-        yield from requests
 
 
 async def load(url: str, requests: list[bytes], n_clients: int, seconds: float) -> dict[str, Any]:

@@ -45,7 +45,6 @@ class Shape:
 # As PECOS and the Extreme Classification Repository tell of the sets.
 SHAPES = {
     "amazon-670k": Shape(490_449, 153_025, 135_909, 670_091, 75.7, 5.45),
-    "wiki-500k": Shape(1_779_881, 769_421, 2_381_304, 501_070, 385.3, 4.75),
     "amazon-3m": Shape(1_717_899, 742_507, 337_067, 2_812_281, 49.7, 36.0),
 }
 

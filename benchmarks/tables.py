@@ -19,7 +19,6 @@ from typing import Any
 
 import ambiguity
 import annif_omikuji
-import cost_model
 import latency
 import learned_features
 import leave_one_out
@@ -260,7 +259,6 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Result]], None]]] = {
     "scaling": ("scaling", print_scalings),
     "latency": ("latency", partial(print_rows, write=latency.print_table)),
     "scale": ("scale", partial(print_each, write=scale.print_scale)),
-    "cost-model": ("cost-model", lambda found: cost_model.print_tables(found.get("model"))),
 }
 
 
@@ -268,8 +266,6 @@ def table(name: str) -> str:
     """A table, and below it which results are left out."""
     kind, write = TABLES[name]
     found = results(kind)
-    if not found and (path := RESULTS / f"{kind}.json").exists():
-        found = {kind.partition("-")[2]: json.loads(path.read_text(encoding="utf-8"))}
     shown, others = of_one_version(found)
     with redirect_stdout(io.StringIO()) as printed:
         write(shown)

@@ -127,7 +127,7 @@ pip_install() {
 # they name an index, a folder of packages or a proxy, pip does it all.
 find_uv() {
     type -P uv && return
-    [[ $("$PYTHON" -I -m pip config list) != *@(index|links|proxy|cert)* ]] &&
+    [[ ! $("$PYTHON" -I -m pip config list) =~ index|links|proxy|cert ]] &&
         pip_install --retries 0 --require-hashes -r "$root/requirements-uv.txt" >"$log" && printf '%s\n' "$venv/bin/uv"
 } 2>/dev/null
 
@@ -159,7 +159,12 @@ install() {
 # Whether nothing in the folder is somebody else's: a driver has been here, or it is empty but for hidden files, or the
 # project's own .venv, made by hand.
 is_ours() {
-    [[ -e $venv/.setup.lock || ($venv == "$root/.venv" && -e $venv/pyvenv.cfg) ]] || ! compgen -G "$venv/*" >/dev/null
+    local found
+    [[ ! -e $venv/.setup.lock && ($venv != "$root/.venv" || ! -e $venv/pyvenv.cfg) ]] || return 0
+    shopt -s nullglob
+    found=("$venv"/*)
+    shopt -u nullglob
+    ((${#found[@]} == 0))
 }
 
 # A subshell, so that the lock and the trap end with it. What is half-made is built anew, and so it is when the Python that

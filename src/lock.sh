@@ -2,6 +2,7 @@
 # Makes the locks, requirements*.txt, of what pyproject.toml asks for: CPython 3.10 to 3.14 on Linux, with hashes.
 # Usage: bash src/lock.sh [--upgrade]; what is pinned already stays, but for --upgrade. It needs uv.
 set -euo pipefail
+unset CDPATH # which cd would heed
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 lock() {

@@ -28,6 +28,9 @@ EMBEDDED = ROOT / "dataset" / "xmc-base" / "wordnet-hypernyms"
 # Development data beside the checkout; users do not have it, and what needs it skips.
 SHARED = ROOT.parent / "shared"
 
+# Of a dataset as small as `verbs`.
+SMALL_TREE = ("--nr-splits", "8", "--max-leaf-size", "10")
+
 # What `run_tests.sh` sets for its drivers would have results of tests lie in the project.
 for name in [name for name in os.environ if name.startswith("XMC_")]:
     del os.environ[name]
@@ -77,6 +80,17 @@ def run_disentangle(
     env = os.environ | {"PYTHONPATH": str(package)}
     command = [sys.executable, "-m", "disentangle", *map(str, args)]
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, **kwargs)
+
+
+def stages_run(result: subprocess.CompletedProcess) -> list[str]:
+    """Folders of the stages that a run worked on, from its log."""
+    return [line.split()[1] for line in result.stderr.splitlines() if line.endswith(" ...")]
+
+
+def files_of_stages(root: Path) -> dict[str, dict[str, str]]:
+    """Digests of the files of each stage below a folder, by the stage's own."""
+    paths = sorted(root.rglob(saved.RECORD))
+    return {str(path.parent.relative_to(root)): json.loads(path.read_text())["files"] for path in paths}
 
 
 def run_without_torch(folder: Path, *args: str) -> subprocess.CompletedProcess:

@@ -48,6 +48,14 @@ def imported(path: Path) -> list[tuple[str, ...]]:
     return found
 
 
+def test_the_package_imports_itself_relatively_so_that_floors_are_seen():
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [one.name for one in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            assert not any(name.split(".")[0] == "disentangle" for name in names), path
+
+
 def test_every_folder_is_a_floor():
     folders = {path.parent.relative_to(PACKAGE).parts[0] for path in MODULES if path.parent != PACKAGE}
     assert folders == set(FLOORS)

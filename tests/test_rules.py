@@ -10,18 +10,19 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, run_disentangle
+from conftest import ROOT, SMALL_TREE, run_disentangle, stages_run
 
 PAGE = ROOT / "docs" / "rules.md"
-SMALL_TREE = ("--max-leaf-size", "10", "--nr-splits", "8", "--threads", "2")
 
 
 def base(folder: Path, verbs: Path, *args: str) -> list[str]:
     """Run the base job with the package in a folder; the stages that it made."""
     data = ("--data-dir", verbs)
-    ended = run_disentangle(folder, "base", "verbs", *data, *SMALL_TREE, *args, package=folder / "src")
+    ended = run_disentangle(
+        folder, "base", "verbs", *data, *SMALL_TREE, "--threads", "2", *args, package=folder / "src"
+    )
     assert ended.returncode == 0, ended.stderr
-    return [line.split()[1] for line in ended.stderr.splitlines() if line.endswith(" ...")]
+    return stages_run(ended)
 
 
 @pytest.fixture(scope="module")

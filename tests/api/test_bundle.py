@@ -14,17 +14,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from conftest import EMBEDDED, Command, reseal, run_disentangle
+from conftest import EMBEDDED, SMALL_TREE, Command, reseal, run_disentangle
 
 import disentangle
 from disentangle import LabelTreeClassifier
 from disentangle.data.components import URIS
 from disentangle.data.features import DENSE, SPARSE, Block, FeatureSet
 from disentangle.errors import DisentangleError
+from disentangle.jobs import bundles, predict
+from disentangle.model import saved_model
+from disentangle.runtime.threads import allowed
 from disentangle.storage.saved import RECORD
 
 N = 400
-TREE = ("--nr-splits", "8", "--max-leaf-size", "10")
 # Stands for a matrix as wide as the model.
 WIDE = object()
 
@@ -44,7 +46,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dataset = folder / "dataset" / "xmc-base" / "verbs"
     commands = (
         ("data", "import", "verbs", "--format", "jsonl", "--trn", "trn.jsonl", "--tst", "tst.jsonl"),
-        ("base", "verbs", *TREE, "--preset", "tuned", "--n-trees", "2", "--without-xr-linear"),
+        ("base", "verbs", *SMALL_TREE, "--preset", "tuned", "--n-trees", "2", "--without-xr-linear"),
         ("bundle", "verbs", "--preset", "tuned-trees-2", "--out", "made"),
     )
     for command in commands:
@@ -109,7 +111,7 @@ def test_uris_are_the_models_own_until_the_base_job_has_run(place: Path, tmp_pat
         assert ended.returncode == 0, ended.stderr
         assert f"{URIS} is not what the model was trained with" in ended.stderr
     assert disentangle.load(copy / "again").uris == own
-    base = ("base", "verbs", *TREE, "--preset", "tuned", "--n-trees", "2", "--without-xr-linear")
+    base = ("base", "verbs", *SMALL_TREE, "--preset", "tuned", "--n-trees", "2", "--without-xr-linear")
     ended = run(*base)
     assert ended.returncode == 0, ended.stderr
     assert " overlap ..." not in ended.stderr  # nothing is trained anew
@@ -280,7 +282,7 @@ def test_blocks_get_the_lengths_that_the_model_learnt_from(place: Path, bundle: 
     blocks = Block("a", SPARSE, X.shape[1], True, {}), Block("b", DENSE, 3, True, {})
     FeatureSet(source / "both", blocks, True).save()
     for command in (
-        ("base", "verbs", *TREE, "--features", "both", "--without-xr-linear"),
+        ("base", "verbs", *SMALL_TREE, "--features", "both", "--without-xr-linear"),
         ("bundle", "verbs", "--features", "both", "--preset", "paper", "--out", "of-both"),
     ):
         ended = run(*command)
@@ -333,3 +335,25 @@ def test_mistakes_get_a_sentence(place: Path, given: dict, message: str):
         given = {"X": np.full((1, model.n_features), 1e38)}
     with pytest.raises(ValueError, match=message):
         model.predict(**given) if "X" in given else model.suggest(**given)
+
+
+def test_a_bundle_loads_and_predicts_with_the_threads_of_n_jobs(place: Path, monkeypatch: pytest.MonkeyPatch):
+    n, asked = allowed() + 1, []
+    build, best = saved_model.build, predict.predict
+    monkeypatch.setattr(saved_model, "build", lambda *of: (asked.append(of[2]), build(*of))[1])
+    monkeypatch.setattr(predict, "predict", lambda *of: (asked.append(of[3]), best(*of))[1])
+    model = disentangle.load(place / "made", n_jobs=n)
+    assert asked == [n, n]  # two trees
+    model.suggest(["move up"])
+    assert asked == [n, n, n]
+    assert allowed() == n - 1
+
+
+def test_a_bundle_whose_replacing_was_killed_is_there_again(place: Path, bundle: Path):
+    content = disentangle.load(bundle).content
+    bundle.rename(bundle.with_name(f".tmp-{bundle.name}"))
+    shutil.copytree(place / "made", bundle.with_name(f".tmp-old-{bundle.name}"))
+    with pytest.raises(DisentangleError, match="found a bundle"), bundles.making(bundle, False):
+        pass
+    assert disentangle.load(bundle).content == content
+    assert os.listdir(bundle.parent) == [bundle.name]

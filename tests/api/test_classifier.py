@@ -27,6 +27,7 @@ from sklearn.preprocessing import Normalizer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from disentangle import LabelTreeClassifier
+from disentangle.api import labels as forms
 from disentangle.data import datasets
 from disentangle.errors import DisentangleError
 from disentangle.evaluate.calibration import CALIBRATION_FILE
@@ -141,6 +142,19 @@ def test_features_may_be_dense_and_of_any_sparse_kind(
     for given in (messy, X.tocoo(), sp.csr_array(X), X.toarray(), X.toarray().astype(np.float64)):
         assert weights(Small().fit(given, Y)) == weights(fitted)
     assert np.array_equal(messy.indices, before)
+
+
+@pytest.mark.parametrize(
+    "Y", [[[5], [2**63 + 1], [2**63 + 2]], np.array([5, 2**63 + 1, 2**63 + 2], np.uint64)]
+)
+def test_large_ids_are_given_back_as_they_came(Y: Any):
+    form, own = forms.given(Y)
+    _, classes = forms.encode(own, form)
+    assert classes.tolist() == [5, 2**63 + 1, 2**63 + 2]
+    assert {type(one) for one in classes.tolist()} == {int}
+    again, found = forms.encode(own, form, classes)
+    assert (again.toarray() == np.eye(3)).all()
+    assert found.tolist() == classes.tolist()
 
 
 def test_labels_may_be_a_matrix_or_lists(data: dict[str, sp.csr_matrix], fitted: LabelTreeClassifier):
@@ -430,6 +444,14 @@ X4, Y4 = matrix([1, 0], [0, 1], [1, 1], [1, 0]), [["a"], ["b"], ["c"], ["a", "d"
         ),
         ({"tfidf": TfidfParams(min_df=0)}, ["a b"] * 4, Y4, "min_df must be at least 1, got 0"),
         ({}, ["a b", 1, "b", "e"], Y4, "texts must be text, got int for number 1"),
+        ({}, X4, {"a", "b", "c", "d"}, "y must be a matrix of 0 and 1, or a list of each instance's labels"),
+        ({}, {"id": "a fruit"}, Y4, "instances must be a list or a matrix, got dict"),
+        ({}, {"a b", "c"}, Y4, "instances must be a list or a matrix, got set"),
+        ({"tfidf": {"min_df": 3}}, ["a b"] * 4, Y4, "tfidf must be a TfidfParams, or None, got dict"),
+        ({"preset": ["lean"]}, X4, Y4, r"preset must be one of paper, tuned, lean, got \['lean'\]"),
+        ({}, X4, ["a", float("nan"), "b", "a"], "all be text, or all numbers, got nan for instance 1"),
+        ({}, X4, [1, "a", "b", 2], "all be text, or all numbers, got 1 for instance 0"),
+        ({}, X4, np.array(["a", None, "b", "a"], object), "all numbers, got None for instance 1"),
     ],
 )
 def test_mistakes_get_a_sentence(params: dict[str, Any], X: Any, Y: Any, message: str):

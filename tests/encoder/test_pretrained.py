@@ -32,6 +32,12 @@ def test_an_encoder_is_known_by_the_files_that_are_read(tmp_path: Path):
         found.check(tmp_path / "copy")
 
 
+@pytest.mark.parametrize("name", ["../../.bashrc", "sub/config.json", "model.bin", "run.py", ""])
+def test_files_that_no_encoder_has_are_none_of_it(tmp_path: Path, name: str):
+    with pytest.raises(ValueError, match="is no file of an encoder"):
+        Pretrained(tmp_path, {"config.json": "0", name: "0"}, "Mini")
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import log
 
 import numpy as np
@@ -152,6 +153,14 @@ def test_three_components_and_three_copies():
     assert (one.n_components, one.n_copies) == (3, 3)
     assert one.vi == pytest.approx(0, abs=1e-12)
     assert one.vi_bound == pytest.approx(2 * log(3))
+
+
+def test_a_last_digit_is_no_difference():
+    (one,) = separate(*example(), seed=0)
+    off = [replace(one, random_even_odds=one.vi + step, random_same_sizes=one.vi) for step in (2e-16, 0, 0.1)]
+    summary = summarise(off, seed=0)
+    assert summary["fraction_better_than_random"] == pytest.approx(1 / 3)
+    assert summary["same_sizes"]["fraction_better_than_random"] == 0
 
 
 def test_the_summary_says_how_much_better_than_random():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import fcntl
 import json
 import os
@@ -144,11 +143,6 @@ class Chromium:
         facts = {"key": key, "code": key, "windowsVirtualKeyCode": code, "modifiers": 8 if shift else 0}
         self._call("Input.dispatchKeyEvent", type="keyDown", text=text, **facts)
         self._call("Input.dispatchKeyEvent", type="keyUp", **facts)
-
-    def screenshot(self, path: Path) -> None:
-        """Save the whole page as PNG."""
-        taken = self._call("Page.captureScreenshot", captureBeyondViewport=True)
-        path.write_bytes(base64.b64decode(taken["data"]))
 
     def _call(self, method: str, **params: Any) -> dict[str, Any]:
         self._n_calls += 1

@@ -11,7 +11,7 @@ from chromium import Chromium, browsing
 from fake_meanings import HOSTILE, fake_meanings
 from test_run_page import fake_figures, fake_report, fake_tables
 
-from disentangle.html import meanings_page, run_page
+from disentangle.html import meanings_page, page, run_page
 
 AXE = Path(__file__).with_name("node_modules") / "axe-core" / "axe.min.js"
 # Of a first view: what takes a browser its time, told on any machine, however busy.
@@ -37,9 +37,9 @@ def axe() -> str:
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
     pages = {name: folder / f"{name}.html" for name in ("meanings", "large", "run")}
-    meanings_page.write(pages["meanings"], fake_meanings(150))
-    meanings_page.write(pages["large"], fake_meanings(1000))
-    run_page.write(pages["run"], fake_report(), fake_tables(), fake_figures(folder))
+    page.save(pages["meanings"], meanings_page.build(fake_meanings(150)))
+    page.save(pages["large"], meanings_page.build(fake_meanings(1000)))
+    page.save(pages["run"], run_page.build(fake_report(), fake_tables(), fake_figures(folder)))
     return pages
 
 

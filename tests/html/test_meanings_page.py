@@ -9,7 +9,6 @@ import pytest
 from fake_meanings import fake_meanings
 from test_page import check_nothing_else_runs
 
-from disentangle.errors import DisentangleError
 from disentangle.html import meanings_page
 
 
@@ -23,20 +22,17 @@ def held(written: str) -> dict:
     return json.loads(check_nothing_else_runs(written).contents["script"][0])
 
 
-def test_a_page_of_a_thousand_labels_is_small_and_has_them_all(thousand, tmp_path):
-    meanings_page.write(tmp_path / "page.html", thousand)
-    content = (tmp_path / "page.html").read_bytes()
+def test_a_page_of_a_thousand_labels_is_small_and_has_them_all(thousand):
+    content = meanings_page.build(thousand).encode()
     assert len(content) <= meanings_page.MOST_BYTES
     assert len(held(content.decode())["labels"]) == 1000
     assert b"Left out to keep the page small" not in content
 
 
-def test_the_same_meanings_give_the_same_bytes(tmp_path):
+def test_the_same_meanings_give_the_same_page():
     meanings = fake_meanings(20)
     before = copy.deepcopy(meanings)
-    for name in ("one", "other"):
-        meanings_page.write(tmp_path / name, meanings)
-    assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
+    assert meanings_page.build(meanings) == meanings_page.build(before)
     assert meanings == before
 
 
@@ -100,18 +96,3 @@ def test_a_label_without_a_name_has_its_number():
     names = [label["name"] for label in held(meanings_page.build(fake_meanings(11)))["labels"]]
     assert names[10] == "label 10"
     assert all(len(name) <= 200 for name in names)
-
-
-def test_a_page_is_written_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "page.html"
-    path.write_text("before")
-    broken = fake_meanings(3)
-    del broken["labels"][2]["copies"]
-    with pytest.raises(KeyError):
-        meanings_page.write(path, broken)
-    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {"page.html": "before"}
-
-
-def test_a_folder_that_is_not_there_is_one_sentence(tmp_path):
-    with pytest.raises(DisentangleError, match=r"cannot write .*: No such file or directory"):
-        meanings_page.write(tmp_path / "none" / "page.html", fake_meanings(1))

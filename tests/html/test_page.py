@@ -10,6 +10,7 @@ import pytest
 from conftest import ROOT
 from fake_meanings import HOSTILE
 
+from disentangle.errors import DisentangleError
 from disentangle.html import page
 
 STATIC = sorted((ROOT / "src/disentangle/html/static").iterdir())
@@ -163,3 +164,16 @@ def test_texts_stand_out(name, below):
 def test_marks_and_edges_stand_out(name, below):
     for one, other in zip(colours(name), colours(below), strict=True):
         assert contrast(one, other) >= 3
+
+
+def test_a_page_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text("before")
+    with pytest.raises(UnicodeEncodeError):
+        page.save(path, "half a character: \ud800")
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {"page.html": "before"}
+
+
+def test_a_folder_that_is_not_there_is_one_sentence(tmp_path):
+    with pytest.raises(DisentangleError, match=r"cannot write .*: No such file or directory"):
+        page.save(tmp_path / "none" / "page.html", "")

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from conftest import ROOT, SHARED, Command, save_dataset
+from conftest import ROOT, SHARED, SMALL_TREE, Command, save_dataset, stages_run
 from pecos.xmc.xlinear import XLinearModel
 
 from disentangle.data import datasets
@@ -32,7 +32,6 @@ from disentangle.presets import PRESETS
 from disentangle.storage.compressed import one_per_row
 from disentangle.storage.saved import Saved
 
-SMALL_TREE = ("--nr-splits", "8", "--max-leaf-size", "10")
 STAGES = [
     "load",
     "label-tree",
@@ -45,11 +44,6 @@ STAGES = [
     "paper/evaluation",
 ]
 OF_PAPER = [stage for stage in STAGES if stage.startswith("paper/")]
-
-
-def stages_run(result: subprocess.CompletedProcess) -> list[str]:
-    """Folders of the stages that a run worked on, from its log."""
-    return [line.split()[1] for line in result.stderr.splitlines() if line.endswith(" ...")]
 
 
 RUN_DEPENDENT = ("seconds", "peak_rss_mib", "threads", "machine")
@@ -163,6 +157,9 @@ def test_a_second_run_prints_the_table_and_does_nothing_else(base: Command, fini
     ("option", "redone"),
     [
         (("--threads", "2"), []),
+        (("--max-memory", "8"), []),
+        (("--propensity-a", "0.6"), ["xr-linear-evaluation", "paper/evaluation"]),
+        (("--max-leaf-size", "20"), STAGES[1:]),
         (
             ("--overlap-splits", "2"),
             ["label-tree-splits-2", "matcher-splits-2", "matching-splits-2"]

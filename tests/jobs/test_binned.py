@@ -10,13 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from conftest import SHARED, Command, run_disentangle, save_dataset
+from conftest import SHARED, SMALL_TREE, Command, run_disentangle, save_dataset
 
 from disentangle.model.tree import build_chain
 from disentangle.params import TreeParams
 from disentangle.storage.compressed import one_per_row
-
-SMALL_TREE = ("--nr-splits", "8", "--max-leaf-size", "10")
 
 
 @pytest.fixture(scope="module")

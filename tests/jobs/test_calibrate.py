@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from conftest import Command, reseal, run_disentangle
+from conftest import SMALL_TREE, Command, reseal, run_disentangle
 
 import disentangle
 from disentangle.data import datasets
@@ -22,7 +22,6 @@ from disentangle.jobs import calibrate, plan
 from disentangle.model.predictor import Predictor
 from disentangle.storage.saved import RECORD, Saved
 
-TREE = ("--nr-splits", "8", "--max-leaf-size", "10")
 LEAN = ("--preset", "lean", "--without-xr-linear")
 
 
@@ -37,10 +36,10 @@ def place(verbs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("calibrate")
     shutil.copytree(verbs / "verbs", folder / "dataset" / "xmc-base" / "verbs")
     run = partial(run_disentangle, folder)
-    ended = run("sweep", "verbs", *TREE, "--preset", "lean")
+    ended = run("sweep", "verbs", *SMALL_TREE, "--preset", "lean")
     assert ended.returncode == 0, ended.stderr
     swept = records(folder / "model" / "verbs" / "sweep")
-    ended = run("base", "verbs", *TREE, "--preset", "lean", "--n-trees", "2", "--calibrate")
+    ended = run("base", "verbs", *SMALL_TREE, "--preset", "lean", "--n-trees", "2", "--calibrate")
     assert ended.returncode == 0, ended.stderr
     assert "calibration error, in percent" in ended.stdout
     now = records(folder / "model" / "verbs" / "sweep")
@@ -70,7 +69,7 @@ def reported(place: Path) -> list[dict]:
 def test_a_sweep_after_it_trains_nothing_anew(copy: Path):
     before = records(copy / "model" / "verbs" / "sweep")
     shutil.rmtree(copy / "model" / "verbs" / "base")
-    ended = run_disentangle(copy, "sweep", "verbs", *TREE, "--preset", "lean")
+    ended = run_disentangle(copy, "sweep", "verbs", *SMALL_TREE, "--preset", "lean")
     assert ended.returncode == 0, ended.stderr
     assert records(copy / "model" / "verbs" / "sweep") == before
 
@@ -135,7 +134,7 @@ def test_the_page_has_the_diagram_and_its_numbers(place: Path):
 
 def test_what_is_calibrated_stays_reported(copy: Path):
     before = [one["calibration"] for one in reported(copy)]
-    ended = run_disentangle(copy, "base", "verbs", *TREE, "--preset", "lean")
+    ended = run_disentangle(copy, "base", "verbs", *SMALL_TREE, "--preset", "lean")
     assert ended.returncode == 0, ended.stderr
     assert "calibration error, in percent" in ended.stdout
     assert [one["calibration"] for one in reported(copy)] == before
@@ -143,7 +142,7 @@ def test_what_is_calibrated_stays_reported(copy: Path):
 
 def test_a_calibration_stays_reported_of_models_that_are_forced(copy: Path):
     before = [one["calibration"] for one in reported(copy)]
-    ended = run_disentangle(copy, "base", "verbs", *TREE, "--preset", "lean", "--force")
+    ended = run_disentangle(copy, "base", "verbs", *SMALL_TREE, "--preset", "lean", "--force")
     assert ended.returncode == 0, ended.stderr
     assert [one["calibration"] for one in reported(copy)] == before
 
@@ -199,7 +198,7 @@ def given(verbs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         whole = sp.load_npz(place / f"{letter}.trn.npz").tocsr()
         sp.save_npz(place / f"{letter}.trn.npz", whole[:3000])
         sp.save_npz(place / f"{letter}.val.npz", whole[3000:])
-    ended = run_disentangle(folder, "base", "verbs", *TREE, *LEAN, "--n-trees", "2", "--calibrate")
+    ended = run_disentangle(folder, "base", "verbs", *SMALL_TREE, *LEAN, "--n-trees", "2", "--calibrate")
     assert ended.returncode == 0, ended.stderr
     return folder
 
@@ -235,7 +234,7 @@ def test_report_and_record_say_which_validation_part_it_was(given: Path, place: 
     # Another validation part: the models stay, the calibration does not.
     sp.save_npz(part_of(copy, "X.val.npz"), sp.load_npz(part_of(copy, "X.val.npz")).tocsr() * 0.5)
     before = records(base(copy))
-    again = ("base", "verbs", *TREE, *LEAN, "--n-trees", "2")
+    again = ("base", "verbs", *SMALL_TREE, *LEAN, "--n-trees", "2")
     ended = run_disentangle(copy, *again)
     assert ended.returncode == 0, ended.stderr
     assert not any("calibration" in one for one in reported(copy))
@@ -248,7 +247,7 @@ def test_report_and_record_say_which_validation_part_it_was(given: Path, place: 
 
 def test_a_sweep_goes_by_the_validation_part(given: Path, tmp_path: Path):
     copy = Path(shutil.copytree(given, tmp_path / "copy"))
-    ended = run_disentangle(copy, "sweep", "verbs", *TREE, "--preset", "lean", "--seeds", "0,1")
+    ended = run_disentangle(copy, "sweep", "verbs", *SMALL_TREE, "--preset", "lean", "--seeds", "0,1")
     assert ended.returncode == 0, ended.stderr
     assert "verbs, validation part" in ended.stdout
     sweep = copy / "model" / "verbs" / "sweep"
@@ -271,7 +270,7 @@ def test_a_sweep_goes_by_the_validation_part(given: Path, tmp_path: Path):
 
 def test_the_calibration_of_another_model_is_passed_over(copy: Path):
     X = copy / "dataset" / "xmc-base" / "verbs" / "tfidf-attnxml" / "X.tst.npz"
-    ended = run_disentangle(copy, "base", "verbs", *TREE, *LEAN, "--beam-size", "3")
+    ended = run_disentangle(copy, "base", "verbs", *SMALL_TREE, *LEAN, "--beam-size", "3")
     assert ended.returncode == 0, ended.stderr
     assert "calibration error, in percent" not in ended.stdout
     given = ("predict", "verbs", "--variant", "lean", "--input", X)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import pickle
@@ -13,13 +14,14 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from cluster_tasks import add, die, fail
-from conftest import ROOT, run_disentangle, save_dataset
+from conftest import ROOT, files_of_stages, run_disentangle, save_dataset
 
 from disentangle import LabelTreeClassifier
 from disentangle.data import datasets
@@ -27,7 +29,6 @@ from disentangle.errors import DisentangleError
 from disentangle.jobs import cluster, worker
 from disentangle.kernels import best_clusters
 from disentangle.runtime.workers import Threads, most_rows, split
-from disentangle.storage.saved import RECORD
 
 distributed = pytest.importorskip(
     "distributed", reason="distributed is not installed: requirements-cluster.txt"
@@ -111,21 +112,13 @@ def alone(verbs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "model"
 
 
-def contents(model: Path) -> dict[str, dict[str, str]]:
-    """Digests of the files of each stage, by its folder."""
-    return {
-        str(path.parent.relative_to(model)): json.loads(path.read_text())["files"]
-        for path in sorted(model.rglob(RECORD))
-    }
-
-
 def test_presets_are_those_of_one_process(two: Cluster, verbs: Path, alone: Path, tmp_path: Path):
     args = ("base", "verbs", "--data-dir", verbs, "--preset", PRESETS, *TREE)
     result = run_disentangle(tmp_path, *args, "--cluster", two.file)
     assert result.returncode == 0, result.stderr
     assert "cluster: 2 workers, 2 threads" in result.stderr
     assert "workers read data from" in result.stderr
-    assert contents(tmp_path / "model") == contents(alone)
+    assert files_of_stages(tmp_path / "model") == files_of_stages(alone)
     assert [path.name for path in (tmp_path / "model").iterdir()] == ["verbs"]
     # It has no part in what a stage depends on.
     again = run_disentangle(tmp_path, *args)
@@ -224,7 +217,7 @@ def test_a_worker_killed_in_each_step_changes_nothing(
         result = run_disentangle(tmp_path, *args, "--cluster", two.file)
     assert result.returncode == 0, result.stderr
     assert Counter(path.name.split()[0] for path in killed.iterdir()) == steps
-    mine, whole = contents(tmp_path / "model"), contents(alone)
+    mine, whole = files_of_stages(tmp_path / "model"), files_of_stages(alone)
     assert mine == {name: whole[name] for name in mine}
 
 
@@ -263,7 +256,7 @@ def test_tiny_and_uneven_inputs_are_those_of_one_process(
         )
         result = run_disentangle(tmp_path, *args, "--max-leaf-size", leaf_size, *more)
         assert result.returncode == 0, result.stderr
-    assert contents(tmp_path / "one") == contents(tmp_path / "two") != {}
+    assert files_of_stages(tmp_path / "one") == files_of_stages(tmp_path / "two") != {}
 
 
 @pytest.mark.parametrize("is_seen", [True, False])
@@ -296,6 +289,88 @@ def test_without_workers_it_does_not_wait_for_ever(tmp_path: Path, monkeypatch: 
             list(workers.in_turn(die, tmp_path / "always", [1, 2]))
 
 
+class Client:
+    """One whose calls fail, as told, until it has been looked at so often; each look finds these workers."""
+
+    status = "running"
+
+    def __init__(self, error: BaseException, *looks: dict[str, Any]) -> None:
+        self.error, self.looks = error, list(looks)
+
+    def submit(self, *_: Any, **__: Any) -> Client:
+        return self
+
+    def result(self, timeout: float) -> list[str]:
+        if not self.looks:
+            return ["done"]
+        raise self.error
+
+    def scatter(self, *_: Any, **__: Any) -> None:
+        raise self.error
+
+    def scheduler_info(self, n_workers: int) -> dict[str, Any]:
+        return {"workers": self.looks.pop(0)}
+
+
+BUSY, PAUSED = ({"tcp://a": {"status": status}} for status in ("running", "paused"))
+
+
+@pytest.fixture
+def slow_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """200 seconds go by from look to look."""
+    monkeypatch.setattr(cluster, "time", SimpleNamespace(monotonic=itertools.count(1, 200).__next__))
+
+
+def asked(client: Client) -> list[Any]:
+    return list(cluster.Cluster(client, 1, 1, None).in_turn(add, "x", [0]))
+
+
+@pytest.mark.usefixtures("slow_clock")
+@pytest.mark.parametrize(
+    ("workers", "why"),
+    [({}, "the cluster has no workers"), (PAUSED, "all workers are at their memory limits")],
+)
+def test_a_call_that_no_worker_can_do_is_given_up(workers: dict[str, Any], why: str):
+    with pytest.raises(DisentangleError, match=f"{why} for 300 seconds: run the same command again"):
+        asked(Client(TimeoutError(), *[workers] * 9))
+
+
+@pytest.mark.usefixtures("slow_clock")
+def test_patience_begins_anew_once_a_worker_is_there():
+    assert asked(Client(TimeoutError(), *[{}, BUSY] * 4)) == ["done"]
+
+
+def test_workers_that_are_lost_again_and_again_are_a_sentence():
+    with pytest.raises(DisentangleError, match="lost all its workers 5 times"):
+        asked(Client(distributed.CancelledError("lost"), BUSY))
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (TimeoutError(), "no worker has come in 300 seconds"),
+        (OSError("gone"), "the cluster's scheduler is lost"),
+    ],
+)
+def test_data_that_no_worker_takes_are_given_up(error: OSError, message: str):
+    client = Client(error)
+    client.status = "closed"
+    with pytest.raises(DisentangleError, match=message):
+        cluster.Cluster(client, 1, 1, None).packed(np.zeros(5000))
+
+
+@pytest.mark.usefixtures("slow_clock")
+def test_workers_that_never_answer_are_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    client = Client(OSError())
+    client.wait_for_workers = lambda n, timeout: None
+    client.run = lambda *_, **__: {"tcp://a": OSError("no route to host")}
+    monkeypatch.setattr(cluster, "_AGAIN_AFTER", 0)
+    cluster.time.sleep = lambda seconds: None
+    message = "--cluster: tcp://a has not answered in 300 seconds: OSError: no route to host"
+    with pytest.raises(DisentangleError, match=message):
+        cluster._checked(client, 1, tmp_path)
+
+
 def test_a_lost_scheduler_is_a_sentence_and_costs_no_finished_stage(verbs: Path, alone: Path, tmp_path: Path):
     args = ("base", "verbs", "--data-dir", verbs, "--preset", "paper", *TREE)
     env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
@@ -314,7 +389,8 @@ def test_a_lost_scheduler_is_a_sentence_and_costs_no_finished_stage(verbs: Path,
     assert "Traceback" not in said
     again = run_disentangle(tmp_path, *args)
     assert (again.returncode, " matcher: done" in again.stderr) == (0, False), again.stderr
-    mine, whole = contents(tmp_path / "model"), contents(alone)
+    mine, whole = files_of_stages(tmp_path / "model"), files_of_stages(alone)
+    assert mine != {}
     assert mine == {name: whole[name] for name in mine}
 
 

@@ -48,7 +48,10 @@ JOBS: dict[str, tuple[str, ...]] = {
     "meanings": ("meanings", "shop", *TREE, "--preset", "tuned"),
     "bundle": ("bundle", "shop", "--variant", "lean", "--out", "made", "--force"),
     "predict": ("predict", "shop", "--variant", "lean", "--input", "tst.txt", "--out", "labels.tsv"),
-    "import": ("data", "import", "again", "--format", "jsonl", "--trn", "trn.jsonl", "--tst", "tst.jsonl"),
+    "import": (
+        *("data", "import", "again", "--format", "jsonl", "--trn", "trn.jsonl", "--tst", "tst.jsonl"),
+        "--replace",
+    ),
 }
 
 
@@ -81,7 +84,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
             rows.append({"text": " ".join([*words, "the", "of"]), "labels": [f"item {i}" for i in labels]})
         (folder / f"{part}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
         (folder / f"{part}.txt").write_text("".join(f"{row['text']}\n" for row in rows))
-    named = [*JOBS["import"]]
+    named = [*JOBS["import"], "--min-df", "1"]
     named[2] = "shop"
     for command in (tuple(named), *(JOBS[name] for name in JOBS if name not in ("import", "predict"))):
         ended = in_fork(folder, command)
@@ -372,6 +375,12 @@ def test_kills_lose_nothing_and_leave_nothing(shop: Path, counts: Counter[str]):
             shutil.copytree(shop / "dataset", place / "dataset")
             if name in ("predict", "bundle"):
                 shutil.copytree(shop / "model", place / "model")
+            # What these replace.
+            if name == "bundle":
+                shutil.copytree(shop / "made", place / "made")
+            if name == "import":
+                data = place / "dataset" / "xmc-base"
+                shutil.copytree(data / "shop", data / "again")
 
         begin(undisturbed)
         ended_well(in_fork(undisturbed, job, at_event(0, 0)), (0,))

@@ -10,13 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from conftest import Command, run_without_torch
+from conftest import SMALL_TREE, Command, run_without_torch
 
 from disentangle.data.features import DENSE, SPARSE, Block, FeatureSet
 from disentangle.data.tfidf import Vectorizer
 from disentangle.params import TfidfParams
-
-SMALL_TREE = ("--nr-splits", "8", "--max-leaf-size", "10")
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import json
 import lzma
 import os
 import resource
+import shutil
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -30,6 +31,7 @@ from disentangle.data.lines import read_lines
 from disentangle.errors import DisentangleError
 from disentangle.jobs import exporting
 from disentangle.jobs.importing import Import, import_dataset
+from disentangle.jobs.stages import Stage
 from disentangle.params import TfidfParams
 from disentangle.storage import npz
 from disentangle.storage.matrices import load_any
@@ -86,12 +88,15 @@ def test_svmlight_with_header(tmp_path: Path):
 
 def test_a_replacing_that_was_killed_is_taken_up(tmp_path: Path):
     given = job(tmp_path, "svmlight", SVM, SVM_TST)
+    other = replace(given, tst=given.trn)
     import_dataset(given, tmp_path / "data")
     made = tmp_path / "data" / "made"
+    old = shutil.copytree(made, tmp_path / "old")
+    import_dataset(other, tmp_path / "data", is_replaced=True)
     before = (made / "stage.json").read_bytes()
     made.rename(made.with_name(".tmp-made"))
-    made.with_name(".tmp-old-made").mkdir()
-    import_dataset(given, tmp_path / "data")
+    old.rename(made.with_name(".tmp-old-made"))
+    import_dataset(other, tmp_path / "data")
     assert (made / "stage.json").read_bytes() == before
     assert not list(made.parent.glob(".tmp-*"))
 
@@ -549,6 +554,12 @@ def test_a_dataset_that_was_not_imported_is_never_replaced(tmp_path: Path):
         with pytest.raises(DisentangleError, match=r"choose another name, or remove it$"):
             import_dataset(job(tmp_path, "svmlight", SVM, SVM_TST), tmp_path / "data", is_replaced)
     assert (tmp_path / "data" / "made" / "mine.txt").read_text() == "mine"
+    (tmp_path / "data" / "made" / "mine.txt").unlink()
+    # Nor what another command has made.
+    Stage("bake", tmp_path / "data" / "made", {"heat": 1}, ("errors",), lambda out: {}).ensure()
+    for is_replaced in (False, True):
+        with pytest.raises(DisentangleError, match=r"choose another name, or remove it$"):
+            import_dataset(job(tmp_path, "svmlight", SVM, SVM_TST), tmp_path / "data", is_replaced)
 
 
 def test_another_import_replaces_when_it_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import Command
+from conftest import SMALL_TREE, Command, files_of_stages
 
 from disentangle.data import datasets
 from disentangle.jobs import calibrate, plan
@@ -19,16 +19,13 @@ from disentangle.storage.saved import Saved
 VARIANTS = tuple(Variant(name, name, name, params) for name, params in PRESETS.items())
 
 
-def made(verbs: Path, folder: Path, max_memory: float | None, threads: int) -> dict[str, object]:
+def made(verbs: Path, folder: Path, max_memory: float | None, threads: int) -> dict[str, dict[str, str]]:
     """Digests of the files of each stage of all presets."""
     tree = TreeParams(nr_splits=8, max_leaf_size=10)
     settings = Settings(threads=threads, variants=VARIANTS, tree=tree, max_memory=max_memory)
     folder.mkdir()
     plan.runs(plan.Plan(folder, datasets.source(verbs, "verbs"), settings))
-    return {
-        str(path.parent.relative_to(folder)): Saved.at(path.parent)[0].digests
-        for path in folder.rglob("stage.json")
-    }
+    return files_of_stages(folder)
 
 
 def test_all_presets_make_the_same_bytes_with_and_without_a_limit(
@@ -57,17 +54,12 @@ def test_all_presets_make_the_same_bytes_with_and_without_a_limit(
 def test_all_jobs_make_the_same_bytes_with_and_without_a_limit(
     verbs: Path, tmp_path: Path, disentangle: Command, command: tuple[str, ...]
 ):
-    def made(model_dir: str, *limit: str) -> dict[str, object]:
+    def made(model_dir: str, *limit: str) -> dict[str, dict[str, str]]:
         job, *options = command
-        tree = ("--nr-splits", "8", "--max-leaf-size", "10", "--threads", "2")
-        where = ("--data-dir", verbs, "--model-dir", model_dir)
-        ended = disentangle(job, "verbs", *options, *where, *tree, *limit)
+        where = ("--data-dir", verbs, "--model-dir", model_dir, "--threads", "2")
+        ended = disentangle(job, "verbs", *options, *where, *SMALL_TREE, *limit)
         assert ended.returncode == 0, ended.stderr
-        root = tmp_path / model_dir
-        return {
-            str(path.parent.relative_to(root)): Saved.at(path.parent)[0].digests
-            for path in root.rglob("stage.json")
-        }
+        return files_of_stages(tmp_path / model_dir)
 
     # Binned data, which lie elsewhere, are of the first.
     limited = made("limited", "--max-memory", "8")

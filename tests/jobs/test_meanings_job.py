@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from conftest import EMBEDDED, Command
+from conftest import EMBEDDED, SMALL_TREE, Command
 
 from disentangle.errors import DisentangleError
 from disentangle.evaluate.ambiguity import Ambiguity
@@ -20,8 +20,6 @@ from disentangle.jobs import meanings, printing
 from disentangle.overlap.copies import Overlap
 from disentangle.storage.files import sha256
 from disentangle.storage.saved import Saved
-
-SMALL_TREE = ("--nr-splits", "8", "--max-leaf-size", "10")
 
 
 @pytest.fixture(scope="module")

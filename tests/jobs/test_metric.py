@@ -11,9 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from conftest import EMBEDDED, Command
-
-SMALL_TREE = ("--nr-splits", "8", "--max-leaf-size", "10")
+from conftest import EMBEDDED, SMALL_TREE, Command
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import Command
-
-SMALL_TREE = ("--nr-splits", "8", "--max-leaf-size", "10")
+from conftest import SMALL_TREE, Command
 
 
 @pytest.mark.parametrize(

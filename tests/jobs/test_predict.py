@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from conftest import EMBEDDED, ROOT, Command, reseal, run_disentangle
+from conftest import EMBEDDED, ROOT, SMALL_TREE, Command, reseal, run_disentangle
 
 from disentangle.errors import DisentangleError
 from disentangle.evaluate import metrics
@@ -27,7 +27,6 @@ from disentangle.model.predictor import PREDICTOR_FILE, Predictor
 from disentangle.runtime.memory import Budget
 from disentangle.storage.saved import RECORD
 
-TREE = ("--nr-splits", "8", "--max-leaf-size", "10")
 N_TEST = 300
 # A variant of two models, by name.
 CHANGED = "tuned-merge-mean"
@@ -48,8 +47,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     files = ("--trn", "trn.jsonl", "--tst", "tst.jsonl")
     for command in (
         ("data", "import", "verbs", "--format", "jsonl", *files),
-        ("base", "verbs", *TREE, "--preset", "paper,tuned"),
-        ("base", "verbs", *TREE, "--preset", "tuned", "--merge", "mean", "--n-trees", "2"),
+        ("base", "verbs", *SMALL_TREE, "--preset", "paper,tuned"),
+        ("base", "verbs", *SMALL_TREE, "--preset", "tuned", "--merge", "mean", "--n-trees", "2"),
     ):
         ended = run(*command)
         assert ended.returncode == 0, ended.stderr
@@ -188,6 +187,38 @@ def test_an_output_is_refused_before_anything_is_read(place: Path, predict: Comm
         assert ended.returncode == 2
         assert message in ended.stderr
     assert (place / "tst.txt").read_bytes() == before
+
+
+def test_a_model_folder_may_be_a_link(place: Path, tmp_path: Path):
+    where = ("--data-dir", place / "dataset" / "xmc-base", "--model-dir", "model")
+    (tmp_path / "a" / "b" / "c").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "c" / "model").symlink_to(tmp_path)
+    run = partial(run_disentangle, tmp_path / "a" / "b" / "c")
+    ended = run("base", "verbs", *where, *SMALL_TREE, "--preset", "lean", "--without-xr-linear")
+    assert ended.returncode == 0, ended.stderr
+    ended = run("predict", "verbs", *where, "--text", "move up")
+    assert (ended.returncode, ended.stdout.count("\n")) == (0, 11), ended.stderr
+
+
+def test_a_record_that_cannot_be_written_leaves_none_of_an_earlier_run(
+    place: Path, predict: Command, tmp_path: Path
+):
+    given = ("--variant", "tuned", "--input", "tst.txt", "--out", tmp_path / "labels.tsv")
+    assert predict(*given).returncode == 0
+    (tmp_path / "sitecustomize.py").write_text(
+        "import json, os\n"
+        "dumps = json.dumps\n"
+        "def full(value, **how):\n"
+        "    if isinstance(value, dict) and value.get('job') == 'predict':\n"
+        "        raise OSError(28, 'No space left on device', 'labels.tsv.json')\n"
+        "    return dumps(value, **how)\n"
+        "json.dumps = full\n"
+    )
+    package = f"{tmp_path}{os.pathsep}{ROOT / 'src'}"
+    ended = run_disentangle(place, "predict", "verbs", *given, "--k", "5", package=package)
+    assert (ended.returncode, "No space left" in ended.stderr) == (2, True)
+    assert (tmp_path / "labels.tsv").read_text().count("\n") == 5 * N_TEST + 1
+    assert not (tmp_path / "labels.tsv.json").exists()
 
 
 def test_a_predictor_goes_to_other_processes(place: Path):

@@ -13,9 +13,8 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, run_disentangle
+from conftest import ROOT, SMALL_TREE, run_disentangle
 
-SMALL_TREE = ("--nr-splits", "8", "--max-leaf-size", "10")
 # Stands in for mlflow: what is called is written to a file, and one call may fail.
 FAKE = """
 import json, os
@@ -36,7 +35,7 @@ class MlflowClient:
         return SimpleNamespace(info=SimpleNamespace(run_id=run_name, start_time=5))
     def log_batch(self, run, metrics, params): note("batch", run, metrics, params)
     def log_artifact(self, run, path): note("artifact", run, os.path.basename(path))
-    def set_terminated(self, run): note("end", run)
+    def set_terminated(self, run, status="FINISHED"): note("end", run, status)
 """
 ENTITIES = """
 class Metric:
@@ -233,8 +232,10 @@ def test_mlflow_gets_a_run_for_each_method(place: Path, verbs: Path, monkeypatch
 def test_a_server_that_fails_after_training_costs_a_note(
     place: Path, verbs: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ):
-    result, _ = logged(place, verbs, monkeypatch, FAKE, FAIL=call)
+    result, calls = logged(place, verbs, monkeypatch, FAKE, FAIL=call)
     assert result.returncode == 0
+    # A run that was begun does not stay one that goes on.
+    assert [of[1:] for of in calls if of[0] == "end"] == [["XR-Linear", "FAILED"]] * (call != "experiment")
     assert "XR-Linear" in result.stdout
     (note,) = [line for line in result.stderr.splitlines() if "--mlflow" in line]
     assert f"note: --mlflow cannot reach http://localhost/x: {call} failed at http://localhost/x" in note

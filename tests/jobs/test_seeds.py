@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Command, run_disentangle
-from test_base import SMALL_TREE, stages_run
+from conftest import SMALL_TREE, Command, run_disentangle, stages_run
 
 from disentangle.cli import main
 from disentangle.data import datasets

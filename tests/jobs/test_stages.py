@@ -15,8 +15,9 @@ from disentangle.data import datasets
 from disentangle.errors import DisentangleError
 from disentangle.jobs import stages
 from disentangle.jobs.plan import Plan
-from disentangle.jobs.settings import Settings
+from disentangle.jobs.settings import Settings, Variant
 from disentangle.jobs.stages import Stage
+from disentangle.presets import PRESETS
 from disentangle.runtime import provenance
 from disentangle.storage import atomic
 from disentangle.storage.saved import RECORD, Saved
@@ -216,6 +217,33 @@ LIMIT = 3
 
 def within(n: int) -> bool:
     return n < LIMIT
+
+
+# The door to PECOS, and a tuple.
+IN_NO_STAGE = {"model.compat", "model.pecos", "model.trained"}
+
+
+@pytest.fixture
+def of_presets(verbs: Path, tmp_path: Path) -> dict[str, Stage]:
+    variants = tuple(Variant(name, name, name, params) for name, params in PRESETS.items())
+    settings = Settings(threads=1, variants=variants)
+    return Plan(tmp_path, datasets.source(verbs, "verbs"), settings)._made
+
+
+def test_no_module_that_makes_results_is_in_no_stage(of_presets: dict[str, Stage]):
+    package = Path(provenance.__file__).parents[1]
+    rooms = ("model", "overlap", "kernels")
+    there = {f"{room}.{path.stem}" for room in rooms for path in (package / room).glob("[a-z]*.py")}
+    assert there - {module for stage in of_presets.values() for module in stage._modules} == IN_NO_STAGE
+
+
+def test_a_solver_is_in_the_stages_where_it_runs_alone(of_presets: dict[str, Stage]):
+    assert {name for name, stage in of_presets.items() if "kernels.dual_descent" in stage._modules} == {
+        "matcher-eps-0.5-terms-150",
+        "matcher-splits-8-eps-0.5-terms-150",
+        "tuned/overlap",
+        "lean/overlap",
+    }
 
 
 def test_a_constant_that_a_function_names_is_part_of_its_code(monkeypatch: pytest.MonkeyPatch):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -115,14 +114,6 @@ def test_features_that_pecos_would_not_find_are_refused(dataset: Dataset, model:
     for wrong in (X[:, :-1], turned):
         with pytest.raises(ValueError, match=rf"X must have {X.shape[1]} features, indices sorted"):
             beam_search.checked(loaded, wrong)
-
-
-def test_threads_do_not_change_a_byte_of_the_model(dataset: Dataset, model: Path, tmp_path: Path):
-    def digests(folder: Path) -> dict[str, str]:
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
-        return {str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
-
-    assert digests(train(dataset, tmp_path / "again", threads=1)) == digests(model)
 
 
 def test_matcher_and_ranker_trained_apart_are_what_pecos_trains_at_once(dataset: Dataset, model: Path):

@@ -180,7 +180,7 @@ def test_a_bundle_of_matrices_is_refused(tags: list[list[str]], tmp_path: Path):
     disentangle.LabelTreeClassifier(nr_splits=8, max_leaf_size=10).fit(X, tags).save(tmp_path / "matrices")
     ended = run_disentangle(tmp_path, "serve", "matrices", "--port", "0")
     assert ended.returncode == 2
-    assert ended.stderr.splitlines()[-1].startswith("error: suggest needs a model of texts")
+    assert ended.stderr.splitlines()[-1].startswith("error: matrices: suggest needs a model of texts")
 
 
 def test_without_the_library_one_sentence_says_what_to_install(tmp_path: Path):

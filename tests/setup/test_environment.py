@@ -68,8 +68,7 @@ case "$*" in
         chmod +x "${0%/*}/uv" ;;
     "-I -m pip install "*) install_file pip "$@" ;;
     *check_lock.py*) exit "${LOCK_STATUS:-1}" ;;
-    "-m disentangle "*) printf '%s\n' "${@:3}" "$PWD" "$PYTHONPATH" "$XMC_DATA" "$XMC_MODEL" "$XMC_BINNED"
-        [[ $PYTHONSAFEPATH ]] ;; # or a module of the caller's folder would be run
+    *"/src/run.py "*) printf '%s\n' "${@:2}" "$PWD" "$PYTHONPATH" "$XMC_DATA" "$XMC_MODEL" "$XMC_BINNED" ;;
     *) echo "unexpected: $*" >&2; exit 1 ;;
 esac
 """
@@ -369,16 +368,16 @@ def test_environment_whose_python_has_gone_is_built_anew(sandbox):
     assert sandbox.calls() == ["venv of python3", *INSTALLED]
 
 
-def test_a_folder_with_other_files_is_left_alone(sandbox, tmp_path):
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis").touch()
+@pytest.mark.parametrize("name", ["mine", "[lab] *"])
+def test_a_folder_with_other_files_is_left_alone(sandbox, tmp_path, name):
+    mine = tmp_path / name
+    mine.mkdir()
+    (mine / "thesis").touch()
     for _ in range(2):
-        status, _, errors = sandbox.run_base(DISENTANGLE_VENV=str(tmp_path / "mine"))
+        status, _, errors = sandbox.run_base(DISENTANGLE_VENV=str(mine))
         assert status == 2
-        assert errors == (
-            f"{tmp_path / 'mine'} holds other files: DISENTANGLE_VENV must name a new or empty folder.\n"
-        )
-        assert (tmp_path / "mine" / "thesis").exists()
+        assert errors == (f"{mine} holds other files: DISENTANGLE_VENV must name a new or empty folder.\n")
+        assert (mine / "thesis").exists()
     assert sandbox.calls() == []
 
 
@@ -560,3 +559,12 @@ def test_locks_hold_all_that_their_packages_need():
         and not need.specifier.contains(pins.get(canonicalize_name(need.name), "0"))
     }
     assert unmet == set()
+
+
+def test_the_drivers_start_no_module_of_the_folder_that_they_are_called_from(tmp_path):
+    for name in ("disentangle", "numpy", "argparse"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('this is not what was asked for')\n")
+    command = [sys.executable, str(PROJECT / "src" / "run.py"), "--version"]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    ended = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout[:11]) == (0, "disentangle"), ended

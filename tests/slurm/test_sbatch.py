@@ -93,6 +93,13 @@ def test_where_slurm_does_not_count_memory_there_is_no_limit(project: Path):
     assert run(project, SLURM_MEM_PER_NODE="0")[1][-1] == "python -m disentangle base --threads 4"
 
 
+def test_memory_that_was_asked_for_by_processor_is_a_limit_too(project: Path):
+    given = "base --threads 4 --max-memory 14.40"
+    assert run(project, SLURM_MEM_PER_CPU="4096")[1][-1] == f"python -m disentangle {given}"
+    calls = run(project, **(TASKS | {"SLURM_MEM_PER_NODE": "", "SLURM_MEM_PER_CPU": "384"}))[1]
+    assert any(" --threads 4 --max-memory 0.90" in call for call in calls)
+
+
 def test_outside_a_job_or_another_folder_it_says_how_to_submit(project: Path):
     for variables in ({"SLURM_JOB_ID": ""}, {"SLURM_SUBMIT_DIR": str(project.parent)}):
         status, calls, errors = run(project, **variables)

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import TextIO
 import pytest
 from conftest import ROOT
 
+from disentangle.errors import DisentangleError
 from disentangle.storage import atomic
 
 N_PROCESSES, N_TIMES = 3, 500
@@ -85,3 +87,85 @@ def test_a_replacing_that_was_killed_is_finished_before_a_name_is_claimed(tmp_pa
         assert (tmp_path / "set" / "record").read_text() == ".tmp-set"
         assert not new.exists()
         assert not old.exists()
+
+
+# An audit event comes before what it tells of: the second renaming, so that the folder has no name now.
+REPLACE = """
+import os, sys, threading
+from pathlib import Path
+from disentangle.runtime import interrupt
+from disentangle.storage import atomic
+
+def hook(event, args):
+    if event == "os.rename" and os.path.basename(os.fspath(args[0])) == ".tmp-set":
+        os.kill(os.getpid(), int(sys.argv[1]))
+        threading.Event().wait()
+
+def replace():
+    with atomic.claim(Path("set"), "record"), atomic.making(Path("set"), "record") as made:
+        (made / "record").write_text("new")
+        sys.addaudithook(hook)
+
+interrupt.run(replace)
+"""
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143)])
+def test_a_replacing_that_ends_between_its_renamings_is_finished(tmp_path: Path, number: int, status: int):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "record").write_text("old")
+    env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    command = [sys.executable, "-c", REPLACE, str(int(number))]
+    ended = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert ended.returncode == status, ended.stderr
+    if number == signal.SIGKILL:
+        assert not (tmp_path / "set").exists()
+        with atomic.claim(tmp_path / "set", "record"):
+            pass
+    assert (tmp_path / "set" / "record").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+def test_what_a_lock_would_empty_stays(tmp_path: Path):
+    out, notes, lock = tmp_path / "out", tmp_path / "notes.txt", tmp_path / ".out.lock"
+    notes.write_text("mine")
+    lock.symlink_to(notes)
+    with pytest.raises(DisentangleError, match="cannot write to "), atomic.claim(out):
+        pass
+    lock.unlink()
+    lock.write_text("mine, too")
+    with pytest.raises(DisentangleError, match="lock is there, and no lock"), atomic.claim(out):
+        pass
+    assert (notes.read_text(), lock.read_text()) == ("mine", "mine, too")
+    lock.unlink()
+    os.mkfifo(lock)
+    with pytest.raises(DisentangleError, match="lock is there, and no lock"), atomic.claim(out):
+        pass
+
+
+def test_a_file_of_nearly_a_temporary_name_stays(tmp_path: Path):
+    (tmp_path / ".tmp-backup-labels.tsv").write_text("mine")
+    (tmp_path / ".tmp-0123abcd-labels.tsv").write_text("left by a process that was killed")
+    with atomic.replacing(tmp_path / "labels.tsv") as place:
+        place.write_text("whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".tmp-backup-labels.tsv", "labels.tsv"]
+
+
+def test_a_folder_whose_removal_was_killed_goes(tmp_path: Path):
+    with atomic.scratch(tmp_path) as used:
+        (used / "file").touch()
+        left = shutil.copytree(used.parent, used.parent.with_name(f"{used.parent.name}-left"))
+        (left / "lock").unlink()
+        with atomic.scratch(tmp_path):
+            assert not left.exists()
+            assert (used / "file").exists()
+
+
+def test_a_folder_that_is_made_lies_where_it_was_named(tmp_path: Path):
+    (tmp_path / "disk" / "deep").mkdir(parents=True)
+    (tmp_path / "model").symlink_to(tmp_path / "disk" / "deep")
+    with atomic.making(tmp_path / "model" / "made", "record") as place:
+        # What it says of its neighbours has to lead to them from there.
+        assert place.parent == tmp_path / "model"
+        (place / "record").touch()
+    assert (tmp_path / "disk" / "deep" / "made" / "record").exists()

@@ -169,8 +169,9 @@ class Bundle:
 
     def scores(self, X: sp.csr_matrix) -> sp.csr_matrix:
         """Scores of all labels that the model finds, as an evaluation has them: without features, too."""
-        batches = self._predictor.best(self._checked(X), self.most, self._threads, self._budget)
-        found = sp.vstack([predict.as_matrix(*best, self.n_labels) for best in batches], "csr")
+        with python_names():
+            batches = self._predictor.best(self._checked(X), self.most, self._threads, self._budget)
+            found = sp.vstack([predict.as_matrix(*best, self.n_labels) for best in batches], "csr")
         found.sort_indices()
         return found
 
@@ -194,14 +195,9 @@ class Bundle:
         Limits(1, max(self.most, MAX_K)).check("limit", limit)
         Limits(0.0, 1.0).check("threshold", threshold)
         found: list[tuple[np.ndarray, np.ndarray]] = []
-        predict.predict(
-            self._predictor,
-            [X],
-            min(limit, self.most),
-            self._threads,
-            self._budget,
-            lambda _, *best: found.append(best),
-        )
+        how = min(limit, self.most), self._threads, self._budget
+        with python_names():
+            predict.predict(self._predictor, [X], *how, lambda _, *best: found.append(best))
         labels, scores = (np.concatenate(own) for own in zip(*found, strict=True))
         values = scores if self.calibration is None else self.calibration.of(scores)
         return np.where(values >= threshold, labels, -1), scores

@@ -20,10 +20,10 @@ from ..errors import DisentangleError
 from ..evaluate.metrics import precision, rank, recall
 from ..jobs import bundles
 from ..limits import Limits
-from ..params import MAX_K, TfidfParams
+from ..params import MAX_K
 from . import labels, training
 from .bundle import Bundle, Suggestion
-from .inputs import canonical, check_texts, is_text, python_names
+from .inputs import canonical, check_texts, check_tfidf, is_text, python_names
 from .parameters import Parameters
 
 # Labels of which a tree can be made.
@@ -99,9 +99,8 @@ hinge, predict_beam, merge : optional
         """
         (form, Y), vectorizer = labels.given(y), None
         if is_text(X):
-            texts, params = check_texts(X), self.tfidf or TfidfParams()
+            texts, params = check_texts(X), check_tfidf(self.tfidf)
             with python_names():
-                params.validate()
                 vectorizer = tfidf.fit(texts, params, "X")
             X, self.n_features_in_ = vectorizer.transform(texts), len(vectorizer.terms)
             self.__dict__.pop("feature_names_in_", None)  # of an earlier fit

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from sklearn.utils import check_array
 
 from ..errors import DisentangleError
 from ..limits import Limits
+from ..params import TfidfParams
 from ..runtime.threads import check_threads
 
 # Options of the command line that parameters here do not have the names of.
@@ -27,7 +28,9 @@ def python_names() -> Iterator[None]:
         yield
     except DisentangleError as error:
         said = re.sub(
-            "--([a-z][a-z-]*)", lambda one: _NAMES.get(one[1], one[1].replace("-", "_")), str(error)
+            r"(?<![^\s(])--([a-z][a-z-]*)",
+            lambda one: _NAMES.get(one[1], one[1].replace("-", "_")),
+            str(error),
         )
         raise DisentangleError(said) from error
 
@@ -50,7 +53,15 @@ def n_threads(n_jobs: int | None) -> int:
 
 
 def is_text(X: Any) -> bool:
-    """Whether instances are given as texts, and not as features."""
+    """Whether instances are given as texts, and not as features.
+
+    Raises
+    ------
+    DisentangleError
+        If they are a mapping or a set, neither of which has them in an order that labels could have.
+    """
+    if isinstance(X, (Mapping, Set)) and not sp.issparse(X):
+        raise DisentangleError(f"instances must be a list or a matrix, got {type(X).__name__}")
     if sp.issparse(X) or getattr(X, "ndim", 1) != 1 or isinstance(X, (str, bytes)):
         return False
     return hasattr(X, "__len__") and len(X) > 0 and isinstance(next(iter(X)), str)
@@ -72,6 +83,22 @@ def check_texts(texts: Any) -> list[str]:
         if not isinstance(text, str):
             raise DisentangleError(f"texts must be text, got {type(text).__name__} for number {i}")
     return found
+
+
+def check_tfidf(given: Any) -> TfidfParams:
+    """How texts become features; None for the usual way.
+
+    Raises
+    ------
+    DisentangleError
+        If it is something else, or out of its range.
+    """
+    params = given or TfidfParams()
+    if not isinstance(params, TfidfParams):
+        raise DisentangleError(f"tfidf must be a TfidfParams, or None, got {type(params).__name__}")
+    with python_names():
+        params.validate()
+    return params
 
 
 def as_matrix(X: Any) -> sp.csr_matrix:

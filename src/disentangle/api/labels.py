@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Set
 from numbers import Integral
 from typing import Any
 
@@ -33,7 +33,8 @@ def given(Y: Any) -> tuple[str, Any]:
         Y = np.asarray(Y)
         if Y.ndim > 1:
             return (MATRIX, Y) if Y.shape[1] != 1 else (SINGLE, Y)
-    if isinstance(Y, (str, bytes)) or not isinstance(Y, Collection) or getattr(Y, "ndim", 1) == 0:
+    no_list = isinstance(Y, (str, bytes, Mapping, Set)) or not isinstance(Y, Collection)
+    if no_list or getattr(Y, "ndim", 1) == 0:
         none = "; a classifier requires y to be passed, but the target y is None" if Y is None else ""
         raise DisentangleError(
             f"y must be a matrix of 0 and 1, or a list of each instance's labels, got {_shown(Y)}{none}"
@@ -83,8 +84,14 @@ def encode(Y: Any, form: str, known: Iterable[Any] = ()) -> tuple[sp.csr_matrix,
 
 def _array(labels: Collection[Any]) -> np.ndarray:
     """Labels as an array that gives them back as they are: one of strings would cut zeros off their ends."""
-    is_text = any(isinstance(label, str) for label in labels)
-    return np.array(list(labels), dtype=object if is_text else None)
+    labels = list(labels)
+    if any(isinstance(label, str) for label in labels):
+        return np.array(labels, dtype=object)
+    found = np.array(labels)
+    if labels and found.dtype.kind == "f" and all(isinstance(label, Integral) for label in labels):
+        # Whole numbers beyond int64, which numpy would round.
+        return np.array(labels, dtype=np.uint64 if min(labels) >= 0 else object)
+    return found
 
 
 def _from_matrix(Y: Any) -> sp.csr_matrix:
@@ -119,9 +126,18 @@ def _lists(Y: Iterable[Any]) -> list[list[Any]]:
 
 
 def _singles(Y: Any) -> list[list[Any]]:
-    flat = column_or_1d(np.asarray(Y), warn=True)
-    check_classification_targets(flat)
-    return [[label] for label in flat.tolist()]
+    # numpy would make text of all where one is, and floats of whole numbers beyond int64.
+    given = np.asarray(Y) if hasattr(Y, "__array__") else np.fromiter(Y, object, len(Y))
+    found = column_or_1d(given, warn=True)
+    flat = [label.item() if isinstance(label, np.generic) else label for label in found]
+    if any(isinstance(label, str) for label in flat):
+        for i, label in enumerate(flat):
+            if not isinstance(label, str):
+                rule = "labels must all be text, or all numbers"
+                raise DisentangleError(f"{rule}, got {_shown(label)} for instance {i}")
+    elif not all(isinstance(label, Integral) for label in flat):
+        check_classification_targets(np.asarray(flat))
+    return [[label] for label in flat]
 
 
 def indicator(probabilities: sp.csr_matrix, least: float) -> sp.csr_matrix:
@@ -150,6 +166,8 @@ def lines(names: Iterable[Any], classes: np.ndarray | None = None) -> list[str]:
     DisentangleError
         If there are not as many as classes, or one is not a line of a file in UTF-8.
     """
+    if isinstance(names, (str, bytes)):
+        raise DisentangleError(f"names or URIs must be a list, one a label, got {_shown(names)}")
     found = ["" if name is None else str(name) for name in names]
     if classes is not None and len(found) != len(classes):
         raise DisentangleError(f"there must be {len(classes)} names or URIs, one a label, got {len(found)}")

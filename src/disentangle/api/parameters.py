@@ -49,23 +49,9 @@ class Parameters(BaseEstimator):
         predict_beam: int | None = None,
         merge: str | None = None,
     ) -> None:
-        self.preset = preset
-        self.n_trees = n_trees
-        self.beam_size = beam_size
-        self.top_k = top_k
-        self.nr_splits = nr_splits
-        self.max_leaf_size = max_leaf_size
-        self.random_state = random_state
-        self.n_jobs = n_jobs
-        self.max_memory = max_memory
-        self.cluster = cluster
-        self.min_probability = min_probability
-        self.sparse_output = sparse_output
-        self.calibrate = calibrate
-        self.tfidf = tfidf
         given = dict(locals())
-        for name in overlap_fields():
-            setattr(self, name, given[name])
+        del given["self"]
+        self.__dict__.update(given)
 
     def settings(self, n_labels: int) -> Settings:
         """What the base job would be told.
@@ -75,7 +61,7 @@ class Parameters(BaseEstimator):
         DisentangleError
             If a parameter is out of its range.
         """
-        if self.preset not in PRESETS:
+        if not isinstance(self.preset, str) or self.preset not in PRESETS:
             raise DisentangleError(f"preset must be one of {', '.join(PRESETS)}, got {self.preset!r}")
         given = {name: _plain(value) for name, value in self.get_params(deep=False).items()}
         leaf = given["max_leaf_size"]

@@ -171,6 +171,8 @@ def _list(args: argparse.Namespace) -> None:
             rows[name] = datasets.sizes_in(folder, features), ", ".join(["here", *others])
         except DisentangleError:
             rows[name] = {}, "damaged"
+        except OSError:
+            rows[name] = {}, "cannot be read"
     printing.print_tables([tables.datasets_table(args.data_dir, rows)])
 
 

@@ -35,7 +35,12 @@ def add_encode(commands: argparse._SubParsersAction) -> None:
         action="store_true",
         help="teach it the leaf clusters of the label tree first",
     )
-    add("--name", type=dataset_name, metavar="FEATURES", help="of the feature set (default: the encoder's)")
+    add(
+        "--name",
+        type=dataset_name,
+        metavar="FEATURES",
+        help="of the feature set (default: the encoder's, with -tuned after --finetune)",
+    )
     for params, names in ((EncoderParams, ("max_length", "batch_size")), (TuningParams, ("epochs", "seed"))):
         add_declared(parser, params, *names)
     add_declared(parser, TreeParams, "max_leaf_size", usual=DATASETS_OWN)

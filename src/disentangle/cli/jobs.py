@@ -309,10 +309,15 @@ def next_command(command: str, args: argparse.Namespace, *options: str) -> str:
 
 def _said(args: argparse.Namespace, report: dict[str, Any], following: str) -> None:
     """Print the tables of a report, write its page, and end."""
-    from ..jobs import pages, printing, tables
+    from ..html import page, run_page
+    from ..jobs import printing, tables
 
-    printing.print_tables(tables.tables_of(report))
-    end(args, report, [pages.write(report), *report["files"]], following)
+    found = tables.tables_of(report)
+    printing.print_tables(found)
+    path = report["files"][0].with_suffix(".html")
+    figures = [file.with_suffix(".svg") for file in report["files"] if file.suffix == ".png"]
+    page.save(path, run_page.build(report, [vars(table) for table in found], figures))
+    end(args, report, [path, *report["files"]], following)
 
 
 def end(args: argparse.Namespace, report: dict[str, Any], files: Iterable[Path], following: str) -> None:

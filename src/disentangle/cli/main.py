@@ -67,7 +67,8 @@ def run(command: Callable[[], int | None]) -> NoReturn:
         if error.errno is None:  # llvmlite's way to say it
             _leave(f"{_CANNOT_LOAD}: {error}")
         # Whatever has a file reads and writes it where its name is known.
-        _leave(f"error: cannot write {error.filename or 'standard output'}: {error.strerror or error}")
+        what = f"read or write {error.filename}" if error.filename else "write standard output"
+        _leave(f"error: cannot {what}: {error.strerror or error}")
 
 
 def _how_to_install(missing: ModuleNotFoundError) -> str:

@@ -35,12 +35,22 @@ class Pretrained:
         What it is called: the folder's name, or that on the hub.
     revision : str or None
         The hub's, of an encoder from there.
+
+    Raises
+    ------
+    ValueError
+        If a file is none that an encoder has.
     """
 
     folder: Path
     digests: dict[str, str]
     name: str
     revision: str | None = None
+
+    def __post_init__(self) -> None:
+        # Names may be a stranger's, and files are copied by them.
+        if strange := [file for file in self.digests if "/" in file or not _among([file], KNOWN)]:
+            raise ValueError(f"{excerpt(strange[0])} is no file of an encoder")
 
     @classmethod
     def at(cls, folder: Path, name: str | None = None, revision: str | None = None) -> Pretrained:

@@ -26,6 +26,8 @@ DTYPE = np.dtype(np.float16)
 _BLOCK = 2048
 # Weights that a mean of tokens does not need, and that many encoders come without.
 _UNUSED = ("pooler.",)
+# Of tokens, where positions are none of the weights.
+_NO_LIMIT = 1 << 30
 # Models that number positions from 2 on.
 _FROM_2 = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet")
 
@@ -202,5 +204,5 @@ def _positions(config: Any) -> int:
     """Most tokens that there are positions for."""
     most = getattr(config, "max_position_embeddings", None)
     if not isinstance(most, int) or most < 1:
-        return EncoderParams.max_length
+        return _NO_LIMIT  # positions are relative
     return most - 2 if getattr(config, "model_type", "") in _FROM_2 else most

@@ -53,14 +53,12 @@ class Picture:
 
     Attributes
     ----------
-    instances : ndarray of shape (n,), int
     points : ndarray of shape (n, 2), float64
         Principal coordinates of the likeness that the ambiguity score has; without a unit.
     copy : ndarray of shape (n,), int
         Which copy of the label each prefers, from 0, `UNREACHED` or `TIED`.
     """
 
-    instances: np.ndarray
     points: np.ndarray
     copy: np.ndarray
 
@@ -143,7 +141,7 @@ class Meanings:
                 )
             )
         drawn = np.sort(rng.permutation(len(rows))[:_MOST_POINTS])
-        return meanings, Picture(rows[drawn], self._points(label, rows[drawn]), own[drawn])
+        return meanings, Picture(self._points(label, rows[drawn]), own[drawn])
 
     def _terms(self, rows: np.ndarray, own: np.ndarray, copies: np.ndarray) -> list[list[int]]:
         """Terms by how much more the instances of a copy have them, up to doubled by the ranker's weight."""

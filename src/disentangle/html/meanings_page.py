@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 from ..data.features import titled
@@ -96,27 +95,15 @@ inputmode="numeric"></label>
 <footer class="quiet">{footer}</footer>"""
 
 
-def write(path: Path, meanings: dict[str, Any]) -> None:
-    """Write the page, whole or not at all; the same meanings give the same bytes.
+def build(meanings: dict[str, Any]) -> str:
+    """The page; the same meanings give the same.
 
     Parameters
     ----------
-    path : Path
-        Of the page.
     meanings : dict
         The report of the meanings job. A page has at most `MOST_BYTES`: it leaves out the least ambiguous
         labels that do not fit, and says how many.
-
-    Raises
-    ------
-    DisentangleError
-        If it cannot be written.
     """
-    page.save(path, build(meanings))
-
-
-def build(meanings: dict[str, Any]) -> str:
-    """The page that `write` writes."""
     room = MOST_BYTES - _COUNT - len(_assemble(meanings, [], len(meanings["labels"])).encode())
     shown = _fitting(sorted(meanings["labels"], key=lambda label: label["rank"]), room)
     return _assemble(meanings, shown, len(meanings["labels"]) - len(shown))

@@ -26,13 +26,11 @@ _WORDS = {
 _NUMBER = re.compile(r"^(x )?[+−-]?[\d,]*\.?\d+( ± [\d.]+)? ?[%*]?$|^$|^–$")
 
 
-def write(path: Path, report: dict[str, Any], tables: list[dict[str, Any]], figures: list[Path]) -> None:
-    """Write the page, whole or not at all; the same contents give the same bytes.
+def build(report: dict[str, Any], tables: list[dict[str, Any]], figures: list[Path]) -> str:
+    """The page; the same contents give the same.
 
     Parameters
     ----------
-    path : Path
-        Of the page.
     report : dict
         As a job returns it, or as `report.json` has it.
     tables : list of dict
@@ -43,13 +41,8 @@ def write(path: Path, report: dict[str, Any], tables: list[dict[str, Any]], figu
     Raises
     ------
     DisentangleError
-        If a figure cannot be read, or the page cannot be written.
+        If a figure cannot be read.
     """
-    page.save(path, build(report, tables, figures))
-
-
-def build(report: dict[str, Any], tables: list[dict[str, Any]], figures: list[Path]) -> str:
-    """The page that `write` writes."""
     sections = [
         ("Tables", "".join(_table(**table) for table in tables)),
         ("Figures", "".join(_figure(figure) for figure in figures)),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from ..storage import atomic
@@ -55,16 +54,13 @@ def report_base(
     written = job.report(folder, "base", runs[-1], data=first.source.inputs, **more)
     files = [folder / "report.json"]
     for base in bases:
-        draw_frontier(base.folder, job.title, written, base.settings.said())
-        own = [run for run in _runs_of(written, base.settings.said()) if "calibration" in run]
-        files += [base.folder / "frontier.png", *figures.draw_reliability(base.folder, job.title, own)]
+        own = runs_of(written, base.settings.said())
+        figures.draw_frontier(base.folder, job.title, own)
+        shown = [run for run in own if "calibration" in run]
+        files += [base.folder / "frontier.png", *figures.draw_reliability(base.folder, job.title, shown)]
     return written | {"runs": runs, "files": files}
 
 
-def draw_frontier(folder: Path, title: str, report: dict[str, Any], settings: dict[str, Any]) -> None:
-    """What the report has with these settings."""
-    figures.draw_frontier(folder, title, _runs_of(report, settings))
-
-
-def _runs_of(report: dict[str, Any], settings: dict[str, Any]) -> list[dict[str, Any]]:
+def runs_of(report: dict[str, Any], settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """Those that a report has with these settings."""
     return [run for run in report["runs"] if run["settings"] == settings]

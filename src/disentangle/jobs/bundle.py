@@ -51,7 +51,7 @@ def run_bundle(
         blocks = text_features.blocks_of(saved, data_folder / features_name)
         for source in text_features.encoders(blocks):
             source.copy(folder / ENCODER)
-        said["is_of_texts"] = VECTORIZER_FILE in saved or (folder / ENCODER).exists()
+        said["is_of_texts"] = text_features.are_of_texts(saved, blocks)
         said["licence"] = "The data's licence is not known: their folder has none."
         if (data_folder / bundles.LICENCE).is_file():
             shutil.copyfile(data_folder / bundles.LICENCE, folder / bundles.LICENCE)
@@ -70,7 +70,9 @@ def _said(base: Path, evaluation: Path, title: str) -> dict[str, Any]:
         run = next(run for run in report["runs"] if run["evaluation"] == place)
         if record is None or run["key"] != record["key"]:
             raise ValueError("another model's figures")
-        figures = {column: figure(run, column) for column in SHOWN} | _calibrated(run)
+        figures = {column: figure(run, column) for column in SHOWN}
+        errors = run["calibration"]["ece"]["probabilities"] if "calibration" in run else {}
+        figures |= {f"ECE@{k}": error for k, error in errors.items()}
         costs = {"candidates": round(run["candidates_per_instance"], 1)}
         parameters = {"preset": run["preset"], "n_trees": run["n_trees"]} | run.get("overlap", {})
         digests = {f"sha256 of {name}": sha for name, sha in report["data"].items()}
@@ -85,9 +87,3 @@ def _said(base: Path, evaluation: Path, title: str) -> dict[str, Any]:
         raise DisentangleError(
             f"{path} must have the figures of {evaluation}, found none of this model: run the base job again"
         ) from error
-
-
-def _calibrated(run: dict[str, Any]) -> dict[str, Any]:
-    """The errors of a run's probabilities."""
-    errors = run["calibration"]["ece"]["probabilities"] if "calibration" in run else {}
-    return {f"ECE@{k}": error for k, error in errors.items()}

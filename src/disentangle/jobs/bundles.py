@@ -124,13 +124,18 @@ def complete(out: Path, predictor: Predictor, said: dict[str, Any]) -> None:
 
 def copy(saved: Saved, names: tuple[str, ...], out: Path) -> None:
     """Copy files that are what was saved; their folders are made."""
-    size = sum((saved.folder / name).stat().st_size for name in names)
+    size = sum(_size(saved, name) for name in names)
     out.mkdir(exist_ok=True)
     space.check(out, size, f"a bundle takes {size:,} bytes")
     for name in names:
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         with saved.open(name) as file:
             files.copy(file, out / name)
+
+
+def _size(saved: Saved, name: str) -> int:
+    with saved.open(name) as file:
+        return os.fstat(file.fileno()).st_size
 
 
 def seal(out: Path, said: dict[str, Any]) -> None:

@@ -51,6 +51,8 @@ _AHEAD = 8
 _PARTS_PER_SLOT = 2
 # How long a call may wait without any worker that could do it, looked for so often.
 _PATIENCE, _LOOK = 300.0, 5.0
+# Seconds after which workers that did not answer are asked again.
+_AGAIN_AFTER = 1.0
 # How often data that all workers have lost are sent again.
 _TRIES = 5
 # Stages use the same instances one after another: what was shared last is still there.
@@ -332,6 +334,7 @@ def _checked(client: Any, threads: int, folder: Path) -> Cluster:
     token = secrets.token_hex(16)
     (folder / token).write_text(token, encoding="utf-8")
     answers: dict[str, Any] = {}
+    deadline = time.monotonic() + _PATIENCE
     with _sentences():
         while not answers:
             try:
@@ -341,11 +344,21 @@ def _checked(client: Any, threads: int, folder: Path) -> Cluster:
             found = client.run(worker.answer, str(folder / token), on_error="return")
             # One that is lost meanwhile does not answer; one that comes later is checked by its first task.
             answers = {name: own for name, own in found.items() if not isinstance(own, OSError)}
+            if found and not answers:
+                # One that the scheduler cannot reach stays, and never answers.
+                if time.monotonic() > deadline:
+                    name, answer = next(iter(found.items()))
+                    raise DisentangleError(
+                        f"--cluster: {name} has not answered in {_PATIENCE:.0f} seconds: "
+                        f"{excerpt(f'{type(answer).__name__}: {answer}')}"
+                    )
+                time.sleep(_AGAIN_AFTER)
         try:
             answers["scheduler"] = client.run_on_scheduler(worker.answer, str(folder / token))
         except (ImportError, AttributeError, RuntimeError) as error:  # it reads what is sent to workers
             answers["scheduler"] = error
-        slots = sum(client.nthreads().values())
+        # One that has gone by now is missed when it is to do something.
+        slots = max(1, sum(client.nthreads().values()))
     is_seen = True
     for name, own in answers.items():
         if not isinstance(own, tuple):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data import datasets, known_datasets
-from ..data.features import DENSE, EMBEDDING, SPARSE, Block, FeatureSet
+from ..data.features import DENSE, EMBEDDING, FEATURES_FILE, SPARSE, Block, FeatureSet
 from ..data.lines import read_texts
 from ..data.tfidf import VECTORIZER_FILE
 from ..encoder import packages
@@ -73,22 +73,6 @@ class Encode:
     force: bool = False
     mirror: str = ARCHIVE
 
-    def validate(self) -> None:
-        self.params.validate()
-        if self.tuning is not None:
-            self.tuning.validate()
-
-    def features(self, source: Pretrained) -> str:
-        """The name of the feature set.
-
-        Raises
-        ------
-        DisentangleError
-            If it cannot be one.
-        """
-        usual = re.sub(r"[^\w.-]+", "-", source.name.rpartition("/")[2], flags=re.ASCII).lower()
-        return check_name(self.name or usual + ("" if self.tuning is None else "-tuned"))
-
 
 def check_name(name: str) -> str:
     """Raise DisentangleError unless a feature set may be called so."""
@@ -115,12 +99,15 @@ def run_encode(job: Encode) -> dict[str, Any]:
     """
     from ..encoder import device
 
-    job.validate()
+    job.params.validate()
+    if job.tuning is not None:
+        job.tuning.validate()
     chosen = device.choose(job.device)
     device.limit_threads(job.threads)
     folder = known_datasets.folder_of(job.data_dir, job.dataset, job.mirror)
     source = find(job.encoder)
-    name = job.features(source)
+    usual = re.sub(r"[^\w.-]+", "-", source.name.rpartition("/")[2], flags=re.ASCII).lower()
+    name = check_name(job.name or usual + ("" if job.tuning is None else "-tuned"))
     datasets.sizes_in(folder)  # its matrices must be there
     check_texts(folder, datasets.parts_in(folder))
     work = job.model_dir / job.dataset / f"encode-{name}"
@@ -136,7 +123,9 @@ def run_encode(job: Encode) -> dict[str, Any]:
 
 
 def check_texts(folder: Path, parts: tuple[str, ...] = PARTS) -> None:
-    """Raise DisentangleError unless a dataset has a text for each instance of these parts."""
+    """Refuse a dataset without a text for each instance of these parts, or with other features than terms."""
+    if FeatureSet.at(folder / FEATURES).blocks:
+        raise DisentangleError(f"{folder / FEATURES} must be one sparse matrix, found {FEATURES_FILE}")
     for part in parts:
         for _ in read_texts(folder / f"X.{part}.txt", read_shape(folder / f"Y.{part}.npz")[0]):
             pass
@@ -196,6 +185,8 @@ def _tune(job: Encode, work: Path, tuned: Stage) -> None:
         for need in tuned.needs:
             need.ensure()
     with atomic.workspace(work, RECORD):
+        if job.force:
+            shutil.rmtree(work / "checkpoint", ignore_errors=True)
         tuned.ensure()
         # It has done its service.
         shutil.rmtree(work / "checkpoint", ignore_errors=True)
@@ -269,8 +260,6 @@ def _build(
 def tfidf_block(out: Path, folder: Path, parts: tuple[str, ...] = PARTS) -> Block:
     """The dataset's own features, and what makes them of new texts, where there is that."""
     usual = FeatureSet.at(folder / FEATURES)
-    if usual.blocks:
-        raise DisentangleError(f"{folder / FEATURES} must be one matrix, found several blocks")
     for part in parts:
         (path,) = usual.paths(part)
         shutil.copyfile(path, out / f"{TFIDF}.{part}.npz")

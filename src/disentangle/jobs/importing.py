@@ -100,6 +100,8 @@ def import_dataset(job: Import, data_dir: Path, is_replaced: bool = False) -> di
 def _check_replaced(folder: Path, is_replaced: bool) -> None:
     """Raise DisentangleError unless a folder may be replaced; say what goes with it."""
     before = read_record(folder)
+    if before is not None and "format" not in before["inputs"]:  # no import has made it
+        before = None
     if not is_replaced or before is None:
         way = "choose another name, or remove it"
         if before is not None:

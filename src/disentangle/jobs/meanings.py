@@ -15,7 +15,7 @@ from ..data import components, datasets, lines
 from ..data.datasets import Dataset
 from ..data.tfidf import Vectorizer
 from ..errors import DisentangleError
-from ..html import meanings_page
+from ..html import meanings_page, page
 from ..limits import at_least
 from ..storage import atomic
 from ..storage.files import sha256
@@ -122,7 +122,7 @@ def run_meanings(job: Job, wanted: Sequence[str], limit: int) -> dict[str, Any]:
         written = job.report(folder, "meanings", record, **of_variant, **counts, labels=details)
         atomic.write_json(folder / f"{name}.json", written)
         tables.write_csv(folder / f"{name}.csv", rows)
-        meanings_page.write(folder / f"{name}.html", written)
+        page.save(folder / f"{name}.html", meanings_page.build(written))
     return written | {"files": [folder / f"{name}.{ending}" for ending in ("html", "csv", "json")]}
 
 

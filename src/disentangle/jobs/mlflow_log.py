@@ -87,8 +87,12 @@ class Log:
             entities.Metric(name, value, made.start_time, step) for name, value, step in metrics_of(run)
         ]
         params = [entities.Param(name, str(value)) for name, value in given]
-        self._client.log_batch(made.run_id, metrics, params)
-        self._client.log_artifact(made.run_id, str(report["files"][0]))
+        try:
+            self._client.log_batch(made.run_id, metrics, params)
+            self._client.log_artifact(made.run_id, str(report["files"][0]))
+        except Exception:
+            self._client.set_terminated(made.run_id, "FAILED")
+            raise
         self._client.set_terminated(made.run_id)
 
 

@@ -22,16 +22,7 @@ from .tables import Table, tables_of
 _MOST_BYTES = 1 << 28
 _NUMBERS = ("vi", "random_same_sizes", "adjusted_rand", "n_components", "n_copies", "n_instances")
 # What a file that no job has written makes of the code that trusts one.
-_NONSENSE = (
-    KeyError,
-    TypeError,
-    ValueError,
-    IndexError,
-    AttributeError,
-    ArithmeticError,
-    RecursionError,
-    csv.Error,
-)
+_NONSENSE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, csv.Error)
 
 
 def find(name: str, model_dir: Path, job: str, features: str = FEATURES) -> Path:
@@ -78,11 +69,8 @@ def read(path: Path) -> tuple[dict[str, Any], list[Table]]:
             report["runs"] = report["runs"][: report.get("n_asked")]
             if not report["runs"]:
                 raise ValueError("no runs")
-        if (
-            report["job"] == "metric"
-            and "seeds" not in report
-            and (rows := _labels(path.parent, report["components"]))
-        ):
+        is_single = report["job"] == "metric" and "seeds" not in report
+        if is_single and (rows := _labels(path.parent, report["components"])):
             report["labels"] = rows
         return report, [_inert(table) for table in tables_of(report)]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -11,7 +10,8 @@ from ..data.validation import validation
 from ..evaluate.significance import MEAN
 from ..storage import atomic
 from ..storage.saved import RECORD
-from .base import draw_frontier
+from . import figures
+from .base import runs_of
 from .columns import chosen_by
 from .differences import Comparison, excludes_zero
 from .job import Job
@@ -42,11 +42,13 @@ def run_sweep(job: Job) -> dict[str, Any]:
     with atomic.workspace(folder, RECORD):
         made, files, inputs = [], [], []
         for one in jobs:
-            plan = _plan(folder, one)
+            seed = one.settings.tree.seed
+            plan = Plan(folder, validation(one.source(), seed), one.settings, f"seed-{seed}")
             inputs.append(plan.source.inputs)
             made.append(comparison.added(runs(plan)))
             written = _report(one, plan.source.inputs, plan.place, made[-1:], comparison)
-            draw_frontier(plan.folder, f"{job.title}, validation", written, plan.settings.said())
+            own = runs_of(written, plan.settings.said())
+            figures.draw_frontier(plan.folder, f"{job.title}, validation", own)
             files += [plan.folder / name for name in ("report.json", "frontier.png")]
         if job.seeds:
             # Of drawn parts it says every seed.
@@ -57,11 +59,6 @@ def run_sweep(job: Job) -> dict[str, Any]:
             # The last one asked for; that of each seed stays.
             atomic.write_json(folder / "report.json", written)
         return written | {"runs": [run for own in made for run in own], "files": files}
-
-
-def _plan(folder: Path, job: Job) -> Plan:
-    seed = job.settings.tree.seed
-    return Plan(folder, validation(job.source(), seed), job.settings, f"seed-{seed}")
 
 
 def _report(

@@ -63,6 +63,18 @@ def blocks_of(saved: Saved, folder: Path) -> FeatureSet:
         return FeatureSet.read(path, folder)
 
 
+def are_of_texts(saved: Saved, of_model: FeatureSet) -> bool:
+    """Whether a model's features can be made of new texts."""
+    has_terms = VECTORIZER_FILE in saved
+    if not of_model.blocks:
+        return has_terms
+    return all(_is_encoded(own) or (has_terms and own == of_model.of_terms) for own in of_model.blocks)
+
+
+def _is_encoded(block: Block) -> bool:
+    return block.kind == DENSE and "encoder" in block.made_from
+
+
 def encoders(of_model: FeatureSet) -> list[Pretrained]:
     """What the embeddings of a feature set are made by; it must still be there."""
     made_from = [block.made_from for block in of_model.blocks if "encoder" in block.made_from]
@@ -82,7 +94,7 @@ def _encoder(said: dict[str, Any], folder: Path) -> tuple[Pretrained, EncoderPar
 
 
 def _of_block(block: Block, of_model: FeatureSet, saved: Saved) -> Maker:
-    if block.kind == DENSE and "encoder" in block.made_from:
+    if _is_encoded(block):
         return _by_encoder(block.made_from, of_model.folder)
     if block == of_model.of_terms:
         return _by_terms(saved)

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -19,6 +20,7 @@ from rich.progress import (
     ProgressColumn,
     SpinnerColumn,
     Task,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -59,6 +61,9 @@ _live = Progress(
     redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
 )
 
+# Tasks of the stages that this thread is in; others' may end at any moment.
+_own: ContextVar[tuple[TaskID, ...]] = ContextVar("tasks", default=())
+
 T = TypeVar("T")
 
 
@@ -81,20 +86,22 @@ def stage(name: str) -> Iterator[None]:
     logger.info("%s ...", name)
     with _live:
         task = _live.add_task(name, total=None)
+        token = _own.set((*_own.get(), task))
         try:
             yield
         finally:
+            _own.reset(token)
             _live.remove_task(task)
     logger.info("%s: done in %.1f s", name, time.perf_counter() - start)
 
 
 def track(items: Iterable[T], total: int, size: Callable[[T], int] = lambda _: 1) -> Iterator[T]:
     """Pass items through, and move the running stage's bar by their sizes on a terminal."""
-    for task in _live.task_ids:
+    for task in _own.get():
         _live.reset(task, total=total)
     for item in items:
         yield item
-        for task in _live.task_ids:
+        for task in _own.get():
             _live.advance(task, size(item))
 
 
@@ -159,7 +166,7 @@ def counted(blocks: Iterable[T], what: str, size: Callable[[T], int] = _instance
     for block in blocks:
         yield block
         n += size(block)
-        for task in _live.task_ids:
+        for task in _own.get():
             _live.update(task, description=f"{n:,} {what}")
         if _live.disable and is_due():
             logger.info("%s %s", f"{n:,}", what)

@@ -7,6 +7,7 @@ import inspect
 import logging
 import os
 import platform
+import re
 from collections.abc import Callable
 from functools import cache
 from importlib import metadata
@@ -32,14 +33,8 @@ def _packages() -> tuple[tuple[str, str], ...]:
 
 def machine() -> dict[str, Any]:
     """What a reader needs to judge the seconds by."""
-    model = next(
-        (
-            line.split(":", 1)[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.machine(),
-    )
+    found = re.search(r"^model name[^:\n]*:(.*)", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    model = found[1].strip() if found else platform.machine()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "system": f"{platform.system()} {platform.machine()}",
@@ -76,7 +71,5 @@ def reset_peak_rss() -> None:
 
 def peak_rss_mib() -> int:
     """Most memory that the process has held, in MiB, since `reset_peak_rss`."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) // 1024
-    return 0
+    found = re.search(r"^VmHWM:\s*(\d+)", Path("/proc/self/status").read_text(), re.MULTILINE)
+    return int(found[1]) // 1024 if found else 0

@@ -60,14 +60,5 @@ class Problem(Exception):
 
     def __init__(self, status: int, detail: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
         super().__init__(detail)
-        self._status, self._detail, self._headers = HTTPStatus(status), detail, headers
-
-    def answer(self) -> Answer:
-        said = {
-            "type": "about:blank",
-            "title": self._status.phrase,
-            "status": self._status.value,
-            "detail": self._detail,
-        }
-        kind = "application/problem+json"
-        return Answer(json.dumps(said).encode(), kind, self._status.value, self._headers)
+        said = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+        self.answer = Answer(json.dumps(said).encode(), "application/problem+json", status, headers)

@@ -65,10 +65,10 @@ class App:
         except _Gone:
             return
         except Problem as problem:
-            answer = problem.answer()
+            answer = problem.answer
         except Exception:
             logger.exception("a request could not be answered")
-            answer = Problem(500, "the server has failed, and its log says how").answer()
+            answer = Problem(500, "the server has failed, and its log says how").answer
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.lines()})
         await send({"type": "http.response.body", "body": answer.body})
         milliseconds = 1000 * (time.perf_counter() - start)

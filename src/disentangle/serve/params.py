@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..limits import check_limits, limited
+from ..limits import limited
 
 
 @dataclass(frozen=True)
@@ -17,10 +17,6 @@ class ServeParams:
     timeout: int = limited(
         30, 1, 86400, words="seconds to read a body, and to answer it; more get 408 and 503"
     )
-
-    def validate(self) -> None:
-        """Raise DisentangleError unless all are in their ranges."""
-        check_limits(self)
 
     @property
     def max_bytes(self) -> int:

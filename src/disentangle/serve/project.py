@@ -33,7 +33,10 @@ class Project:
         self.name, self._language = folder.resolve().name, language
         self._bundle = load(folder, n_jobs=1)
         self._made = datetime.fromtimestamp((folder / RECORD).stat().st_mtime, timezone.utc)
-        self._bundle.suggest([""])  # loads what is loaded late, and tells now if it is not there
+        try:
+            self._bundle.suggest([""])  # loads what is loaded late, and tells now if it is not there
+        except DisentangleError as error:
+            raise DisentangleError(f"{folder}: {error}") from error
 
     def shown(self) -> dict[str, Any]:
         """What Annif tells of a project."""

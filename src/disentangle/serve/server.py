@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import DisentangleError
+from ..limits import check_limits
 from ..runtime import interrupt
 from .app import App
 from .params import ServeParams
@@ -34,7 +35,7 @@ def run_serve(folders: list[Path], host: str, language: str, params: ServeParams
     """
     import uvicorn
 
-    params.validate()
+    check_limits(params)
     listening = _listen(host, params.port)
     app = App(_projects(folders, language), params, threads)
     config = uvicorn.Config(
@@ -48,7 +49,8 @@ def run_serve(folders: list[Path], host: str, language: str, params: ServeParams
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        timeout_graceful_shutdown=params.timeout,
+        # A request may take as long for its body, and again for the answer.
+        timeout_graceful_shutdown=2 * params.timeout + 1,
     )
     server = uvicorn.Server(config)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import glob
 import json
@@ -12,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 from ..errors import DisentangleError
 from ..runtime.interrupt import undoing
@@ -56,7 +57,7 @@ def replacing(path: Path) -> Iterator[Path]:
     # Its own for each process, as two may write the same.
     temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
     try:
-        for left in path.parent.glob(f"{TEMPORARY}*-{glob.escape(path.name)}"):
+        for left in path.parent.glob(f"{TEMPORARY}{'[0-9a-f]' * 8}-{glob.escape(path.name)}"):
             _remove_if_free(left)
         with _held(temporary, temporary, temporary.touch):
             yield temporary
@@ -134,6 +135,9 @@ def scratch(place: Path | None = None) -> Iterator[Path]:
             for left in folder.parent.glob(f"{start}*"):
                 with suppress(OSError):  # its process removes it just now, or has only begun it
                     if left.lstat().st_uid == os.getuid() and stat.S_ISDIR(left.lstat().st_mode):
+                        # Killed while it was removed: files are there only where there was a lock.
+                        if not os.path.lexists(left / _LOCK) and os.path.lexists(left / _FILES):
+                            remove(str(left))
                         _remove_if_free(left, left / _LOCK)
                         left.rmdir()
             stack.enter_context(_held(folder, folder / _LOCK, make))
@@ -166,7 +170,10 @@ def making(folder: Path, record: str) -> Iterator[Path]:
     OSError
         If it cannot be written.
     """
-    folder = Path(os.path.realpath(folder))
+    if (
+        folder.is_symlink()
+    ):  # but for that, what is made finds what lies beside it by the names that it was given
+        folder = Path(os.path.realpath(folder))
     temporary, old = beside(folder)
     settle(str(folder), record)
     with undoing(("settle", str(folder), record), lambda: temporary.mkdir(parents=True)):
@@ -249,11 +256,16 @@ def claim(folder: Path, record: str | None = None) -> Iterator[Path]:
         yield temporary
 
 
-def _open_lock(path: Path) -> TextIO:
+def _open_lock(path: Path) -> BinaryIO:
     """A file that nobody else holds; one that was removed meanwhile protects nothing, so it is made anew."""
     while True:
-        lock = path.open("w")
+        flags = _WRITABLE | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW
+        lock = os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=0)
         try:
+            # Somebody's own file is neither emptied nor removed.
+            found = os.fstat(lock.fileno())
+            if not stat.S_ISREG(found.st_mode) or found.st_size:
+                raise OSError(errno.EEXIST, f"{path.name} is there, and no lock")
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Held until everything is undone, should a signal come.
             os.set_inheritable(lock.fileno(), True)
