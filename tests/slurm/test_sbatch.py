@@ -20,7 +20,7 @@ case "$*" in
         [[ ! ${NO_WORKERS:-} ]] || exit 1
         trap 'echo workers end >>"$CALLS"; exit' TERM
         read -r _ <>"$FIFO" ;;
-    "-m disentangle "*) ${JOB:-true} ;;
+    *"/src/run.py base"*) ${JOB:-true} ;;
 esac
 """
 ENVIRONMENT = """
@@ -84,18 +84,18 @@ def test_one_task_is_the_job_with_what_it_was_given(project: Path):
     assert (status, errors) == (7, "")
     assert calls == [
         "prepare requirements.txt requirements-pecos.txt",
-        "python -m disentangle base --threads 4 --max-memory 14.40 my set --threads 2 $(x)",
+        f"python {project}/src/run.py base --threads 4 --max-memory 14.40 my set --threads 2 $(x)",
     ]
 
 
 def test_where_slurm_does_not_count_memory_there_is_no_limit(project: Path):
-    assert run(project)[1][-1] == "python -m disentangle base --threads 4"
-    assert run(project, SLURM_MEM_PER_NODE="0")[1][-1] == "python -m disentangle base --threads 4"
+    assert run(project)[1][-1] == f"python {project}/src/run.py base --threads 4"
+    assert run(project, SLURM_MEM_PER_NODE="0")[1][-1] == f"python {project}/src/run.py base --threads 4"
 
 
 def test_memory_that_was_asked_for_by_processor_is_a_limit_too(project: Path):
     given = "base --threads 4 --max-memory 14.40"
-    assert run(project, SLURM_MEM_PER_CPU="4096")[1][-1] == f"python -m disentangle {given}"
+    assert run(project, SLURM_MEM_PER_CPU="4096")[1][-1] == f"python {project}/src/run.py {given}"
     calls = run(project, **(TASKS | {"SLURM_MEM_PER_NODE": "", "SLURM_MEM_PER_CPU": "384"}))[1]
     assert any(" --threads 4 --max-memory 0.90" in call for call in calls)
 
@@ -125,7 +125,7 @@ def test_of_several_tasks_each_is_a_worker_beside_the_job(project: Path, status:
     (workers,) = (call for call in calls if call.startswith("srun"))
     assert workers.startswith("srun --ntasks=3 --cpus-per-task=4 ")
     assert f" -m dask worker --scheduler-file {address} --nworkers 1 --nthreads 4 " in workers
-    job = f"python -m disentangle base --cluster {address} --threads 4 --max-memory 0.90 x"
+    job = f"python {project}/src/run.py base --cluster {address} --threads 4 --max-memory 0.90 x"
     assert calls[-3:] == [job, "workers end", "scheduler ends"]
     assert not address.parent.exists()
 

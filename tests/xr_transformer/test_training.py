@@ -10,6 +10,7 @@ import tempfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -28,6 +29,8 @@ except DisentangleError as error:
 
 sys.path.insert(0, str(ROOT / "tests" / "encoder"))
 from tiny import import_texts, save_encoder
+
+from disentangle.xr_transformer import training
 
 N = {"trn": 600, "tst": 60}
 # Tokens, texts and steps that take a moment.
@@ -74,7 +77,7 @@ def test_from_texts_to_features_and_a_table(place: Path, run: Command, monkeypat
     assert report["versions"]["transformers"].startswith("4.")
     # Nothing of PECOS's own, which is pickled, stays.
     kept = sorted(path.name for path in (work / "trained").iterdir())
-    assert kept == ["embedding.trn.npy", "embedding.tst.npy", "encoder", "stage.json"]
+    assert kept == ["embedding.trn.npy", "embedding.tst.npy", "encoder", "scores.npz", "stage.json"]
     assert (work / "trained" / "encoder" / "model.safetensors").is_file()
     made = FeatureSet.at(dataset(place) / "xr-transformer")
     assert made.shape("tst")[0] == N["tst"]
@@ -169,6 +172,20 @@ def test_an_encoder_that_pecos_cannot_take_leaves_nothing(
     work = place / "model" / "verbs" / "xr-transformer-spoilt"
     assert [path.name for path in work.rglob("*") if path.name != ".lock"] == []
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "positions", "most"),
+    [("bert", 64, 64), ("roberta", 66, 64), ("xlnet", -1, None), ("other", None, None)],
+)
+def test_tokens_are_as_many_as_there_are_positions_for(kind: str, positions: int | None, most: int | None):
+    config = SimpleNamespace(model_type=kind, max_position_embeddings=positions)
+    training.check_length(config, 64)
+    if most is None:
+        training.check_length(config, 10_000)
+    else:
+        with pytest.raises(DisentangleError, match=r"--max-length must be at most 64, .*, got 65"):
+            training.check_length(config, 65)
 
 
 def job(place: Path, encoder: Path, **given: object) -> XrTransformerJob:

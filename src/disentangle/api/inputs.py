@@ -58,7 +58,7 @@ def is_text(X: Any) -> bool:
     Raises
     ------
     DisentangleError
-        If they are a mapping or a set, neither of which has them in an order that labels could have.
+        If they are a mapping or a set, which are no sequence.
     """
     if isinstance(X, (Mapping, Set)) and not sp.issparse(X):
         raise DisentangleError(f"instances must be a list or a matrix, got {type(X).__name__}")
@@ -76,7 +76,7 @@ def check_texts(texts: Any) -> list[str]:
         If they are none.
     """
     is_list = isinstance(texts, (Sequence, np.ndarray)) and not isinstance(texts, (str, bytes))
-    if not (is_list or is_text(texts)):
+    if isinstance(texts, (Mapping, Set)) or not (is_list or is_text(texts)):
         raise DisentangleError(f"texts must be a list of texts, got {type(texts).__name__}")
     found = list(texts)
     for i, text in enumerate(found):

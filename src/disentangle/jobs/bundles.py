@@ -134,7 +134,7 @@ def copy(saved: Saved, names: tuple[str, ...], out: Path) -> None:
 
 
 def _size(saved: Saved, name: str) -> int:
-    with saved.open(name) as file:
+    with files.opened(saved.folder / name) as file:
         return os.fstat(file.fileno()).st_size
 
 

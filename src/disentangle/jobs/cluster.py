@@ -334,7 +334,7 @@ def _checked(client: Any, threads: int, folder: Path) -> Cluster:
     token = secrets.token_hex(16)
     (folder / token).write_text(token, encoding="utf-8")
     answers: dict[str, Any] = {}
-    deadline = time.monotonic() + _PATIENCE
+    deadline = None
     with _sentences():
         while not answers:
             try:
@@ -346,6 +346,7 @@ def _checked(client: Any, threads: int, folder: Path) -> Cluster:
             answers = {name: own for name, own in found.items() if not isinstance(own, OSError)}
             if found and not answers:
                 # One that the scheduler cannot reach stays, and never answers.
+                deadline = deadline or time.monotonic() + _PATIENCE
                 if time.monotonic() > deadline:
                     name, answer = next(iter(found.items()))
                     raise DisentangleError(

@@ -124,8 +124,7 @@ def run_encode(job: Encode) -> dict[str, Any]:
 
 def check_texts(folder: Path, parts: tuple[str, ...] = PARTS) -> None:
     """Refuse a dataset without a text for each instance of these parts, or with other features than terms."""
-    if FeatureSet.at(folder / FEATURES).blocks:
-        raise DisentangleError(f"{folder / FEATURES} must be one sparse matrix, found {FEATURES_FILE}")
+    _usual(folder)
     for part in parts:
         for _ in read_texts(folder / f"X.{part}.txt", read_shape(folder / f"Y.{part}.npz")[0]):
             pass
@@ -257,9 +256,17 @@ def _build(
     return results | {"sizes": {block.name: block.n_columns for block in made.blocks}}
 
 
+def _usual(folder: Path) -> FeatureSet:
+    """The dataset's own features; refused unless they are terms."""
+    usual = FeatureSet.at(folder / FEATURES)
+    if usual.blocks:
+        raise DisentangleError(f"{folder / FEATURES} must be one sparse matrix, found {FEATURES_FILE}")
+    return usual
+
+
 def tfidf_block(out: Path, folder: Path, parts: tuple[str, ...] = PARTS) -> Block:
     """The dataset's own features, and what makes them of new texts, where there is that."""
-    usual = FeatureSet.at(folder / FEATURES)
+    usual = _usual(folder)
     for part in parts:
         (path,) = usual.paths(part)
         shutil.copyfile(path, out / f"{TFIDF}.{part}.npz")

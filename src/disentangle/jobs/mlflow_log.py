@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -91,7 +92,8 @@ class Log:
             self._client.log_batch(made.run_id, metrics, params)
             self._client.log_artifact(made.run_id, str(report["files"][0]))
         except Exception:
-            self._client.set_terminated(made.run_id, "FAILED")
+            with suppress(Exception):  # the first one says why
+                self._client.set_terminated(made.run_id, "FAILED")
             raise
         self._client.set_terminated(made.run_id)
 

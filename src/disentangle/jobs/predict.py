@@ -211,6 +211,8 @@ def writer(
         else:
             with temporary.open("w", encoding="utf-8", newline="") as text:
                 yield (_tsv if out.suffix == ".tsv" else _json_lines)(text, names, calibration)
+        # The file is whole: a record that is there tells of an earlier one.
+        places.real(_record_of(out)).unlink(missing_ok=True)
 
 
 def as_matrix(labels: np.ndarray, scores: np.ndarray, n_labels: int) -> sp.csr_matrix:
@@ -313,8 +315,6 @@ def run_predict(
         write = _probable(write, calibration, min_probability)
         blocks = features(source, predictor.saved, predictor.n_features, of_features)
         n, n_empty = predict(predictor, blocks, min(k, predictor.n_labels), threads, budget, write)
-        if out is not None:  # an earlier run's, which tells of other labels
-            places.real(_record_of(out)).unlink(missing_ok=True)
     _say_empty(n_empty, n, is_text=isinstance(source, list) or source.suffix not in MATRICES)
     if out is not None:
         said: dict[str, Any] = {"k": k, "n_instances": n, "n_without_features": n_empty}

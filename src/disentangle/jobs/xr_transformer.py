@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
 from ..data import datasets, known_datasets
 from ..data.features import DENSE, EMBEDDING, Block, FeatureSet, beside
@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 # Of the job, of the feature set that it makes, and of what made that, in its record.
 NAME = "xr-transformer"
 _METHOD = "XR-Transformer"
+_SCORES = "scores.npz"
 
 
 @dataclass(frozen=True)
@@ -112,29 +113,26 @@ def run_xr_transformer(job: XrTransformerJob) -> dict[str, Any]:
             check_place(folder / job.name, NAME)
         record = trained.ensure()
         made.ensure()
-        return _report(job, sizes, trained, record)
+        return _report(job, sizes, trained, record | {"results": _run(job, folder, trained, record)})
 
 
 def _training(job: XrTransformerJob, folder: Path, source: Pretrained, device: Any) -> Stage:
     """The stage that trains, predicts and encodes."""
-    propensity = filled(Propensity, known_datasets.settings_of(job.dataset))
     inputs = {
         "encoder": source.digests,
         "texts": {part: files.sha256(folder / f"X.{part}.txt") for part in datasets.PARTS},
         "data": datasets.digest(folder),
         "settings": asdict(job.settings),
         "seed": job.seed,
-        "propensity": asdict(propensity),
         "packages": packages.versions(),
     }
-    build = partial(_train, job=job, folder=folder, source=source, device=device, propensity=propensity)
+    build = partial(_train, job=job, folder=folder, source=source, device=device)
     return Stage(
         "train",
         job.folder / "trained",
         inputs,
         ("xr_transformer.training", "xr_transformer.settings"),
         build,
-        code=(_train, _figures),
         threads=job.threads,
         force=job.force,
         title=f"train {_METHOD} on {job.dataset}",
@@ -142,9 +140,9 @@ def _training(job: XrTransformerJob, folder: Path, source: Pretrained, device: A
 
 
 def _train(
-    out: Path, *, job: XrTransformerJob, folder: Path, source: Pretrained, device: Any, propensity: Propensity
+    out: Path, *, job: XrTransformerJob, folder: Path, source: Pretrained, device: Any
 ) -> dict[str, Any]:
-    """The encoder, the embeddings of both parts, and the figures of XR-Transformer's own prediction."""
+    """The encoder, the embeddings of both parts, and the scores of XR-Transformer's own prediction."""
     from ..xr_transformer.training import XrTransformer, temporaries
 
     read = datasets.load_parts(folder)
@@ -159,21 +157,26 @@ def _train(
         made = model.run(out, texts, X, read["Y_trn"].astype(np.float32))
     for part, rows in made.embeddings.items():
         np.save(out / _file(part), rows)
-    start = time.perf_counter()
-    results = _figures(made.scores, read, propensity)
-    seconds = made.seconds | {"evaluate": time.perf_counter() - start}
-    return results | {"candidates_per_instance": made.candidates, "seconds": seconds}
+    scores = made.scores.tocsr()
+    scores.sort_indices()
+    sp.save_npz(out / _SCORES, scores, compressed=False)
+    return {"candidates_per_instance": made.candidates, "seconds": made.seconds}
 
 
-def _figures(scores: Any, read: dict[str, Any], propensity: Propensity) -> dict[str, list[float]]:
-    """Metrics of the test instances that have labels."""
+def _run(job: XrTransformerJob, folder: Path, trained: Stage, record: dict[str, Any]) -> dict[str, Any]:
+    """What was found by training, and metrics of the test instances that have labels; they need no GPU."""
     from ..evaluate import metrics
 
-    scored = np.diff(read["Y_tst"].indptr) > 0
-    Y_pred = metrics.rank(scores[scored], MAX_K)
-    inverse = metrics.inverse_propensity(read["Y_trn"], propensity)
-    found = metrics.figures(read["Y_tst"][scored], Y_pred, inverse)
-    return {name: [round(v, 4) for v in values.tolist()] for name, values in found.items()}
+    Y_trn, Y_tst = (datasets.load_part(f"Y_{part}", folder).tocsr() for part in datasets.PARTS)
+    saved = trained.saved()
+    scores = saved.matrix(_SCORES).tocsr()
+    saved.check_fit("scores of shape", scores.shape, Y_tst.shape)
+    scored = np.diff(Y_tst.indptr) > 0
+    propensity = filled(Propensity, known_datasets.settings_of(job.dataset))
+    inverse = metrics.inverse_propensity(Y_trn, propensity)
+    figures = metrics.figures(Y_tst[scored], metrics.rank(scores[scored], MAX_K), inverse)
+    rounded = {name: [round(v, 4) for v in values.tolist()] for name, values in figures.items()}
+    return rounded | record["results"]
 
 
 def _file(part: str) -> str:

@@ -136,7 +136,7 @@ def scratch(place: Path | None = None) -> Iterator[Path]:
                 with suppress(OSError):  # its process removes it just now, or has only begun it
                     if left.lstat().st_uid == os.getuid() and stat.S_ISDIR(left.lstat().st_mode):
                         # Killed while it was removed: files are there only where there was a lock.
-                        if not os.path.lexists(left / _LOCK) and os.path.lexists(left / _FILES):
+                        if os.path.lexists(left / _FILES) and not os.path.lexists(left / _LOCK):
                             remove(str(left))
                         _remove_if_free(left, left / _LOCK)
                         left.rmdir()
@@ -170,9 +170,8 @@ def making(folder: Path, record: str) -> Iterator[Path]:
     OSError
         If it cannot be written.
     """
-    if (
-        folder.is_symlink()
-    ):  # but for that, what is made finds what lies beside it by the names that it was given
+    # Only a link itself is followed: relative names of neighbours are told from where the folder was named.
+    if folder.is_symlink():
         folder = Path(os.path.realpath(folder))
     temporary, old = beside(folder)
     settle(str(folder), record)
@@ -260,12 +259,19 @@ def _open_lock(path: Path) -> BinaryIO:
     """A file that nobody else holds; one that was removed meanwhile protects nothing, so it is made anew."""
     while True:
         flags = _WRITABLE | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW
-        lock = os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=0)
+        # What is somebody's own is neither emptied nor removed.
+        no_lock = OSError(errno.EEXIST, f"{path.name} is there, and no lock")
         try:
-            # Somebody's own file is neither emptied nor removed.
-            found = os.fstat(lock.fileno())
+            number = os.open(path, flags, 0o666)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+                raise no_lock from error
+            raise
+        lock = os.fdopen(number, "r+b", buffering=0)
+        try:
+            found = os.fstat(number)
             if not stat.S_ISREG(found.st_mode) or found.st_size:
-                raise OSError(errno.EEXIST, f"{path.name} is there, and no lock")
+                raise no_lock
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Held until everything is undone, should a signal come.
             os.set_inheritable(lock.fileno(), True)

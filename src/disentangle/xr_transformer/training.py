@@ -272,15 +272,19 @@ def _reader(folder: Path, settings: XrSettings) -> TransformerMatcher:
     except Exception as error:  # transformers, tokenizers and safetensors each have their own
         reason = excerpt(str(error)) or type(error).__name__
         raise DisentangleError(f"--encoder must be one that PECOS can load: {reason}") from error
+    check_length(config, settings.max_length)
+    return TransformerMatcher(model, tokenizer)
+
+
+def check_length(config: Any, max_length: int) -> None:
+    """Raise DisentangleError if there are no positions for so many tokens."""
     # XLNet's, which has no limit, is -1.
     most = getattr(config, "max_position_embeddings", None) or 0
     most -= 2 if config.model_type in _FROM_2 else 0
-    if 0 < most < settings.max_length:
+    if 0 < most < max_length:
         raise DisentangleError(
-            f"--max-length must be at most {most}, as the encoder takes no more tokens, "
-            f"got {settings.max_length}"
+            f"--max-length must be at most {most}, as the encoder takes no more tokens, got {max_length}"
         )
-    return TransformerMatcher(model, tokenizer)
 
 
 @contextmanager
