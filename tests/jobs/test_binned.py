@@ -12,8 +12,12 @@ import pytest
 import scipy.sparse as sp
 from conftest import SHARED, SMALL_TREE, Command, run_disentangle, save_dataset
 
+from disentangle.jobs.binned import Binned
+from disentangle.jobs.job import Job
+from disentangle.jobs.settings import Settings
 from disentangle.model.tree import build_chain
-from disentangle.params import TreeParams
+from disentangle.params import BinParams, TreeParams
+from disentangle.runtime import provenance
 from disentangle.storage.compressed import one_per_row
 
 
@@ -190,3 +194,17 @@ def test_figures_match_the_paper_authors_scripts(
     # On vullib it is 0.29 ± 0.04 over seeds 0 to 7, and theirs is of one draw as well: two draws differ by
     # less than three times 0.04 times the root of two.
     assert metric["mean_difference"] == pytest.approx(expected, abs=0.17 if dataset == "vullib" else 0.06)
+
+
+def test_models_are_made_anew_where_labels_are_binned_otherwise(
+    verbs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    job = Job("verbs", verbs, tmp_path, tmp_path, Settings(threads=1))
+    before = Binned(job, job.base(), BinParams()).plan.load.key
+    assert Binned(job, job.base(), BinParams()).plan.load.key == before
+    code_of = provenance.code_of
+    changed = "evaluate.binning"
+    monkeypatch.setattr(
+        provenance, "code_of", lambda modules, own: "other" if changed in modules else code_of(modules, own)
+    )
+    assert Binned(job, job.base(), BinParams()).plan.load.key != before

@@ -266,6 +266,12 @@ def test_another_way_to_build_redoes_the_stage(tmp_path: Path):
     assert not (tmp_path / "bread" / "bread.txt").exists()
 
 
+def test_no_input_is_lost_to_what_every_stage_says(tmp_path: Path):
+    for name in ("code", "numpy"):
+        with pytest.raises(ValueError, match=f"stage bake must have other names than {name}"):
+            Stage("bake", tmp_path / "bread", {name: "mine"}, ("errors",), lambda out: {})
+
+
 @pytest.mark.parametrize("record", ["{}", "[]", '{"key": 1}', "null", ""])
 def test_a_strange_record_counts_for_nothing(tmp_path: Path, record: str):
     make(tmp_path)

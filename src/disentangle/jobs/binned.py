@@ -136,7 +136,7 @@ class Binned:
             threads=settings.threads,
             force=settings.force,
         )
-        binned_from = inputs | {"code": provenance.code_of(modules, (Binned._bin,))}
+        binned_from = inputs | {"binned_by": provenance.code_of(modules, (Binned._bin,))}
         source = datasets.Source(job.dataset, binned_from, self._load)
         self.plan = Plan(job.folder("binned"), source, settings, self.name)
 

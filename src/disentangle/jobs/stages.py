@@ -76,8 +76,10 @@ class Stage:
         self._threads = threads
         self._force = force
         self._modules = modules
-        made_by = {"code": provenance.code_of(modules, code or (build,))}
-        self._own = inputs | provenance.versions() | made_by
+        made_by = provenance.versions() | {"code": provenance.code_of(modules, code or (build,))}
+        if lost := sorted(inputs.keys() & made_by.keys()):
+            raise ValueError(f"inputs of the stage {name} must have other names than {', '.join(lost)}")
+        self._own = inputs | made_by
         said = [self._own, [[need.folder.name, need.key] for need in needs]]
         self.key: str = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
