@@ -99,6 +99,11 @@ def test_a_replacing_that_was_killed_is_taken_up(tmp_path: Path):
     import_dataset(other, tmp_path / "data")
     assert (made / "stage.json").read_bytes() == before
     assert not list(made.parent.glob(".tmp-*"))
+    # Or only the forerunner was still to be removed.
+    shutil.copytree(made, made.with_name(".tmp-old-made"))
+    import_dataset(other, tmp_path / "data")
+    assert (made / "stage.json").read_bytes() == before
+    assert not list(made.parent.glob(".tmp-*"))
 
 
 def test_svmlight_without_header_has_the_columns_that_it_needs(tmp_path: Path):

@@ -87,7 +87,7 @@ def import_dataset(job: Import, data_dir: Path, is_replaced: bool = False) -> di
     )
     said = job.said()
     stage = Stage("import", folder, said, modules, partial(_build, job=job, said=said))
-    if (record := stage.record()) is None:
+    if (record := stage.record()) is None or atomic.is_unsettled(folder):
         with atomic.claim(folder, RECORD):
             # One who was killed may have left what has only now got its name.
             if (record := stage.record()) is None:

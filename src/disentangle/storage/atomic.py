@@ -184,6 +184,11 @@ def making(folder: Path, record: str) -> Iterator[Path]:
         sync(folder.parent)
 
 
+def is_unsettled(folder: Path) -> bool:
+    """Whether something of `making` still lies beside a folder: it goes on, or was interrupted."""
+    return any(map(os.path.lexists, beside(folder)))
+
+
 def publish(made: Path, folder: Path) -> None:
     """Give a folder that is whole its name, under which there is none.
 
