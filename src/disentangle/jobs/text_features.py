@@ -77,7 +77,7 @@ def _is_encoded(block: Block) -> bool:
 
 def encoders(of_model: FeatureSet) -> list[Pretrained]:
     """What the embeddings of a feature set are made by; it must still be there."""
-    made_from = [block.made_from for block in of_model.blocks if "encoder" in block.made_from]
+    made_from = [block.made_from for block in of_model.blocks if _is_encoded(block)]
     return [_encoder(said, of_model.folder)[0] for said in made_from]
 
 
