@@ -29,7 +29,7 @@ def noting(in_threads: Callable[..., Iterator[Any]], calls: list[Call]) -> Calla
     """The same, with each call noted, but for those that a part makes."""
     parts = threading.local()
 
-    def noted(call: Callable[[Any], Any], items: Iterable[Any], n: int) -> Iterator[Any]:
+    def noted(call: Callable[[Any], Any], items: Iterable[Any], threads: int) -> Iterator[Any]:
         start, seconds = time.perf_counter(), [0.0]
         # `in_blocks` cuts work into as many parts as threads ask for: none of them is one to wait for.
         is_cut = sys._getframe(1).f_code.co_name == "in_blocks"
@@ -41,7 +41,7 @@ def noting(in_threads: Callable[..., Iterator[Any]], calls: list[Call]) -> Calla
             finally:
                 seconds.append(time.perf_counter() - start)
 
-        yield from in_threads(timed, items, n)
+        yield from in_threads(timed, items, threads)
         if not getattr(parts, "is_one", False):
             longest = 0.0 if is_cut else max(seconds)
             calls.append((start, time.perf_counter(), sum(seconds), longest))

@@ -85,15 +85,6 @@ def test_labels_that_are_all_wrong_or_all_right_have_one_probability(hit: bool):
     assert found.of(np.array([0.3, 0.8])) == pytest.approx([float(hit)] * 2, abs=2e-6)
 
 
-def test_a_mean_that_float32_rounds_to_more_than_1_is_1(tmp_path: Path):
-    above = np.cumsum(np.full(10, 0.1, np.float32), dtype=np.float32)[-1:]
-    assert above > 1
-    found = Calibration.fit(np.array([[above[0], 0.5]]), np.array([[True, False]]), 1)
-    found.save(tmp_path)
-    assert Calibration.load(Saved(tmp_path)).scores.tolist() == [0.5, 1]
-    assert found.of(above).max() <= 1
-
-
 def test_what_is_loaded_is_what_was_saved(tmp_path: Path):
     found = Calibration.fit(*drawn(), 900)
     found.save(tmp_path)

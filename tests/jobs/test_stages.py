@@ -219,8 +219,8 @@ def within(n: int) -> bool:
     return n < LIMIT
 
 
-# The door to PECOS, and a tuple.
-IN_NO_STAGE = {"model.compat", "model.pecos", "model.trained"}
+# A tuple.
+IN_NO_STAGE = {"model.trained"}
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from disentangle.model import subproblems, weights
 from disentangle.model.subproblems import distinct, groups, restrict
 from disentangle.runtime.memory import UNLIMITED, Budget
+from disentangle.storage import compressed
 
 
 def csc(rows: list[list[float]]) -> sp.csc_matrix:
@@ -50,7 +51,7 @@ def test_labels_without_instances_are_a_part_without_any():
 def test_weights_come_back_to_their_features_and_labels(
     limit: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(weights, "_BLOCK", 2)
+    monkeypatch.setattr(compressed, "_PICKED", 2)
     first, second = (restrict(X, Y, CLUSTERS, M, np.array(labels)) for labels in ([0, 2], [1, 3]))
     # The last row of each is the bias.
     of_first, of_second = csc([[1, 0], [0, 2], [0, 0], [3, 4]]), csc([[0, 5], [6, 0], [7, 0]])

@@ -62,7 +62,7 @@ class Calibration:
 
         is_there = ~np.isnan(scores)
         weights = np.broadcast_to(np.arange(1.0, scores.shape[1] + 1) ** -2, scores.shape)[is_there]
-        given, right = _whole(scores[is_there]), hits[is_there]
+        given, right = scores[is_there].astype(np.float64), hits[is_there]
         regression = IsotonicRegression(y_min=0, y_max=1).fit(given, right, weights)
         found = cls(regression.X_thresholds_, regression.y_thresholds_, 0.0, 0.0)
         threshold, f1 = _best_threshold(found.of(given), right, n_true)
@@ -70,7 +70,7 @@ class Calibration:
 
     def of(self, scores: np.ndarray) -> np.ndarray:
         """Probabilities of scores, float64: the higher the score the higher, so that ranks stay."""
-        scores = _whole(scores)
+        scores = scores.astype(np.float64)
         return (1 - _SHARE) * np.interp(scores, self.scores, self.probabilities) + _SHARE * scores
 
     def save(self, folder: Path) -> None:
@@ -110,11 +110,6 @@ class Calibration:
             and (np.diff(self.probabilities) >= 0).all()
             and 0 <= self.f1 <= 100
         )
-
-
-def _whole(scores: np.ndarray) -> np.ndarray:
-    """Scores as float64; the mean of ten trees' 1 is rounded to more than 1 in float32."""
-    return np.minimum(scores.astype(np.float64), 1)
 
 
 def _best_threshold(probabilities: np.ndarray, hits: np.ndarray, n_true: int) -> tuple[float, float]:

@@ -59,6 +59,8 @@ _MODULES = (
     "model.beam_search",
     "kernels.beam",
     "kernels.beam_model",
+    "model.pecos",
+    "model.compat",
 )
 Run = dict[str, Any]
 
@@ -151,8 +153,7 @@ def _stage(
 ) -> Stage:
     predict = plan.settings.prediction(variant)
     merge = "mean" if variant is None else variant.params.scoring.merge
-    budget = replace(plan.settings.budget, folder=plan.root)
-    means = Means(plan.settings.workers or plan.settings.threads, budget)
+    means = Means(plan.settings.workers or plan.settings.threads, plan.settings.budget(plan.root))
     step = partial(step, predict=predict, merge=merge, means=means)
     return Stage(
         "calibrate",

@@ -125,7 +125,7 @@ class Job:
         source = datasets.source(self.data_dir, self.dataset, self.features)
         if self.settings.max_memory is not None:
             needed = datasets.memory_needed(self.data_dir / self.dataset, self.features)
-            self.settings.budget.require(needed, f"jobs on {self.dataset}")
+            self.settings.budget().require(needed, f"jobs on {self.dataset}")
         return source
 
     def base(self) -> Plan:

@@ -278,7 +278,7 @@ def _details(
 
     dataset, weights = plan.dataset, None
     if words.terms is not None:
-        weights = saved_model.load_trained(overlapped.model.saved())[-1].W
+        weights = saved_model.load_trained(overlapped.model.saved(), plan.settings.budget(plan.root))[-1].W
     meanings = Meanings(
         dataset.X_trn,
         dataset.Y_trn,

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from ..data import datasets
-from ..params import EPS, MAX_K, SCORING, OverlapParams
+from ..params import EPS, HINGE, MAX_K, SCORING, THRESHOLD, OverlapParams
 from ..rules import GAINS, MERGES, POSITIVES
 from . import cost_estimate, steps
 from .settings import Settings, Variant, describe
@@ -33,10 +33,12 @@ _LOADING = (
     *("data.datasets", "data.validation", "data.features"),
     *("storage.compressed", "storage.matrices", "storage.npz"),
 )
-_TREE = ("model.tree", "kernels.kmeans")
+_PECOS = ("model.pecos", "model.compat")
+_TREE = ("model.tree", "kernels.kmeans", *_PECOS)
 _TRAINING = (
     *_TREE,
     "model.mixed",
+    "kernels.unions",
     "model.subproblems",
     "kernels.twins",
     "model.train_levels",
@@ -45,7 +47,9 @@ _TRAINING = (
 )
 _SIDE_BY_SIDE = ("model.side_by_side", "kernels.dual_descent", "kernels.kept_entries")
 _OF_TERMS = ("model.feature_selection", "kernels.largest_features", *_SIDE_BY_SIDE)
-_PREDICTING = ("model.saved_model", "model.beam_search", "kernels.beam", "kernels.beam_model")
+# Of XR-Linear and first matchers.
+_SOLVER = {"threshold": THRESHOLD, "hinge": HINGE}
+_PREDICTING = (*_PECOS, "model.saved_model", "model.beam_search", "kernels.beam", "kernels.beam_model")
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,7 @@ class Plan:
         self.folder = root / place
         self.source = source
         self.settings = settings
-        self._means = steps.Means(settings.workers or settings.threads, replace(settings.budget, folder=root))
+        self._means = steps.Means(settings.workers or settings.threads, settings.budget(root))
         self._made: dict[str, Stage] = {}
         self.load = self._stage(
             "load",
@@ -132,7 +136,7 @@ class Plan:
             "train",
             "xr-linear",
             partial(steps.train_ranker, predict=settings.predict, means=self._means),
-            asdict(settings.predict),
+            asdict(settings.predict) | _SOLVER,
             _TRAINING,
             (self.tree, self.matcher),
         )
@@ -188,7 +192,7 @@ class Plan:
             "train",
             first.folder("matcher"),
             train,
-            {"beam_size": predict.beam_size} | asdict(first),
+            {"beam_size": predict.beam_size} | asdict(first) | _SOLVER,
             (*_TRAINING, *of_terms),
             (self._overlapped_tree(first.splits),),
             (steps._learnt,),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import DisentangleError
@@ -80,9 +81,9 @@ class Settings:
         """How many parts of a step are worked on side by side."""
         return self.workers.slots if self.workers else self.threads
 
-    @property
-    def budget(self) -> Budget:
-        return Budget.of(self.max_memory)
+    def budget(self, folder: Path | None = None) -> Budget:
+        """What a job may hold; what it may not lies in files of this folder."""
+        return replace(Budget.of(self.max_memory), folder=folder)
 
     def prediction(self, variant: Variant | None) -> PredictParams:
         """How XR-Linear (None), or a variant's retrained model, predicts."""

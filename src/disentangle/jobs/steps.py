@@ -96,7 +96,7 @@ def train_ranker(
     from ..model import saved_model, train_levels
 
     chain = _chain(saved_tree, dataset)
-    matcher = saved_model.load_trained(saved_matcher)
+    matcher = saved_model.load_trained(saved_matcher, means.budget)
     above = [level.C.shape for level in matcher]
     saved_matcher.check_fit("levels of shapes", above, [C.shape for C in chain[:-1]])
     X, Y = dataset.X_trn, dataset.Y_trn.tocsc()
@@ -155,7 +155,7 @@ def retrain(
     overlap, sizes = Overlap.load(assignment), (dataset.Y_trn.shape[1], chain[-1].shape[1])
     assignment.check_fit("labels and clusters:", (overlap.n_labels, overlap.n_clusters), sizes)
     M, positives = load_matching(matching, dataset), POSITIVES[params.copies.positives]
-    Y = expand_labels(dataset.Y_trn.tocsc(), overlap, M, positives)
+    Y = expand_labels(dataset.Y_trn.tocsc(), overlap, M, positives, workers_of(means.threads).threads)
     chain = tree.replace_leaf_level(chain, overlap.cluster_matrix())
     clock.append(time.perf_counter())
     if params.leaves.leaf_size is not None:

@@ -223,19 +223,32 @@ def _group(parents, starts, order):
             starts[parents[i] + 1] += 1
 
 
-@kernel(void(int64, int64, int64, CSR, int64, int64, MODEL, int64, POINTERS, POINTERS, POINTERS, SCORES))
-def _score(first, end, start, X, first_row, n_slots, model, level, starts, order, slots, scores):
-    """Sums of the children of the parents that are at some places in `order`, counted from `start`."""
+# Of each parent: where its places in `order` begin, how many scores those before have, how many each has.
+_GROUPS = types.Tuple((POINTERS, POINTERS, POINTERS))
+_Groups = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+@kernel(
+    void(
+        int64, int64, int64, int64, CSR, int64, int64, MODEL, int64, _GROUPS, POINTERS, POINTERS, SCORES
+    )
+)  # fmt: skip
+def _score(first, end, start, before, X, first_row, n_slots, model, level, groups, order, slots, scores):
+    """Sums of the children of the parents that are at some places in `order`, counted from `start`.
+
+    The scores of those at places below `start` are not there.
+    """
+    starts, ends, widths = groups
     place, table = np.zeros(model.n_features + 1, np.int32), np.empty(0, np.float32)
     first, end = first + start, end + start
     k = np.searchsorted(starts, first, side="right") - 1
     while first < end:
-        parent, last = model.levels[level] + k, min(starts[k + 1], end)
+        parent, last, width = model.levels[level] + k, min(starts[k + 1], end), widths[k]
+        at = ends[k] + (first - starts[k]) * width - before
         k += 1
         if last == first:
             continue
         n_children = model.children[parent + 1] - model.children[parent]
-        width = LANES * -(-n_children // LANES)
         start, stop = model.rows[parent], model.rows[parent + 1]
         if len(table) < width * (stop - start + 1):
             table = np.empty(2 * width * (stop - start + 1), np.float32)
@@ -246,12 +259,13 @@ def _score(first, end, start, X, first_row, n_slots, model, level, starts, order
             for e in _weights(model, parent, r):
                 table[width * (r - start + 1) + model.places[e]] = model.weights[e]
         for i in order[first:last]:
-            row = first_row + i // n_slots
+            row, slots[i] = first_row + i // n_slots, at
             p, q = X[0][row], X[0][row + 1]
             for lane in range(0, width, LANES):
-                _add_rows(scores, slots[i] + lane, X[1], X[2], p, q, place, table, width, lane)
+                _add_rows(scores, at + lane, X[1], X[2], p, q, place, table, width, lane)
             for j in range(n_children):
-                scores[slots[i] + j] += table[width * place[model.n_features] + j]
+                scores[at + j] += table[width * place[model.n_features] + j]
+            at += width
         for r in range(start, stop):
             place[model.features[r]] = 0
         first = last
@@ -315,6 +329,20 @@ def search(
     return nodes, best
 
 
+def _before(at: int, groups: _Groups) -> int:
+    """How many scores those before a place in `order` have."""
+    starts, ends, widths = groups
+    k = min(int(np.searchsorted(starts, at, side="right")), len(widths)) - 1
+    return int(ends[k] + (at - starts[k]) * widths[k])
+
+
+def _most_with(n_scores: int, groups: _Groups) -> int:
+    """How many places in `order`, from the first on, have no more scores together."""
+    starts, ends, widths = groups
+    k = int(np.searchsorted(ends, n_scores, side="right")) - 1
+    return int(starts[k] + (0 if k == len(widths) else (n_scores - ends[k]) // widths[k]))
+
+
 def _next(
     model: Model, level: int, X: Flat, rows: slice, found: _Found, top_k: int, room: int, threads: int
 ) -> _Found:
@@ -326,20 +354,20 @@ def _next(
     starts, order = np.zeros(n_parents + 2, np.int64), np.empty(len(parents), np.int64)
     _group(parents, starts, order)
     starts, order = starts[:-1], order[: starts[-2]]
-    n_children = np.diff(model.children[model.levels[level] : model.levels[level + 1] + 1])
-    ends = ends_of(in_rows(n_children)[parents[order]])
+    widths = in_rows(np.diff(model.children[model.levels[level] : model.levels[level + 1] + 1]))
+    groups = starts, ends_of(widths * np.diff(starts)), widths
     best = np.full(n_rows * top_k, -1, np.int32), np.zeros(n_rows * top_k, np.float32)
     slots, counts = np.full(len(parents), -1), np.zeros(n_rows, np.int64)
     first = 0
     while first < len(order):
-        last = max(first + 1, int(np.searchsorted(ends, ends[first] + room // 4, side="right")) - 1)
-        now = order[first:last]
-        slots[now] = ends[first:last] - ends[first]
-        scores = np.empty(ends[last] - ends[first], np.float32)
-        of_parents = X, first_row, n_slots, model, level, starts, order, slots, scores
-        in_blocks(last - first, threads, _score, first, *of_parents)
+        before = _before(first, groups)
+        last = max(first + 1, _most_with(before + room // 4, groups))
+        scores = np.empty(_before(last, groups) - before, np.float32)
+        of_parents = X, first_row, n_slots, model, level, groups, order, slots, scores
+        in_blocks(last - first, threads, _score, first, before, *of_parents)
         of_rows = (parents, above, slots), scores, model, level, top_k, (*best, counts)
         in_blocks(n_rows, threads, _select_rows, *of_rows, last == len(order))
-        slots[now] = -1
+        if last < len(order):
+            slots[order[first:last]] = -1
         first = last
     return best

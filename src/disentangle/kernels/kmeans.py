@@ -8,7 +8,7 @@ columns likewise; of equal scores the row of lower number is on the left.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from numba import boolean, int64, njit, types, uint32, void
 
 from ..runtime.memory import UNLIMITED, Budget
+from ..runtime.threads import in_threads
 from ..storage.compressed import Flat
 from . import INDICES, POINTERS, SCORES, in_blocks, kernel
 
@@ -261,10 +262,11 @@ class _Node:
             yield max(end - _ROWS_OF_A_BLOCK, 0), end
 
 
-def _halve_together(X: Flat, nodes: list[_Node], begins: np.ndarray, calls: Callable[..., Any]) -> None:
-    """Halve nodes that are fewer than there are threads, which share the rows of each, by a pool's `map`."""
+def _halve_together(X: Flat, nodes: list[_Node], begins: np.ndarray, threads: int) -> None:
+    """Halve nodes that are fewer than there are threads, which share the rows of each."""
 
     def each(call: Callable[..., Any], items: Iterable[tuple[Any, ...]]) -> list[Any]:
+        calls = map if threads == 1 else partial(in_threads, threads=threads)
         return list(calls(lambda item: call(*item), items))
 
     moving = nodes
@@ -297,8 +299,7 @@ def _halve_level(
     if n < n_parts or (n < threads and is_worth_sharing):
         parts = n_parts if n < n_parts else 1
         nodes = [_Node(rows[first:end], n_columns, parts) for first, end in pairwise(bounds.tolist())]
-        with ThreadPoolExecutor(threads) as pool:
-            _halve_together(X, nodes, begins, pool.map if is_worth_sharing else map)
+        _halve_together(X, nodes, begins, threads if is_worth_sharing else 1)
     else:
         in_blocks(n, threads, _halve_nodes, X, n_columns, rows, bounds, begins)
 

@@ -94,7 +94,6 @@ def compiled(rule: Callable[[np.ndarray], float]) -> Any:
 def _merge(first, end, starts, labels, scores, rule, ranked, values):
     """`best_rows` of the rows from `first` to before `end`."""
     n_models, most = starts.shape[0], 0
-    weight = np.float32(1.0 / n_models)
     for row in range(first, end):
         n_found = 0
         for m in range(n_models):
@@ -105,7 +104,7 @@ def _merge(first, end, starts, labels, scores, rule, ranked, values):
     while longest < 2 * most:
         longest *= 2
     table = np.empty(longest, np.int32)
-    names, totals = np.empty(most, np.int32), np.empty(most, np.float32)
+    names, totals = np.empty(most, np.int32), np.empty(most, np.float64)
     # Slot by slot, what a model's copies of a label scored; `slots` says whose each is, `ends` where.
     slots, ends, copies = np.empty(most, np.int64), np.zeros(most + 1, np.int64), np.empty(most, np.float64)
     for row in range(first, end):
@@ -137,12 +136,13 @@ def _merge(first, end, starts, labels, scores, rule, ranked, values):
             ends[n] = stop - start
             for slot in range(n):
                 if ends[slot] < ends[slot + 1]:
-                    totals[slot] += weight * np.float32(rule(copies[ends[slot] : ends[slot + 1]]))
+                    totals[slot] += rule(copies[ends[slot] : ends[slot + 1]])
             for slot in range(n + 1):
                 ends[slot] = 0
         n_ranked = 0
         for slot in range(n):
-            n_ranked = _insert(row, ranked, values, n_ranked, names[slot], totals[slot])
+            mean = np.float32(totals[slot] / n_models)
+            n_ranked = _insert(row, ranked, values, n_ranked, names[slot], mean)
 
 
 def best_rows(

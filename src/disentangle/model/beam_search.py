@@ -18,7 +18,7 @@ from ..storage.compressed import Flat, flat
 # A batch's instances where there is no limit, and what scores may take which are yet to be chosen from.
 _BATCH_ROWS, _ROOM = 1 << 16, 1 << 28
 # What a node that is kept of a level takes while those of the next one are found.
-_BYTES_PER_NODE = 64
+BYTES_PER_NODE = 64
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def batches(
     """
     left = budget.left(kept, "predicting with this model")
     room = _ROOM if left is None else min(_ROOM, left // 4)
-    most = _BATCH_ROWS if left is None else left // 2 // (_BYTES_PER_NODE * n_nodes)
+    most = _BATCH_ROWS if left is None else left // 2 // (BYTES_PER_NODE * n_nodes)
     most = most_rows(n_rows, most, workers)
     return [slice(start, min(start + most, n_rows)) for start in range(0, n_rows, most)], room
 
@@ -111,7 +111,11 @@ def odds(M: sp.csr_matrix) -> float:
     float
         From 0.001, for what is made of them is divided by, to infinity.
     """
-    best = float(M.max(axis=1).toarray().mean(dtype=np.float64))
+    # Of rows that have none it is 0.
+    starts = M.indptr[:-1][np.diff(M.indptr) > 0]
+    best = 0.0
+    if len(starts):
+        best = float(np.maximum.reduceat(M.data, starts).sum(dtype=np.float64)) / M.shape[0]
     return max(best / (1 - best), 0.001) if best < 1 else np.inf
 
 

@@ -10,6 +10,9 @@ import scipy.sparse as sp
 from ..kernels.kept_entries import entries, of_columns
 from ..storage.compressed import flat
 
+# Whose embeddings are taken out at a time.
+_ROWS = 1 << 14
+
 
 @dataclass(frozen=True)
 class Mixed:
@@ -34,11 +37,12 @@ class Mixed:
         """A matrix taken apart, given whether each of its columns is dense; None where none is."""
         if is_dense is None:
             return cls(X, np.empty((X.shape[0], 0), np.float32), np.empty(0, np.int32))
-        columns, in_dense = np.flatnonzero(is_dense).astype(np.int32), of_columns(flat(X)[1], is_dense)
-        dense = only(X, in_dense)
-        place = is_dense.cumsum() - 1
-        dense = sp.csr_matrix((dense.data, place[dense.indices], dense.indptr), (X.shape[0], len(columns)))
-        return cls(only(X, ~in_dense), dense.toarray(), columns)
+        columns = np.flatnonzero(is_dense).astype(np.int32)
+        dense = np.empty((X.shape[0], len(columns)), np.float32)
+        # Row by row block, as an embedding is most of a matrix that has one.
+        for start in range(0, X.shape[0], _ROWS):
+            dense[start : start + _ROWS] = X[start : start + _ROWS][:, columns].toarray()
+        return cls(only(X, ~of_columns(flat(X)[1], is_dense)), dense, columns)
 
 
 def only(X: sp.csr_matrix, kept: np.ndarray) -> sp.csr_matrix:

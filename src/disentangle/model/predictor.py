@@ -30,6 +30,10 @@ from .saved_model import load_overlap
 PREDICTOR_FILE = "predictor.json"
 
 
+# Bytes of a node that a model has found, once more while all are merged.
+_TO_MERGE = 20
+
+
 @dataclass(frozen=True)
 class Voice:
     """A saved model whose scores of labels are averaged with others'.
@@ -244,6 +248,8 @@ class Predictor:
         workers, ranking = workers_of(threads), self._loaded(budget)
         n_nodes = max(max(params.beam_size, params.top_k) for params in ranking.predict)
         n_nodes = min(n_nodes, max(model.largest for model in ranking.models))
+        # Each model's nodes wait for the others', and are there once more as all are merged.
+        n_nodes += -(-_TO_MERGE * n_nodes * len(ranking.models) // beam_search.BYTES_PER_NODE)
         rows, room = beam_search.batches(X.shape[0], n_nodes, workers, budget)
         checked = beam_search.checked(ranking.models[0], X)
         yield from workers.in_turn(_best, ranking, ((rows_of(checked, part), k, room) for part in rows))

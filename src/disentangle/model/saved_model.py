@@ -100,15 +100,15 @@ def _levels(saved: Saved, without: int = 0, budget: Budget = UNLIMITED) -> Itera
                 raise saved.damaged(f"{_LEVEL.format(d)}/{_PARAM}", "expected how the level predicts")
 
 
-def load_trained(saved: Saved) -> list[Trained]:
-    """A saved model as it was trained, to train more of it.
+def load_trained(saved: Saved, budget: Budget = UNLIMITED) -> list[Trained]:
+    """A saved model as it was trained, to train more of it; with a limit its weights lie in files.
 
     Raises
     ------
     DisentangleError
         If it is damaged, or no model.
     """
-    return list(_levels(saved))
+    return list(_levels(saved, budget=budget))
 
 
 def load(saved: Saved, without: int = 0, budget: Budget = UNLIMITED) -> Model:

@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..kernels.twins import first_twins
-from ..storage.compressed import flat, one_per_row
+from ..storage.compressed import columns_of, flat, one_per_row
 
 # A group has instances enough to be worth a call: pairs of an instance and a cluster, fewer for many threads;
 # from 600 to 6,000 are within a tenth of the least seconds on the embedded set and tibkat-all.
@@ -77,7 +77,12 @@ class Level:
 
     @classmethod
     def of(
-        cls, Y: sp.csc_matrix, C: sp.csc_matrix, M: sp.csc_matrix | None, above: sp.csc_matrix | None
+        cls,
+        Y: sp.csc_matrix,
+        C: sp.csc_matrix,
+        M: sp.csc_matrix | None,
+        above: sp.csc_matrix | None,
+        threads: int = 1,
     ) -> Level:
         """The nodes in C's rows, below those in its columns, which are below those `above`."""
         clusters = C.tocsr().indices
@@ -85,7 +90,7 @@ class Level:
         # A chain's integers may be of 4 or 8 bytes; the model's bytes must not depend on that.
         C = one_per_row(clusters, C.shape[1]).tocsc()
         parents = None if above is None else above.tocsr().indices
-        own = Y if len(svms) == len(place) else Y[:, svms]
+        own = Y if len(svms) == len(place) else columns_of(Y, svms, threads)
         return cls(C, own, clusters[svms], M, parents, place)
 
 

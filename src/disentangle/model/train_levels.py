@@ -15,7 +15,7 @@ from ..runtime.interrupt import interruptible
 from ..runtime.memory import UNLIMITED, Budget
 from ..runtime.progress import track
 from ..runtime.workers import Workers, split, workers_of
-from ..storage.compressed import one_per_row
+from ..storage.compressed import flat, matrix_of, one_per_row, pick
 from . import side_by_side
 from .mixed import Mixed
 from .pecos import ClusterChain, MLModel, MLProblem
@@ -64,15 +64,17 @@ def train_matcher(
     list of Trained
         From the root.
     """
+    workers = workers_of(threads)
     Ys = [Y]  # of the nodes of each level, from the leaves up
     for C in reversed(chain[1:]):
-        Ys.append(_binary(Ys[-1] @ C))
+        Ys.append(_instances(Ys[-1], C, None, workers.threads))
     levels: list[Level] = []
     M = None
     for C, Y_level in zip(chain[:-1], reversed(Ys), strict=False):
-        levels.append(Level.of(Y_level, C, M, levels[-1].C if levels else None))
+        above = levels[-1].C if levels else None
+        levels.append(Level.of(Y_level, C, M, above, workers.threads))
         M = Y_level  # an instance is trained on below the nodes that it has (TFN)
-    return _trained(X, levels, params.beam_size, HINGE, threads, solver, budget)
+    return _trained(X, levels, params.beam_size, HINGE, workers, solver, budget)
 
 
 def train_ranker(
@@ -99,17 +101,26 @@ def train_ranker(
         A label's score, by which those of the clusters above it are multiplied, is exp(-max(0, 1 - z)^hinge),
         z being what its SVM says; no weight depends on it.
     """
-    C = chain[-1]
-    M = Y @ C if negatives is None else Y @ C + negatives
-    level = Level.of(Y, C, _binary(M), chain[-2])
-    return [*matcher, *_trained(X, [level], params.top_k, hinge, threads, solver, budget)]
+    C, workers = chain[-1], workers_of(threads)
+    M = _instances(Y, C, negatives, workers.threads)
+    level = Level.of(Y, C, M, chain[-2], workers.threads)
+    return [*matcher, *_trained(X, [level], params.top_k, hinge, workers, solver, budget)]
 
 
-def _binary(M: sp.spmatrix) -> sp.csc_matrix:
-    M = M.tocsc()
-    M.sort_indices()
-    M.data[:] = 1
-    return M
+def _instances(
+    Y: sp.csc_matrix, C: sp.csc_matrix, further: sp.csr_matrix | None, threads: int
+) -> sp.csc_matrix:
+    """The instances of each cluster's labels, and further ones: of shape (n_instances, n_clusters)."""
+    from ..kernels.unions import unions  # compiled where it is needed
+
+    shape = Y.shape[0], C.shape[1]
+    further = sp.csc_matrix(shape, dtype=np.float32) if further is None else further.tocsc()
+    of_clusters, of_labels, besides = (flat(of)[:2] for of in (C, Y, further))
+    starts, sizes, united = unions(of_clusters, of_labels, besides, Y.shape[0], threads)
+    indptr = np.concatenate([[0], sizes.cumsum()])
+    instances = np.empty(indptr[-1], np.int32)
+    pick(starts, indptr, [(united, instances)], threads)
+    return matrix_of(sp.csc_matrix, np.ones(len(instances), np.float32), instances, indptr, shape)
 
 
 def _trained(
@@ -117,12 +128,11 @@ def _trained(
     levels: list[Level],
     top_k: int,
     hinge: int,
-    threads: int | Workers,
+    workers: Workers,
     solver: SolverParams,
     budget: Budget,
 ) -> list[Trained]:
     """Levels of a model."""
-    workers = workers_of(threads)
     if isinstance(X, Mixed):
         # None waits for the one above: what a node is trained on is known from the labels.
         weights = side_by_side.train(X, levels, workers, solver, budget)

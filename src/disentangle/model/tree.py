@@ -20,7 +20,7 @@ from ..runtime.memory import UNLIMITED, Budget
 from ..runtime.progress import track
 from ..runtime.threads import in_threads
 from ..runtime.workers import Workers, workers_of
-from ..storage.compressed import Flat, flat, one_per_row
+from ..storage.compressed import Flat, columns_of, flat, matrix_of, one_per_row
 from ..storage.saved import Saved
 from .pecos import ClusterChain, ScipyCsrF32, clib, normalize, rows_of
 
@@ -97,7 +97,9 @@ def _label_features(X: sp.csr_matrix, Y: sp.csc_matrix, threads: int, budget: Bu
 
 def _instances_of(Y: sp.csc_matrix) -> sp.csr_matrix:
     """Labels' instances, each instance's weights of length 1; shape (n_labels, n_instances), float32."""
-    return normalize(Y, axis=1).T.tocsr()
+    lengths = np.sqrt(np.bincount(Y.indices, Y.data.astype(np.float64) ** 2, Y.shape[0]))
+    weights = (Y.data / lengths[Y.indices]).astype(np.float32)
+    return matrix_of(sp.csr_matrix, weights, Y.indices, Y.indptr, (Y.shape[1], Y.shape[0]))
 
 
 def _summed(Yt: sp.csr_matrix, instances: ScipyCsrF32) -> sp.csr_matrix:
@@ -112,7 +114,7 @@ def _summed(Yt: sp.csr_matrix, instances: ScipyCsrF32) -> sp.csr_matrix:
 def save_chain(chain: ClusterChain, folder: Path) -> None:
     """Save a tree on which nothing is trained yet."""
     for d, C in enumerate(chain):
-        sp.save_npz(folder / _LEVEL.format(d), C)
+        sp.save_npz(folder / _LEVEL.format(d), C, compressed=False)
 
 
 def load_chain(saved: Saved) -> ClusterChain:
@@ -222,7 +224,7 @@ def split_leaves(
     labels = labels[np.argsort(clusters[labels], kind="stable")]
     offsets = np.concatenate([[0], np.cumsum(sizes[too_large])])
     workers = workers_of(threads)
-    shared = _Leaves(X, _instances_of(Y[:, labels]), leaf_size, seed)
+    shared = _Leaves(X, _instances_of(columns_of(Y, labels, workers.threads)), leaf_size, seed)
     members = [slice(*pair) for pair in pairwise(offsets)]
     part_of = [np.arange(n_clusters)]
     size = int(np.clip(len(members) // (_CALLS_PER_SLOT * workers.slots), 1, _CLUSTERS))

@@ -6,11 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..runtime.memory import Budget
-from ..runtime.threads import in_threads
-from ..storage.compressed import matrix_of
-
-# Weights that are put in their places at a time.
-_BLOCK = 1 << 20
+from ..storage.compressed import matrix_of, pick
 
 
 class Weights:
@@ -49,22 +45,10 @@ class Weights:
         -------
         csc_matrix of shape (n_features, n_nodes), float32
         """
-        starts, sizes = self._starts[place], self._sizes[place]
-        indptr = np.concatenate([[0], sizes.cumsum()])
-        n = int(indptr[-1])
+        indptr = np.concatenate([[0], self._sizes[place].cumsum()])
+        made = self._budget.empty(indptr[-1], np.int32), self._budget.empty(indptr[-1], np.float32)
+        # An SVM's weights are a piece of what was found.
         found = self._features.array(), self._values.array()
-        made = self._budget.empty(n, np.int32), self._budget.empty(n, np.float32)
-        bounds = np.unique(np.append(np.searchsorted(indptr, np.arange(0, n, _BLOCK)), len(place)))
-
-        def put(nodes: slice) -> None:
-            ends = indptr[nodes.start], indptr[nodes.stop]
-            # Each weight's place in what was found, of which an SVM's weights are a piece.
-            places = np.repeat(starts[nodes] - indptr[:-1][nodes], sizes[nodes])
-            places += np.arange(*ends)
-            for to, of in zip(made, found, strict=True):
-                np.take(of, places, out=to[slice(*ends)], mode="clip")
-
-        for _ in in_threads(put, map(slice, bounds[:-1], bounds[1:]), threads):
-            pass
+        pick(self._starts[place], indptr, list(zip(found, made, strict=True)), threads)
         features, values = made
         return matrix_of(sp.csc_matrix, values, features, indptr, (n_features, len(place)))

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..rules import all_positives
-from ..storage.compressed import flat, one_per_row
+from ..storage.compressed import columns_of, flat, one_per_row
 from ..storage.saved import Saved
 
 OVERLAP_FILE = "overlap.npz"
@@ -52,7 +52,7 @@ class Overlap:
 
     def save(self, path: Path) -> None:
         """Write everything to one npz file of plain arrays."""
-        np.savez_compressed(path, **vars(self))
+        np.savez(path, **vars(self))
 
     @classmethod
     def load(cls, saved: Saved) -> Overlap:
@@ -94,7 +94,11 @@ Positives = Callable[[Callable[[], np.ndarray], np.ndarray], np.ndarray | None]
 
 
 def expand_labels(
-    Y: sp.csc_matrix, overlap: Overlap, M: sp.csr_matrix, positives: Positives = all_positives
+    Y: sp.csc_matrix,
+    overlap: Overlap,
+    M: sp.csr_matrix,
+    positives: Positives = all_positives,
+    threads: int = 1,
 ) -> sp.csc_matrix:
     """The label matrix with a column for each copy.
 
@@ -107,12 +111,14 @@ def expand_labels(
         Clusters that each instance matches.
     positives : callable
         Which positives of its label a copy keeps: of `rules.POSITIVES`.
+    threads : int
+        Has no effect on the result.
 
     Returns
     -------
     csc_matrix of shape (n_instances, n_labels + n_pseudo_labels)
     """
-    expanded = Y[:, overlap.original]
+    expanded = columns_of(Y, overlap.original, threads)
     indptr, indices, values = flat(expanded)
     n_positives = np.repeat(np.diff(Y.indptr)[overlap.original], np.diff(indptr))
     kept = positives(lambda: _matched(indptr, indices, overlap, M), n_positives)

@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from ..runtime.threads import in_threads
+
 _BLOCK = 1 << 24  # values
+_PICKED = 1 << 20  # values
 _MOST = np.iinfo(np.int32).max
 # A compressed matrix as the kernels take it: index pointers int64, indices int32, values float32.
 Flat = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -77,6 +80,44 @@ def rows_of(matrix: Flat, rows: slice) -> Flat:
     of_rows = indptr[rows.start : rows.stop + 1]
     its = slice(of_rows[0], of_rows[-1])
     return of_rows - of_rows[0], indices[its], values[its]
+
+
+def pick(
+    starts: np.ndarray, indptr: np.ndarray, pairs: list[tuple[np.ndarray, np.ndarray]], threads: int
+) -> None:
+    """Pieces of arrays, put one behind the other into others, in so many threads.
+
+    Parameters
+    ----------
+    starts : ndarray of shape (n_pieces,), int
+        Where each begins.
+    indptr : ndarray of shape (n_pieces + 1,), int64
+        Where it is to begin, and where the last one is to end.
+    pairs : list of (ndarray, ndarray)
+        What the pieces are of, and what they are put into.
+    threads : int
+    """
+    n = int(indptr[-1])
+    bounds = np.unique(np.append(np.searchsorted(indptr, np.arange(0, n, _PICKED)), len(starts)))
+
+    def put(pieces: slice) -> None:
+        ends = indptr[pieces.start], indptr[pieces.stop]
+        places = np.repeat(starts[pieces] - indptr[:-1][pieces], np.diff(indptr)[pieces])
+        places += np.arange(*ends)
+        for of, to in pairs:
+            np.take(of, places, out=to[slice(*ends)], mode="clip")
+
+    for _ in in_threads(put, map(slice, bounds[:-1], bounds[1:]), threads):
+        pass
+
+
+def columns_of(matrix: sp.csc_matrix, columns: np.ndarray, threads: int) -> sp.csc_matrix:
+    """Some columns, in any order, any of them more than once; also where they have more than 2^31 values."""
+    starts, sizes = matrix.indptr[columns].astype(np.int64), np.diff(matrix.indptr)[columns]
+    indptr = np.concatenate([[0], sizes.cumsum(dtype=np.int64)])
+    values, indices = (np.empty(indptr[-1], array.dtype) for array in (matrix.data, matrix.indices))
+    pick(starts, indptr, [(matrix.data, values), (matrix.indices, indices)], threads)
+    return matrix_of(sp.csc_matrix, values, indices, indptr, (matrix.shape[0], len(columns)))
 
 
 def one_per_row(columns: np.ndarray, n_columns: int) -> sp.csr_matrix:

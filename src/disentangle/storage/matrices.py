@@ -21,6 +21,8 @@ from .npz import MAX_SIZE, Header
 
 _SPARSE = "sparse matrix saved by scipy.sparse.save_npz"
 # The arrays of each format that scipy saves, values first, and how many dimensions values have.
+# Members of a file that are no array of a matrix.
+_SCALARS = ("format", "shape")
 _ARRAYS = {
     "csr": ("data", "indices", "indptr"),
     "csc": ("data", "indices", "indptr"),
@@ -331,7 +333,8 @@ def unpacked_size(path: Path) -> int:
         If it is missing or damaged.
     """
     with _opened(path, _SPARSE) as file, _sentences(path, _SPARSE), zipfile.ZipFile(file) as archive:
-        return sum(header.n_bytes for header in npz.headers(archive).values())
+        # Values become float32, indices int32.
+        return sum(4 * one.count for name, one in npz.headers(archive).items() if name not in _SCALARS)
 
 
 def locate(indptr: np.ndarray, wrong: np.ndarray) -> tuple[int, int]:
