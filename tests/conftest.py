@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 import threading
@@ -73,13 +74,50 @@ def verbs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return data_dir
 
 
-def run_disentangle(
-    folder: Path, *args: str | Path, package: Path = ROOT / "src", **kwargs: Any
+def dataset(place: Path) -> Path:
+    """The folder of `verbs` where commands are run in a place."""
+    return place / "dataset" / "xmc-base" / "verbs"
+
+
+def base(place: Path) -> Path:
+    """The folder of the base job's results on `verbs` there."""
+    return place / "model" / "verbs" / "base"
+
+
+def run_python(
+    folder: Path,
+    *args: str | Path,
+    package: str | Path = ROOT / "src",
+    variables: dict[str, str] | None = None,
+    **kwargs: Any,
 ) -> subprocess.CompletedProcess:
-    """Run `python -m disentangle ARGS` in a folder, results going to its `model` and `dataset-binned`."""
-    env = os.environ | {"PYTHONPATH": str(package)}
-    command = [sys.executable, "-m", "disentangle", *map(str, args)]
+    """Run Python in a folder, with a package's on its path and with more variables of the environment."""
+    env = os.environ | {"PYTHONPATH": str(package)} | (variables or {})
+    command = [sys.executable, *map(str, args)]
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, **kwargs)
+
+
+def run_disentangle(folder: Path, *args: str | Path, **kwargs: Any) -> subprocess.CompletedProcess:
+    """Run `python -m disentangle ARGS` in a folder, results going to its `model` and `dataset-binned`."""
+    return run_python(folder, "-m", "disentangle", *args, **kwargs)
+
+
+def ok(ended: subprocess.CompletedProcess) -> subprocess.CompletedProcess:
+    """A command's outcome, which must be status 0."""
+    assert ended.returncode == 0, ended.stderr
+    return ended
+
+
+def refused(ended: subprocess.CompletedProcess, *patterns: str) -> subprocess.CompletedProcess:
+    """A command's outcome, which must be status 2 and, as its last line, one error that has all patterns."""
+    assert ended.returncode == 2, ended.stderr
+    assert "Traceback" not in ended.stderr
+    lines = ended.stderr.splitlines()
+    (error,) = [line for line in lines if line.startswith("error: ")]
+    assert error == lines[-1], ended.stderr
+    for pattern in patterns:
+        assert re.search(pattern, error), ended.stderr
+    return ended
 
 
 def stages_run(result: subprocess.CompletedProcess) -> list[str]:
@@ -115,14 +153,21 @@ main()
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
 
 
+def digests(folder: Path, *endings: str) -> dict[str, str]:
+    """Sha256 of each file below a folder, by its path there; of these endings, if any are given."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and (not endings or path.suffix in endings)
+    }
+
+
 def reseal(folder: Path) -> None:
     """Make a stage's record vouch for what is in its folder now, as nobody but a forger does."""
     path = folder / saved.RECORD
     record = json.loads(path.read_text())
-    files = [file for file in sorted(folder.rglob("*")) if file.is_file() and file != path]
-    record["files"] = {
-        str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files
-    }
+    record["files"] = digests(folder)
+    del record["files"][saved.RECORD]
     path.write_text(json.dumps(saved.sealed(record)))
 
 
@@ -133,6 +178,12 @@ Command = Callable[..., subprocess.CompletedProcess]
 def disentangle(tmp_path: Path) -> Command:
     """`run_disentangle` in an empty folder."""
     return partial(run_disentangle, tmp_path)
+
+
+@pytest.fixture
+def run(place: Path) -> Command:
+    """`run_disentangle` in the folder that a module calls its place."""
+    return partial(run_disentangle, place)
 
 
 @pytest.fixture

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, SMALL_TREE, run_disentangle, stages_run
+from conftest import ROOT, SMALL_TREE, ok, run_disentangle, run_python, stages_run
+
+from disentangle import rules
+from disentangle.errors import DisentangleError
+from disentangle.params import OverlapParams
 
 PAGE = ROOT / "docs" / "rules.md"
 
 
 def base(folder: Path, verbs: Path, *args: str) -> list[str]:
     """Run the base job with the package in a folder; the stages that it made."""
-    data = ("--data-dir", verbs)
-    ended = run_disentangle(
-        folder, "base", "verbs", *data, *SMALL_TREE, "--threads", "2", *args, package=folder / "src"
-    )
-    assert ended.returncode == 0, ended.stderr
-    return stages_run(ended)
+    command = ("base", "verbs", "--data-dir", verbs, *SMALL_TREE, "--threads", "2", *args)
+    return stages_run(ok(run_disentangle(folder, *command, package=folder / "src")))
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +40,7 @@ def block() -> str:
 
 def test_the_example_does_what_it_says():
     # In a process of its own: it adds to the tables.
-    code = [sys.executable, "-c", block() + "\nprint(sorted(rules.MERGES))"]
-    env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
-    ended = subprocess.run(code, env=env, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
+    ended = ok(run_python(ROOT, "-c", block() + "\nprint(sorted(rules.MERGES))"))
     assert ended.stdout.strip() == "['max', 'mean', 'noisy-or']"
 
 
@@ -83,3 +77,11 @@ def test_a_changed_assignment_that_comes_out_equal_trains_nothing(copied: Path, 
         assert base(copied, verbs) == ["paper/assignment", "paper/overlap", "paper/evaluation"]
     finally:
         rules.write_text(before)
+
+
+def test_a_script_may_add_a_rule(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(rules.MERGES, "first", lambda scores: scores[0])
+    OverlapParams().changed({"merge": "first"}).validate()
+    monkeypatch.delitem(rules.MERGES, "first")
+    with pytest.raises(DisentangleError, match="--merge must be one of mean, noisy-or, got 'first'"):
+        OverlapParams().changed({"merge": "first"}).validate()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
 from typing import Any
@@ -67,9 +67,9 @@ def limited(default: Any, low: float, high: float = MAX_COUNT, is_open: bool = F
     return field(default=default, metadata={"limits": Limits(low, high, is_open), "words": words})
 
 
-def chosen(default: str, choices: Iterable[str], words: str) -> Any:
-    """The same for one of several names."""
-    return field(default=default, metadata={"choices": tuple(choices), "words": words})
+def chosen(default: str, choices: Collection[str], words: str) -> Any:
+    """The same for one of several names, also of those that a table gets later."""
+    return field(default=default, metadata={"choices": choices, "words": words})
 
 
 def check_limits(params: Any) -> None:

@@ -7,8 +7,6 @@ import json
 import multiprocessing
 import pickle
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,7 +16,7 @@ import joblib
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from conftest import EMBEDDED, ROOT, run_disentangle, save_dataset
+from conftest import EMBEDDED, ROOT, ok, run_disentangle, run_python, save_dataset
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
@@ -85,8 +83,7 @@ def weights(model: LabelTreeClassifier, tree: int = 0) -> dict[str, bytes]:
 def test_a_model_is_that_of_the_job_byte_for_byte(data: dict[str, sp.csr_matrix], tmp_path: Path):
     save_dataset(tmp_path / "dataset" / "xmc-base" / "verbs", **data)
     args = ("--nr-splits", "8", "--max-leaf-size", "10", "--n-trees", "2", "--seed", "7", "--threads", "2")
-    ended = run_disentangle(tmp_path, "base", "verbs", *args, "--preset", "paper,tuned")
-    assert ended.returncode == 0, ended.stderr
+    ok(run_disentangle(tmp_path, "base", "verbs", *args, "--preset", "paper,tuned"))
     base = tmp_path / "model" / "verbs" / "base" / "seed-7"
     for preset in ("paper", "tuned"):
         model = Small(preset, n_trees=2, random_state=7, n_jobs=1).fit(data["X_trn"], data["Y_trn"])
@@ -113,8 +110,7 @@ def test_a_model_of_texts_is_that_of_an_import(
         ("data", "import", "verbs", "--format", "jsonl", "--trn", "trn.jsonl", "--tst", "tst.jsonl"),
         ("base", "verbs", *tree),
     ):
-        ended = run_disentangle(tmp_path, *command)
-        assert ended.returncode == 0, ended.stderr
+        ok(run_disentangle(tmp_path, *command))
     folder = tmp_path / "model" / "verbs" / "base" / "tuned" / "overlap"
     assert weights(of_texts) == {name: (folder / name).read_bytes() for name in weights(of_texts)}
     vectorizer = tmp_path / "dataset" / "xmc-base" / "verbs" / "vectorizer.json"
@@ -197,8 +193,7 @@ def test_calibrated_probabilities_are_those_of_the_job(
     X, Y = parts["X_trn"][:1000], parts["Y_trn"][:1000]
     save_dataset(tmp_path / "data" / "some", X_trn=X, Y_trn=Y, X_tst=X[:50], Y_tst=Y[:50])
     options = ("--preset", "lean", "--nr-splits", "8", "--max-leaf-size", "10", "--without-xr-linear")
-    ended = run_disentangle(tmp_path, "base", "some", "--data-dir", "data", *options, "--calibrate")
-    assert ended.returncode == 0, ended.stderr
+    ok(run_disentangle(tmp_path, "base", "some", "--data-dir", "data", *options, "--calibrate"))
     of_job = tmp_path / "model" / "some" / "base" / "lean" / "calibration" / CALIBRATION_FILE
     model = Small("lean", calibrate=True).fit(X, Y)
     assert model._model.files[CALIBRATION_FILE] == of_job.read_bytes()
@@ -273,6 +268,29 @@ def test_labels_that_only_tests_have_count_as_missed(of_texts: LabelTreeClassifi
     lines, tags = texts
     known = of_texts.score(lines[:20], tags[:20])
     assert of_texts.score(lines[:20], [[*row, "an unknown label"] for row in tags[:20]]) < known
+
+
+def test_parameters_of_texts_may_be_numbers_of_numpy(texts):
+    lines, tags = texts
+    model = Small(tfidf=TfidfParams(min_df=np.int64(2), ngram_range=(np.int64(1), 1))).fit(lines, tags)
+    assert model.suggest(lines[:1])[0]
+
+
+def test_a_tables_column_of_lists_is_lists(texts):
+    lines, tags = texts
+    column = np.empty((len(tags), 1), object)
+    column[:, 0] = [list(row) for row in tags]
+    assert Small().fit(lines, column).predict(lines[:3]) == Small().fit(lines, tags).predict(lines[:3])
+
+
+def test_of_one_label_each_instances_may_have_weights():
+    X, y = np.eye(6, dtype=np.float32), ["a", "b", "c", "a", "b", "c"]
+    model = LabelTreeClassifier(max_leaf_size=2).fit(X, y)
+    wrong = ["a", "b", "c", "a", "b", "a"]
+    right = model.predict(X) == np.array(wrong)
+    assert model.score(X, wrong, [1, 1, 1, 1, 1, 5]) == pytest.approx(
+        np.average(right, weights=[1] * 5 + [5])
+    )
 
 
 def test_texts_get_suggestions_with_names(of_texts: LabelTreeClassifier, texts):
@@ -447,6 +465,14 @@ X4, Y4 = matrix([1, 0], [0, 1], [1, 1], [1, 0]), [["a"], ["b"], ["c"], ["a", "d"
         ({}, X4, {"a", "b", "c", "d"}, "y must be a matrix of 0 and 1, or a list of each instance's labels"),
         ({}, {"id": "a fruit"}, Y4, "instances must be a list or a matrix, got dict"),
         ({}, {"a b", "c"}, Y4, "instances must be a list or a matrix, got set"),
+        ({"tfidf": TfidfParams(ngram_range=2)}, ["a b"] * 4, Y4, "ngram_range must be two whole numbers"),
+        (
+            {"tfidf": TfidfParams(token_pattern=None)},
+            ["a b"] * 4,
+            Y4,
+            "and token_pattern text, got .* and None",
+        ),
+        ({"tfidf": {}}, ["a b"] * 4, Y4, "tfidf must be a TfidfParams, or None, got dict"),
         ({"tfidf": {"min_df": 3}}, ["a b"] * 4, Y4, "tfidf must be a TfidfParams, or None, got dict"),
         ({"preset": ["lean"]}, X4, Y4, r"preset must be one of paper, tuned, lean, got \['lean'\]"),
         ({}, X4, ["a", float("nan"), "b", "a"], "all be text, or all numbers, got nan for instance 1"),
@@ -478,6 +504,10 @@ def test_mistakes_after_fitting_get_a_sentence(
         fitted.score(data["X_tst"][:2], [["a"], ["b"]])
     with pytest.raises(DisentangleError, match=r"there must be \d+ names or URIs, one a label, got 1"):
         fitted.save(tmp_path / "bundle", names=["a"])
+    with pytest.raises(DisentangleError, match="names or URIs must be text, or None, got nan"):
+        fitted.save(tmp_path / "bundle", uris=[float("nan")] * len(fitted.classes_))
+    with pytest.raises(DisentangleError, match="sample_weight must be None where instances may have several"):
+        fitted.score(data["X_tst"], data["Y_tst"], np.ones(data["X_tst"].shape[0]))
     bad = data["X_tst"][:2].copy()
     bad.indices[0] = 10**6
     with pytest.raises(ValueError, match="ind"):
@@ -494,16 +524,15 @@ def test_a_fit_that_fails_leaves_no_half_of_a_model(data: dict[str, sp.csr_matri
     model.fit(data["X_trn"], data["Y_trn"])
     with pytest.raises(ValueError, match="y holds no values"):
         model.fit(X4, [[]] * 4)
-    n = data["X_trn"].shape[1]
-    with pytest.raises(ValueError, match=f"X must have {n} features, got 2"):
+    # What was fitted before predicts as before.
+    assert model.predict(data["X_tst"]).shape == data["Y_tst"].shape
+    with pytest.raises(ValueError, match="X has 2 features, but LabelTreeClassifier is expecting"):
         model.predict(X4)
 
 
 def test_importing_the_package_imports_no_library():
     code = "import sys, disentangle; print({'numpy', 'scipy', 'sklearn', 'pecos'} & set(sys.modules))"
-    env = {"PYTHONPATH": str(ROOT / "src")}
-    ended = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
-    assert ended.stdout == "set()\n"
+    assert ok(run_python(ROOT, "-c", code)).stdout == "set()\n"
 
 
 EXCLUDED = {

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ import methods
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from conftest import ROOT
+from conftest import ROOT, run_python
 
 from disentangle.data import datasets
 
@@ -221,9 +219,8 @@ def test_a_tool_that_fails_is_said_and_ends_no_comparison(
 def test_what_the_user_can_fix_is_one_sentence(verbs: Path, tmp_path: Path, args: list[str], sentence: str):
     (tmp_path / "broken.json").write_text("{}")
     only = [] if "--only" in args else ["--only", "lean"]
-    command = [sys.executable, ROOT / "benchmarks" / "compare.py", *args, *only, "--data-dir", verbs]
-    env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    program = ROOT / "benchmarks" / "compare.py"
+    done = run_python(tmp_path, program, *args, *only, "--data-dir", verbs)
     assert done.returncode == 2
     assert sentence in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr

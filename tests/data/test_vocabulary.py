@@ -64,8 +64,8 @@ def test_labels_are_found_by_uri_and_by_name(tmp_path: Path):
     ("name", "content", "message"),
     [
         ("v.tsv", "<u:1>\ta\n<u:1>\tb\n", "v.tsv, line 2: expected each URI once, found 'u:1' again"),
-        ("v.tsv", "<>\ta\n", "v.tsv, line 1: expected a URI and names of a line each, found ''"),
-        ("v.csv", 'uri,label_en\nu:1,"a\nb"\n', "v.csv, line 3: expected a URI and names of a line each"),
+        ("v.tsv", "<>\ta\n", "v.tsv, line 1: expected a URI and a name of a line each, found ''"),
+        ("v.csv", 'uri,label_en\nu:1,"a\nb"\n', "v.csv, line 3: expected a URI and a name of a line each"),
         ("v.csv", "url,label_en\nu:1,a\n", "line 1: expected a column 'uri', found 'url, label_en'"),
         ("v.csv", "uri,label_en\nu:1\n", "line 2: expected 2 cells, as the first row has, found '1'"),
         ("v.tsv", b"\xff", "line 1: expected UTF-8"),
@@ -120,6 +120,19 @@ def test_what_is_no_skos_is_one_sentence(tmp_path: Path, name: str, content: str
     with pytest.raises(DisentangleError, match=r"v[.].* must be SKOS as (turtle|xml|nt), found ") as error:
         read(tmp_path, name, content)
     assert "\n" not in str(error.value)
+
+
+def test_names_in_other_languages_may_have_line_ends(tmp_path: Path):
+    content = 'uri,label_en,label_fr\nu:1,one,"un\net un"\n'
+    assert read(tmp_path, "v.csv", content, "en") == {"u:1": "one"}
+
+
+@needs_rdflib
+def test_a_uri_is_never_made_of_the_folder_that_the_command_is_run_in(tmp_path: Path):
+    content = PREFIXES + '<#apple> a skos:Concept ; skos:prefLabel "apple" .\n'
+    with pytest.raises(DisentangleError, match=r"v[.]ttl must have absolute URIs, or a base for them, found"):
+        read(tmp_path, "v.ttl", content)
+    assert read(tmp_path, "v.ttl", f"@base <http://x/> .\n{content}") == {"http://x/#apple": "apple"}
 
 
 @needs_rdflib

@@ -4,12 +4,10 @@ import collections
 import json
 import logging
 import math
-import os
 import re
-import subprocess
-import sys
 import zipfile
 import zlib
+from functools import partial
 from pathlib import Path
 
 import build_wordnet_hypernyms as wordnet
@@ -17,7 +15,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from build_wordnet_hypernyms import Synset, build_wordnet, parse_synsets
-from conftest import ROOT
+from conftest import ok, refused, run_python
 
 from disentangle.data.tfidf import Vectorizer
 from disentangle.errors import DisentangleError
@@ -480,16 +478,9 @@ class TestCommitted:
 
 
 def test_the_command_builds_the_folder_and_refuses_a_wrong_one(wordnet_dir, tmp_path):
-    def build(*args):
-        command = [sys.executable, wordnet.__file__, *args]
-        env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
-        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
-
-    result = build("--wordnet", wordnet_dir, "--out", "built")
-    assert result.returncode == 0, result.stderr
+    build = partial(run_python, tmp_path, wordnet.__file__)
+    result = ok(build("--wordnet", wordnet_dir, "--out", "built"))
     assert "labels: 7" in result.stdout
     assert (tmp_path / "built" / "Y.trn.npz").exists()
-    result = build("--wordnet", "nowhere", "--out", "other")
-    assert result.returncode == 2
-    assert result.stderr.splitlines()[-1].startswith("error: the WordNet folder nowhere")
+    refused(build("--wordnet", "nowhere", "--out", "other"), "^error: the WordNet folder nowhere")
     assert not (tmp_path / "other").exists()

@@ -5,11 +5,9 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import os
+import re
 import shutil
 import signal
-import subprocess
-import sys
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -17,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from conftest import ROOT, Command, run_disentangle
+from conftest import Command, dataset, ok, refused, run_disentangle, run_python
 from tiny import import_texts, save_encoder
 
 REASON = "encoding is tested where torch and transformers are installed (requirements-encoder.txt)"
@@ -55,15 +53,6 @@ def encoder(place: Path) -> Path:
     return save_encoder(place / "Tiny", texts)
 
 
-@pytest.fixture(scope="module")
-def run(place: Path) -> Command:
-    return partial(run_disentangle, place)
-
-
-def dataset(place: Path) -> Path:
-    return place / "dataset" / "xmc-base" / "verbs"
-
-
 def job(place: Path, encoder: Path, name: str, tuning: TuningParams | None = None, **more) -> encode.Encode:
     places = place / "dataset" / "xmc-base", place / "model"
     tree = TreeParams(max_leaf_size=20)
@@ -80,8 +69,7 @@ def texts_of(place: Path, part: str) -> list[str]:
 
 def test_from_texts_to_predictions(place: Path, encoder: Path, run: Command, tmp_path: Path):
     given = ("--encoder", encoder, "--name", "mini", "--max-length", "32", "--threads", "1")
-    ended = run("encode", "verbs", *given)
-    assert ended.returncode == 0, ended.stderr
+    ended = ok(run("encode", "verbs", *given))
     assert "Loading" not in ended.stderr
     assert "verbs/mini: " in ended.stdout
     assert "base verbs --features mini" in ended.stdout
@@ -97,28 +85,24 @@ def test_from_texts_to_predictions(place: Path, encoder: Path, run: Command, tmp
     X = made.load("tst")
     assert np.linalg.norm(X.toarray(), axis=1) == pytest.approx(np.ones(60), abs=1e-6)
     before = (dataset(place) / "mini" / "stage.json").read_bytes()
-    again = run("encode", "verbs", *given)
-    assert again.returncode == 0
+    again = ok(run("encode", "verbs", *given))
     assert again.stdout == ended.stdout
     assert (dataset(place) / "mini" / "stage.json").read_bytes() == before
     base = ("base", "verbs", "--features", "mini", "--max-leaf-size", "20", "--preset", "paper")
-    ended = run(*base)
-    assert ended.returncode == 0, ended.stderr
+    ok(run(*base))
     (place / "tst.txt").write_text("".join(f"{text}\n" for text in texts_of(place, "tst")))
     sp.save_npz(place / "X.npz", X)
     found = {}
     for source in ("tst.txt", "X.npz"):
         out = place / f"{source}.npz"
-        ended = run("predict", "verbs", "--features", "mini", "--input", source, "--out", out)
-        assert ended.returncode == 0, ended.stderr
+        ok(run("predict", "verbs", "--features", "mini", "--input", source, "--out", out))
         found[source] = sp.load_npz(out).toarray()
     # Batches of other lengths may round an embedding's last bit otherwise.
     assert found["tst.txt"] == pytest.approx(found["X.npz"], abs=1e-2)
     said = run("predict", "verbs", "--features", "mini", "--text", texts_of(place, "tst")[0], "--k", "2")
     rows = list(csv.DictReader(said.stdout.splitlines(), delimiter="\t"))
     assert int(rows[0]["label"]) == int(found["X.npz"][0].argmax())
-    ended = run("bundle", "verbs", "--features", "mini", "--out", tmp_path / "made")
-    assert ended.returncode == 0, ended.stderr
+    ok(run("bundle", "verbs", "--features", "mini", "--out", tmp_path / "made"))
     shutil.move(tmp_path / "made", tmp_path / "moved")
     first = ("--text", texts_of(place, "tst")[0], "--k", "2")
     assert run_disentangle(tmp_path, "predict", "--bundle", "moved", *first).stdout == said.stdout
@@ -127,10 +111,9 @@ def test_from_texts_to_predictions(place: Path, encoder: Path, run: Command, tmp
     own = dataset(place) / "mini" / "encoder" / "config.json"
     content = own.read_bytes()
     own.write_bytes(content + b"\n")
-    refused = run("predict", "verbs", "--features", "mini", "--text", "move")
+    ended = run("predict", "verbs", "--features", "mini", "--text", "move")
     own.write_bytes(content)
-    assert refused.returncode == 2
-    assert "must hold the encoder that was there before, found another config.json" in refused.stderr
+    refused(ended, r"must hold the encoder that was there before, found another config\.json")
 
 
 def test_an_encoder_of_the_hub_is_known_by_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -178,11 +161,10 @@ def killed_after_an_epoch(place: Path, encoder: Path, name: str, epochs: int) ->
         "checkpoint.save = lambda *args: (save(*args), os.kill(os.getpid(), signal.SIGKILL))\n"
         "main()"
     )
-    command = [sys.executable, "-c", code, "encode", "verbs", "--encoder", encoder, "--name", name]
-    command += ["--finetune", "--epochs", str(epochs), "--max-length", "32", "--batch-size", "32"]
+    command = ["encode", "verbs", "--encoder", encoder, "--name", name]
+    command += ["--finetune", "--epochs", epochs, "--max-length", "32", "--batch-size", "32"]
     command += ["--max-leaf-size", "20", "--device", "cpu", "--threads", "1"]
-    env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
-    return subprocess.run(command, cwd=place, env=env, capture_output=True, check=False).returncode
+    return run_python(place, "-c", code, *command).returncode
 
 
 def test_fine_tuning_learns_and_goes_on_where_it_was_stopped(
@@ -414,11 +396,7 @@ def test_mistakes_are_one_sentence(place: Path, encoder: Path, run: Command, tmp
     (dataset(place) / "mine").mkdir()
     before = sorted(dataset(place).iterdir())
     for args, message in cases:
-        ended = run("encode", "verbs", *args)
-        assert ended.returncode == 2, args
-        assert message in ended.stderr
-        assert ended.stderr.splitlines()[-1].startswith("error: ")
-        assert "Traceback" not in ended.stderr
+        refused(run("encode", "verbs", *args), re.escape(message))
         assert sorted(dataset(place).iterdir()) == before
 
 

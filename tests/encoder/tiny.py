@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import scipy.sparse as sp
-from conftest import EMBEDDED, run_disentangle
+from conftest import EMBEDDED, ok, run_disentangle
 
 
 def import_texts(folder: Path, sizes: dict[str, int], unlabelled: int | None = None) -> None:
@@ -31,8 +31,7 @@ def import_texts(folder: Path, sizes: dict[str, int], unlabelled: int | None = N
             rows[unlabelled]["labels"] = []
         (folder / f"{part}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     files = ["--format", "jsonl", *(word for part in sizes for word in (f"--{part}", f"{part}.jsonl"))]
-    ended = run_disentangle(folder, "data", "import", "verbs", *files)
-    assert ended.returncode == 0, ended.stderr
+    ok(run_disentangle(folder, "data", "import", "verbs", *files))
 
 
 def save_encoder(folder: Path, texts: list[str], seed: int = 0, positions: int = 64) -> Path:

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import pickle
+import re
 import socket
 import subprocess
 import sys
@@ -21,7 +22,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from cluster_tasks import add, die, fail
-from conftest import ROOT, files_of_stages, run_disentangle, save_dataset
+from conftest import ROOT, files_of_stages, ok, refused, run_disentangle, save_dataset
 
 from disentangle import LabelTreeClassifier
 from disentangle.data import datasets
@@ -107,15 +108,13 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 def alone(verbs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the models that one process trains."""
     folder = tmp_path_factory.mktemp("alone")
-    result = run_disentangle(folder, "base", "verbs", "--data-dir", verbs, "--preset", PRESETS, *TREE)
-    assert result.returncode == 0, result.stderr
+    ok(run_disentangle(folder, "base", "verbs", "--data-dir", verbs, "--preset", PRESETS, *TREE))
     return folder / "model"
 
 
 def test_presets_are_those_of_one_process(two: Cluster, verbs: Path, alone: Path, tmp_path: Path):
     args = ("base", "verbs", "--data-dir", verbs, "--preset", PRESETS, *TREE)
-    result = run_disentangle(tmp_path, *args, "--cluster", two.file)
-    assert result.returncode == 0, result.stderr
+    result = ok(run_disentangle(tmp_path, *args, "--cluster", two.file))
     assert "cluster: 2 workers, 2 threads" in result.stderr
     assert "workers read data from" in result.stderr
     assert files_of_stages(tmp_path / "model") == files_of_stages(alone)
@@ -130,8 +129,7 @@ def test_predictions_are_those_of_one_process(two: Cluster, verbs: Path, alone: 
     X = verbs / "verbs" / "tfidf-attnxml" / "X.tst.npz"
     for name, more in (("one", ()), ("two", ("--cluster", two.file))):
         out = tmp_path / f"{name}.npz"
-        result = run_disentangle(tmp_path, "predict", "verbs", *place, "--input", X, "--out", out, *more)
-        assert result.returncode == 0, result.stderr
+        ok(run_disentangle(tmp_path, "predict", "verbs", *place, "--input", X, "--out", out, *more))
     assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
 
 
@@ -214,8 +212,7 @@ def test_a_worker_killed_in_each_step_changes_nothing(
     monkeypatch.setenv("KILLED_IN", str(killed))
     args = ("base", "verbs", "--data-dir", verbs, "--preset", preset, *TREE, "--without-xr-linear")
     with running(tmp_path / "cluster", 2, ("--nanny", "--preload", "cluster_kill_once")) as two:
-        result = run_disentangle(tmp_path, *args, "--cluster", two.file)
-    assert result.returncode == 0, result.stderr
+        ok(run_disentangle(tmp_path, *args, "--cluster", two.file))
     assert Counter(path.name.split()[0] for path in killed.iterdir()) == steps
     mine, whole = files_of_stages(tmp_path / "model"), files_of_stages(alone)
     assert mine == {name: whole[name] for name in mine}
@@ -254,8 +251,7 @@ def test_tiny_and_uneven_inputs_are_those_of_one_process(
             "--model-dir",
             tmp_path / name,
         )
-        result = run_disentangle(tmp_path, *args, "--max-leaf-size", leaf_size, *more)
-        assert result.returncode == 0, result.stderr
+        ok(run_disentangle(tmp_path, *args, "--max-leaf-size", leaf_size, *more))
     assert files_of_stages(tmp_path / "one") == files_of_stages(tmp_path / "two") != {}
 
 
@@ -426,9 +422,7 @@ def test_no_cluster_is_a_sentence(
         result = run_disentangle(tmp_path, "base", "verbs", *place)
     finally:
         del os.environ["DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT"]
-    assert result.returncode == 2
-    assert expected in result.stderr.splitlines()[-1]
-    assert "Traceback" not in result.stderr
+    refused(result, re.escape(expected))
     assert not (tmp_path / "model").exists()
 
 

@@ -7,7 +7,6 @@ everything and started no thread of OpenMP's; whatever takes a minute of the pro
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
@@ -24,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from conftest import ROOT, reseal
+from conftest import ROOT, digests, reseal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -39,6 +38,7 @@ pytestmark = pytest.mark.slow
 
 N_TAMPERED, N_KILLS, N_FUZZED = 480, 96, 5000
 HANG_SECONDS = 60  # of the processor, not of the clock
+COMPARED = (".npz", ".csv", ".tsv")  # everything that is trained or computed, and the figures
 TREE = ("--nr-splits", "4", "--max-leaf-size", "5", "--threads", "1")
 JOBS: dict[str, tuple[str, ...]] = {
     "base": ("base", "shop", *TREE, "--preset", "paper,lean"),
@@ -132,16 +132,6 @@ def ended_well(ended: Outcome, statuses: tuple[int, ...] = (0, 2)) -> None:
     assert "Traceback" not in ended.stderr, ended.stderr
     if ended.status == 2:
         assert ended.stderr.splitlines()[-1].startswith("error: "), ended.stderr
-
-
-def digests(folder: Path) -> dict[str, str]:
-    """Of everything that is trained or computed, and of the figures."""
-    files = [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix in (".npz", ".csv", ".tsv") and path.is_file()
-    ]
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 # Damage to a file: takes it, all files, and a random generator; says whether its record vouches for it anew.
@@ -386,7 +376,7 @@ def test_kills_lose_nothing_and_leave_nothing(shop: Path, counts: Counter[str]):
         ended_well(in_fork(undisturbed, job, at_event(0, 0)), (0,))
         n_events = int.from_bytes(os.pread(COUNT, 8, 0), "little")
         assert n_events > 3, name
-        expected = digests(undisturbed)
+        expected = digests(undisturbed, *COMPARED)
         for k in range(N_KILLS // len(JOBS)):
             number = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)[k % 4]
             n = int(rng.integers(1, n_events + 1))
@@ -403,7 +393,7 @@ def test_kills_lose_nothing_and_leave_nothing(shop: Path, counts: Counter[str]):
             counts[f"kills: {name}"] += 1
             ended = in_fork(bench, job)
             assert ended.status == 0, (where, ended)
-            assert digests(bench) == expected, where
+            assert digests(bench, *COMPARED) == expected, where
             assert not left_behind(bench), (where, left_behind(bench))
 
 

@@ -92,6 +92,14 @@ def test_a_figure_is_drawn_again_once_one_of_its_files_is_gone(tmp_path: Path, e
     assert before.keys() == {path.name for path in tmp_path.iterdir()}
 
 
+def test_a_figure_whose_numbers_are_damaged_is_drawn_again(tmp_path: Path):
+    figures.draw_sweep(tmp_path, "tiny", RUNS)
+    before = (tmp_path / "sweep.csv").read_bytes()
+    (tmp_path / "sweep.csv").write_text("x" * (csv.field_size_limit() + 1))
+    figures.draw_sweep(tmp_path, "tiny", RUNS)
+    assert (tmp_path / "sweep.csv").read_bytes() == before
+
+
 def test_a_figure_that_cannot_be_written_leaves_the_old_one(tmp_path: Path):
     (tmp_path / "sweep.png").mkdir()  # a folder in its place
     with pytest.raises(DisentangleError, match=r"cannot write .*sweep.png"):

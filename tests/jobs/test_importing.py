@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from conftest import EMBEDDED, SHARED, Command, run_disentangle
+from conftest import EMBEDDED, SHARED, Command, ok, refused, run_disentangle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -84,6 +84,30 @@ def test_svmlight_with_header(tmp_path: Path):
     assert dataset.X_trn.toarray().tolist() == [[0.5, 0, 1], [0, 2, 0]]
     assert dataset.Y_trn.toarray().tolist() == [[1, 1], [0, 1]]
     assert dataset.X_tst.toarray().tolist() == [[0, 0, 1]]
+
+
+def test_what_was_killed_is_taken_up_where_a_link_leads(tmp_path: Path):
+    given = job(tmp_path, "svmlight", SVM, SVM_TST)
+    (tmp_path / "far").mkdir()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "made").symlink_to(tmp_path / "far" / "made")
+    import_dataset(given, tmp_path / "data")
+    made = tmp_path / "far" / "made"
+    shutil.copytree(made, made.with_name(".tmp-old-made"))
+    import_dataset(given, tmp_path / "data")
+    assert [path.name for path in made.parent.iterdir()] == ["made"]
+    # Between two renames: the finished one has the name again, and another does not replace it.
+    made.rename(made.with_name(".tmp-made"))
+    with pytest.raises(DisentangleError, match="or have it replaced with --replace"):
+        import_dataset(replace(given, tst=given.trn), tmp_path / "data")
+    assert datasets.load_dataset(tmp_path / "data", "made").X_tst.shape[0] == 1
+
+
+def test_a_mark_at_the_beginning_of_a_text_stays(tmp_path: Path):
+    lines = b'{"text": "\\ufeffred", "labels": ["a"]}\n{"text": "\\ufeffblue", "labels": ["b"]}\n'
+    make(tmp_path, "jsonl", lines, lines)
+    found = [line.text for line in read_lines(tmp_path / "data" / "made" / "X.trn.txt")]
+    assert found == ["\ufeffred", "\ufeffblue"]
 
 
 def test_a_replacing_that_was_killed_is_taken_up(tmp_path: Path):
@@ -616,8 +640,14 @@ def test_json_lines_with_other_keys(tmp_path: Path):
 
 def test_a_row_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("disentangle.data.lines.MAX_LINE", 100)
-    with pytest.raises(DisentangleError, match="expected the end of a row of less than 100 characters"):
+    with pytest.raises(DisentangleError, match="expected the end of a row of less than 100 bytes"):
         make(tmp_path, "csv", b'text,labels\n"' + b"red\n" * 60, CSV)
+
+
+def test_the_limit_of_a_row_is_one_of_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("disentangle.data.lines.MAX_LINE", 100)
+    with pytest.raises(DisentangleError, match="expected the end of a row of less than 100 bytes"):
+        make(tmp_path, "csv", b'text,labels\n"' + "\u6797\n".encode() * 30, CSV)  # 60 characters
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
@@ -751,6 +781,14 @@ def test_a_vocabulary_gives_labels_uris_and_names(tmp_path: Path, caplog: pytest
     assert "words.tsv does not have, and are left out: 1, such as u:9" in caplog.text
 
 
+def test_names_are_looked_up_as_the_format_writes_them(tmp_path: Path):
+    words = put(tmp_path / "words.tsv", b"<u:1>\tred apple\n<u:2>\tpear\n<u:3>\tfig\n")
+    files_of_part = (b"red fruit\ngreen\n", b"red_apple pear\npear\n")
+    made = replace(job(tmp_path, "attentionxml", files_of_part, files_of_part), vocabulary=words)
+    import_dataset(made, tmp_path / "data")
+    assert names(tmp_path) == ["pear", "red apple"]
+
+
 def test_names_are_labels_of_the_vocabulary_in_any_format(tmp_path: Path):
     words = put(tmp_path / "words.tsv", VOCABULARY)
     both = b"text,labels\nred,zebra\nred,u:3;u:1\n"
@@ -814,8 +852,7 @@ def test_named_settings_of_text(
 ):
     put(tmp_path / "c.csv", b"text,labels\n" + b"red fig,a\n" * 5 + b"red plum,b\n" * 4)
     files = ("--trn", "c.csv", "--tst", "c.csv", "--format", "csv")
-    result = disentangle("data", "import", "made", *files, "--text-settings", *options)
-    assert result.returncode == 0, result.stderr
+    ok(disentangle("data", "import", "made", *files, "--text-settings", *options))
     made = json.loads((tmp_path / "dataset/xmc-base/made/vectorizer.json").read_text())
     assert set(made["terms"]) == terms
 
@@ -860,9 +897,7 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path):
         *("data", "import", "made", "--format", "svmlight", "--trn", files[0], "--tst", files[1]),
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
     )
-    assert result.returncode == 2
-    assert result.stderr.splitlines()[-1].startswith("error: cannot write ")
-    assert result.stderr.endswith(": File too large\n")
+    refused(result, "^error: cannot write .*: File too large$")
     assert not (tmp_path / "dataset" / "xmc-base" / "made").exists()
 
 
@@ -949,14 +984,10 @@ def test_export_refuses_what_it_cannot_tell(tmp_path: Path, disentangle: Command
     import_dataset(job(tmp_path, "svmlight", SVM, SVM_TST, b"a b\na_b\n"), tmp_path / "data")
     options = ["--data-dir", tmp_path / "data", "--out", tmp_path / "out", "--format"]
     result = disentangle("data", "export", "made", *options, "attentionxml")
-    assert result.returncode == 2
-    assert "must differ: labels 0 and 1 are both 'a_b'" in result.stderr
-    result = disentangle("data", "export", "made", *options, "jsonl")
-    assert result.returncode == 2
-    assert "missing file" in result.stderr
+    refused(result, "must differ: labels 0 and 1 are both 'a_b'")
+    refused(disentangle("data", "export", "made", *options, "jsonl"), "missing file")
     assert not (tmp_path / "out").exists()
-    result = disentangle("data", "export", "made", *options, "svmlight")
-    assert result.returncode == 0
+    ok(disentangle("data", "export", "made", *options, "svmlight"))
     assert (tmp_path / "out" / "trn.txt").read_text().startswith("2 3 2\n0,1 0:0.5 2:1\n")
     result = disentangle("data", "export", "made", *options, "svmlight")
     assert "must not exist yet" in result.stderr
@@ -970,8 +1001,7 @@ def test_raw_text_gives_a_model_as_good_as_the_features_that_came_with_it(
     round_trip(from_shared, "vullib", "attentionxml", tmp_path)
     precision = {}
     for name, data_dir in (("vullib", from_shared), ("back", tmp_path / "data")):
-        result = disentangle("base", name, "--data-dir", data_dir)
-        assert result.returncode == 0, result.stderr
+        ok(disentangle("base", name, "--data-dir", data_dir))
         report = json.loads((tmp_path / "model" / name / "base" / "report.json").read_text())
         precision[name] = [run["precision"][0] for run in report["runs"]]
     assert precision["back"] == pytest.approx(precision["vullib"], abs=1.0)

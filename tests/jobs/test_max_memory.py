@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import SMALL_TREE, Command, files_of_stages
+from conftest import SMALL_TREE, Command, files_of_stages, ok
 
 from disentangle.data import datasets
 from disentangle.jobs import calibrate, plan
@@ -57,8 +57,7 @@ def test_all_jobs_make_the_same_bytes_with_and_without_a_limit(
     def made(model_dir: str, *limit: str) -> dict[str, dict[str, str]]:
         job, *options = command
         where = ("--data-dir", verbs, "--model-dir", model_dir, "--threads", "2")
-        ended = disentangle(job, "verbs", *options, *where, *SMALL_TREE, *limit)
-        assert ended.returncode == 0, ended.stderr
+        ok(disentangle(job, "verbs", *options, *where, *SMALL_TREE, *limit))
         return files_of_stages(tmp_path / model_dir)
 
     # Binned data, which lie elsewhere, are of the first.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import SMALL_TREE, Command
+from conftest import SMALL_TREE, Command, ok
 
 
 @pytest.mark.parametrize(
@@ -21,8 +21,7 @@ from conftest import SMALL_TREE, Command
 def test_a_job_says_where_the_page_of_its_report_is(
     disentangle: Command, verbs: Path, tmp_path: Path, job: str, content: str, seeds: tuple[str, ...]
 ):
-    result = disentangle(job, "verbs", "--data-dir", verbs, *SMALL_TREE, *seeds)
-    assert result.returncode == 0, result.stderr
+    result = ok(disentangle(job, "verbs", "--data-dir", verbs, *SMALL_TREE, *seeds))
     (said,) = [line for line in result.stdout.splitlines() if line.endswith(".html")]
     path = tmp_path / said.removeprefix("wrote ")
     assert path.name.startswith("report")

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, SMALL_TREE, run_disentangle
+from conftest import ROOT, SMALL_TREE, ok, run_disentangle
 
 # Stands in for mlflow: what is called is written to a file, and one call may fail.
 FAKE = """
@@ -50,8 +50,7 @@ def finished(verbs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a base run and a metric run of `verbs`, and what they printed."""
     folder = tmp_path_factory.mktemp("reports")
     for job in ("base", "metric"):
-        result = run_disentangle(folder, job, "verbs", "--data-dir", verbs, *SMALL_TREE)
-        assert result.returncode == 0, result.stderr
+        result = ok(run_disentangle(folder, job, "verbs", "--data-dir", verbs, *SMALL_TREE))
         (folder / f"{job}.txt").write_text(result.stdout)
     return folder
 
@@ -84,8 +83,7 @@ def test_each_form_is_written_to_a_file_or_shown(finished: Path, report: Report,
         ("markdown", "**verbs"),
         ("csv", "dataset,job,"),
     ):
-        shown = report("verbs", "--table", form)
-        assert shown.returncode == 0, shown.stderr
+        shown = ok(report("verbs", "--table", form))
         assert shown.stdout.startswith(start)
         assert report("verbs", "--table", form, "--out", tmp_path / form).stdout == ""
         assert (tmp_path / form).read_text(encoding="utf-8") == shown.stdout
@@ -169,7 +167,7 @@ def test_each_call_of_a_job_adds_a_line_to_the_journal(place: Path, verbs: Path,
     assert 0 < metric["seconds"] < 10_000
     # A kill has left half a line; the next call keeps all others.
     path.write_bytes(before + b'{"time": "20')
-    assert run_disentangle(place, "base", "verbs", "--data-dir", verbs, *SMALL_TREE).returncode == 0
+    ok(run_disentangle(place, "base", "verbs", "--data-dir", verbs, *SMALL_TREE))
     assert path.read_bytes().startswith(before)
     shown = report("model/verbs/runs.jsonl", folder=place)
     assert [line.split()[1] for line in shown.stdout.splitlines() if ":" in line[:20] and line[0] == "2"] == [

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SMALL_TREE, Command, run_disentangle, stages_run
+from conftest import SMALL_TREE, Command, ok, refused, run_disentangle, stages_run
 
 from disentangle.cli import main
 from disentangle.data import datasets
@@ -34,9 +34,7 @@ def run(verbs: Path, folder: Path) -> Job:
     """Run a job on `verbs` in the module's folder; it must succeed."""
 
     def run(job: str, *args: str) -> subprocess.CompletedProcess:
-        result = run_disentangle(folder, job, "verbs", "--data-dir", verbs, *SMALL_TREE, *args)
-        assert result.returncode == 0, result.stderr
-        return result
+        return ok(run_disentangle(folder, job, "verbs", "--data-dir", verbs, *SMALL_TREE, *args))
 
     return run
 
@@ -239,7 +237,5 @@ def test_mistakes_are_one_sentence(capsys: pytest.CaptureFixture[str], job: str,
 def test_each_seed_is_in_its_range(
     disentangle: Command, verbs: Path, tmp_path: Path, args: tuple[str, ...], message: str
 ):
-    result = disentangle("base", "verbs", "--data-dir", verbs, *args)
-    assert result.returncode == 2
-    assert message in result.stderr
+    refused(disentangle("base", "verbs", "--data-dir", verbs, *args), message)
     assert not (tmp_path / "model").exists()

@@ -70,6 +70,8 @@ def test_beam_search_is_what_a_slow_one_finds(
         (1 << 62, 1 << 20, 1),
         (1 << 62, 0, 5),
         (1 << 62, 500, 1),
+        (1 << 62, 500, 5),
+        (1 << 62, 1 << 20, 5),
     ]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(beam, "_ENTRIES_PER_LOOKUP", entries_per_lookup)

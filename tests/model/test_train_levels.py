@@ -254,7 +254,8 @@ def test_weights_below_the_threshold_are_left_out_on_an_embedding(dataset: Datas
     assert (kept != all_weights).nnz == 0
 
 
-def test_a_mixed_matrix_is_taken_apart_whole(dataset: Dataset):
+def test_a_mixed_matrix_is_taken_apart_whole(dataset: Dataset, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("disentangle.model.mixed._ROWS", 7)
     X, is_dense = embedded(dataset)
     mixed = Mixed.of(X, is_dense)
     assert mixed.columns.tolist() == list(range(50, 87))

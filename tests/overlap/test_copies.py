@@ -61,6 +61,13 @@ def test_scores_of_models_are_merged_first_and_then_averaged():
     assert scores.tolist() == [[0.375, 0.1875]]
 
 
+@pytest.mark.parametrize("n_models", [3, 10])
+def test_the_mean_of_models_that_are_all_certain_is_1(n_models: int):
+    one = flat(sp.csr_matrix(np.ones((1, 1), dtype=np.float32)))
+    _, scores = best_labels([one] * n_models, [np.zeros(1, np.int32)] * n_models, "mean", 1)
+    assert scores.tolist() == [[1]]
+
+
 @given(st.integers(0, 2**32 - 1))
 def test_expanding_and_merging_without_copies_changes_nothing(seed: int):
     rng = np.random.default_rng(seed)

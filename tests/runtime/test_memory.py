@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Command
+from conftest import Command, ok, refused
 
 from disentangle.errors import DisentangleError
 from disentangle.runtime import memory
@@ -54,9 +54,7 @@ def test_what_was_freed_is_not_held():
 
 def test_a_run_that_cannot_fit_says_so_before_it_starts(verbs: Path, disentangle: Command, tmp_path: Path):
     ended = disentangle("base", "verbs", "--data-dir", verbs, "--max-memory", "0.1")
-    assert ended.returncode == 2
-    assert "--max-memory must be at least 0.19 GiB for jobs on verbs, got 0.1 GiB" in ended.stderr
-    assert "Traceback" not in ended.stderr
+    refused(ended, r"--max-memory must be at least 0\.19 GiB for jobs on verbs, got 0\.1 GiB")
     assert not (tmp_path / "model").exists()
 
 
@@ -65,8 +63,7 @@ def test_the_peak_of_all_but_training_stays_within_the_limit(disentangle: Comman
     # The embedded set, where evaluation takes more without a limit.
     data_dir = Path(__file__).resolve().parents[2] / "dataset" / "xmc-base"
     limit = 0.65
-    ended = disentangle("base", "--data-dir", data_dir, "--max-memory", str(limit))
-    assert ended.returncode == 0, ended.stderr
+    ok(disentangle("base", "--data-dir", data_dir, "--max-memory", str(limit)))
     peaks = {}
     for path in (tmp_path / "model").rglob("stage.json"):
         record = json.loads(path.read_text())
@@ -92,8 +89,8 @@ def test_arrays_that_grow_or_are_written_leave_no_name_behind(limit: int | None,
 
 
 def test_a_full_disk_is_said_of_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    refused = pytest.raises(DisentangleError, match=f"cannot write to {tmp_path}: No space left")
-    with Path("/dev/full").open("r+b", buffering=0) as file, refused:
+    full = pytest.raises(DisentangleError, match=f"cannot write to {tmp_path}: No space left")
+    with Path("/dev/full").open("r+b", buffering=0) as file, full:
         Growing(np.int32, file, tmp_path).append(np.ones(3, np.int32))
 
     def full(*args: int) -> None:

@@ -196,6 +196,23 @@ def test_one_more_than_it_takes_on_is_refused_at_once(project):
     assert (first[0], page[0], after[0]) == (200, 200, 200)
 
 
+def test_what_is_given_up_keeps_its_place_until_it_ends(project):
+    app = App([project], ServeParams(concurrency=1, timeout=0.01), 1)
+
+    async def both() -> tuple[Any, Any, Any]:
+        first = await ask(app, SUGGEST, b"text=wait")
+        second = await ask(app, SUGGEST, b"text=x")
+        project.go_on.set()
+        while (third := await ask(app, SUGGEST, b"text=x"))[0] == 503:
+            pass
+        return first, second, third
+
+    first, second, third = asyncio.run(both())
+    assert (first[0], first[2]["detail"][:24]) == (503, "the answer must be ready")
+    assert second[2]["detail"].startswith("the server is busy")
+    assert third[0] == 200
+
+
 def test_what_fails_says_so_and_keeps_the_reason_to_the_log(project, caplog):
     status, _, said = answer(project, SUGGEST, b"text=fail")
     assert (status, said["detail"]) == (500, "the server has failed, and its log says how")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -11,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import digests, ok
 
 PROJECT = Path(__file__).resolve().parents[2]
 OLD, YOUNG = (12, 11, 10), (13, 14)
@@ -26,20 +26,11 @@ def find_python(minors: tuple[int, ...]) -> str | None:
     return None
 
 
-def digests(model: Path) -> dict[str, str]:
-    return {
-        str(path.relative_to(model)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in model.rglob("*.npz")
-    }
-
-
 def printed(python: str | Path, *args: str | Path) -> str:
     """What a command prints in another Python."""
     env = {"PYTHONPATH": str(PROJECT / "src")}
     command = [python, "-m", "disentangle", *args]
-    result = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-    return result.stdout
+    return ok(subprocess.run(command, env=env, capture_output=True, text=True, check=False)).stdout
 
 
 @pytest.mark.slow
@@ -60,11 +51,9 @@ def test_models_are_the_same_bytes_with_both(verbs: Path, tmp_path: Path):
         }
         env |= {"DISENTANGLE_PYTHON": python, "XMC_DATA": str(verbs), "XMC_MODEL": str(model)}
         command = ["bash", driver / "run_base.sh", "verbs", "--nr-splits", "8", "--max-leaf-size", "10"]
-        result = subprocess.run(
-            [*command, "--preset", "paper,tuned,lean"], env=env, capture_output=True, text=True, check=False
-        )
-        assert result.returncode == 0, result.stderr
-        made.append(digests(model))
+        command += ["--preset", "paper,tuned,lean"]
+        ok(subprocess.run(command, env=env, capture_output=True, text=True, check=False))
+        made.append(digests(model, ".npz"))
         report = json.loads((model / "verbs/base/report.json").read_text())
         numpys.add(report["versions"]["numpy"].partition(".")[0])
     assert numpys == {"1", "2"}

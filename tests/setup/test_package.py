@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from conftest import run_disentangle
 from packaging.requirements import Requirement
 
 from disentangle import __version__
@@ -64,20 +64,13 @@ def test_wheel_holds_data_and_types(wheel):
         assert kept <= set(archive.namelist())
 
 
-def run(folder: Path, *arguments: str, packages: Path = PROJECT / "src") -> subprocess.CompletedProcess[str]:
-    """The command, in a folder without a dataset."""
-    command = [sys.executable, "-m", "disentangle", *arguments]
-    variables = os.environ | {"PYTHONPATH": str(packages), "COLUMNS": "80"}
-    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
-
-
 def test_version(tmp_path):
-    result = run(tmp_path, "--version")
+    result = run_disentangle(tmp_path, "--version", variables={"COLUMNS": "80"})
     assert (result.returncode, result.stdout, result.stderr) == (0, f"disentangle {__version__}\n", "")
 
 
 def test_without_a_dataset_a_sentence_says_what_to_do(tmp_path):
-    result = run(tmp_path, "base")
+    result = run_disentangle(tmp_path, "base", variables={"COLUMNS": "80"})
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == (
         "error: no dataset folder at dataset/xmc-base: name another one with --data-dir, "

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TextIO
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, run_python
 
 from disentangle.errors import DisentangleError
 from disentangle.storage import atomic
@@ -114,9 +114,7 @@ interrupt.run(replace)
 def test_a_replacing_that_ends_between_its_renamings_is_finished(tmp_path: Path, number: int, status: int):
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "record").write_text("old")
-    env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
-    command = [sys.executable, "-c", REPLACE, str(int(number))]
-    ended = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    ended = run_python(tmp_path, "-c", REPLACE, str(int(number)))
     assert ended.returncode == status, ended.stderr
     if number == signal.SIGKILL:
         assert not (tmp_path / "set").exists()

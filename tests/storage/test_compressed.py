@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from disentangle.storage import compressed, matrices
-from disentangle.storage.compressed import check_arrays, is_canonical, matrix_of
+from disentangle.storage.compressed import check_arrays, columns_of, is_canonical, matrix_of
 
 ARRAYS = np.ones(3, np.float32), np.array([0, 2, 1], np.int32), np.array([0, 2, 2, 3])
 
@@ -76,3 +76,12 @@ def test_a_file_of_more_values_than_int32_counts_is_read_with_indices_of_int32(
         found = matrices.read_sparse(tmp_path / "W.npz", file).matrix
     assert (found.indices.dtype, found.indptr.dtype) == (np.int32, np.int64)
     assert np.load(tmp_path / "W.npz")["indices"].dtype == np.int32
+
+
+@pytest.mark.parametrize("columns", [[], [2, 0, 2, 4], [1, 1]])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_columns_in_any_order(columns: list[int], threads: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(compressed, "_PICKED", 2)
+    Y = sp.random(9, 5, 0.5, "csc", np.float32, random_state=0)
+    ids = np.array(columns, np.int64)
+    assert np.array_equal(columns_of(Y, ids, threads).toarray(), Y.toarray()[:, ids])

@@ -267,9 +267,11 @@ class Packed:
     def bundle(self, n_jobs: int | None, max_memory: float | None) -> Bundle:
         """What predicts, loaded once for each way to."""
         given = n_jobs, max_memory
-        if given not in self._loaded:
+        # Another thread may put its own there in the meantime.
+        if (found := self._loaded.get(given)) is None:
             with scratch() as folder:
                 self.unpack(folder)
                 (folder / RECORD).write_bytes(self.files[RECORD])
-                self._loaded = {given: Bundle(folder, *given)}
-        return self._loaded[given]
+                found = Bundle(folder, *given)
+            self._loaded = {given: found}
+        return found

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,22 @@ from .parameters import Parameters
 
 # Labels of which a tree can be made.
 _LEAST = 3
+
+
+def _or_as_before(fit: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a fit that fails leave what an earlier one has made."""
+
+    @wraps(fit)
+    def fitted(self: Any, X: Any, y: Any) -> Any:
+        before = dict(vars(self))
+        try:
+            return fit(self, X, y)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    return fitted
 
 
 class LabelTreeClassifier(ClassifierMixin, Parameters):
@@ -81,6 +98,7 @@ hinge, predict_beam, merge : optional
         tags.classifier_tags.multi_label = True
         return tags
 
+    @_or_as_before
     def fit(self, X: Any, y: Any) -> LabelTreeClassifier:
         """Train on instances and their labels.
 
@@ -89,8 +107,7 @@ hinge, predict_beam, merge : optional
         X : sparse matrix or array-like of shape (n_instances, n_features), or list of str
             Features, or texts.
         y : sparse matrix or array of shape (n_instances, n_labels), or list
-            A matrix of 0 and 1; or a list, with a list of labels for each instance, or one label. Labels are
-            all text, or all whole numbers.
+            A matrix of 0 and 1; or a list of each instance's labels, or label: all text, or whole numbers.
 
         Raises
         ------
@@ -149,13 +166,15 @@ hinge, predict_beam, merge : optional
             return 2 * self._probabilities(X)[:, 1].toarray().ravel() - 1
         return self._out(self._scores(X))
 
-    def score(self, X: Any, y: Any) -> float:
-        """The mean of P@1, P@3, P@5 and R@10, from 0 to 1; of one label each, the accuracy.
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The mean of P@1, P@3, P@5 and R@10, from 0 to 1; of one label each, the accuracy, with weights.
 
         Instances without labels are left out. Presets are chosen by this mean.
         """
         if self._is_single():
-            return super().score(X, y)
+            return super().score(X, y, sample_weight)
+        if sample_weight is not None:
+            raise DisentangleError("sample_weight must be None where instances may have several labels")
         scores, (form, Y) = self._scores(X), labels.given(y)
         if form != self._form:
             raise DisentangleError(f"y must have the form of fit's ({self._form}), got {form}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
+from dataclasses import replace
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ import scipy.sparse as sp
 from joblib import effective_n_jobs
 from sklearn.utils import check_array
 
-from ..errors import DisentangleError
+from ..errors import DisentangleError, excerpt
 from ..limits import Limits
 from ..params import TfidfParams
 from ..runtime.threads import check_threads
@@ -75,7 +77,8 @@ def check_texts(texts: Any) -> list[str]:
     DisentangleError
         If they are none.
     """
-    is_list = isinstance(texts, (Sequence, np.ndarray)) and not isinstance(texts, (str, bytes))
+    is_list = isinstance(texts, Sequence) or getattr(texts, "ndim", 0) == 1
+    is_list &= not isinstance(texts, (str, bytes)) and not sp.issparse(texts)
     if isinstance(texts, (Mapping, Set)) or not (is_list or is_text(texts)):
         raise DisentangleError(f"texts must be a list of texts, got {type(texts).__name__}")
     found = list(texts)
@@ -93,12 +96,27 @@ def check_tfidf(given: Any) -> TfidfParams:
     DisentangleError
         If it is something else, or out of its range.
     """
-    params = given or TfidfParams()
+    params = TfidfParams() if given is None else given
     if not isinstance(params, TfidfParams):
         raise DisentangleError(f"tfidf must be a TfidfParams, or None, got {type(params).__name__}")
+    # Numbers of numpy's are none in JSON.
+    params = replace(params, **{name: plain(value) for name, value in vars(params).items()})
+    pair = params.ngram_range
+    is_pair = (
+        isinstance(pair, (tuple, list)) and len(pair) == 2 and all(isinstance(n, Integral) for n in pair)
+    )
+    if not is_pair or not isinstance(params.token_pattern, str):
+        found = f"{excerpt(repr(pair))} and {excerpt(repr(params.token_pattern))}"
+        raise DisentangleError(f"ngram_range must be two whole numbers, and token_pattern text, got {found}")
+    params = replace(params, ngram_range=(int(pair[0]), int(pair[1])))
     with python_names():
         params.validate()
     return params
+
+
+def plain(value: Any) -> Any:
+    """A number of numpy's as Python's: grids are often made by numpy, records are JSON."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def as_matrix(X: Any) -> sp.csr_matrix:

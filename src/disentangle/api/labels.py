@@ -31,6 +31,8 @@ def given(Y: Any) -> tuple[str, Any]:
         return MATRIX, Y
     if hasattr(Y, "__array__"):
         Y = np.asarray(Y)
+        if Y.ndim == 2 and Y.shape[1] == 1 and any(map(_is_several, Y[:, 0])):
+            Y = Y[:, 0]  # a table's column of lists
         if Y.ndim > 1:
             return (MATRIX, Y) if Y.shape[1] != 1 else (SINGLE, Y)
     no_list = isinstance(Y, (str, bytes, Mapping, Set)) or not isinstance(Y, Collection)
@@ -168,6 +170,10 @@ def lines(names: Iterable[Any], classes: np.ndarray | None = None) -> list[str]:
     """
     if isinstance(names, (str, bytes)):
         raise DisentangleError(f"names or URIs must be a list, one a label, got {_shown(names)}")
+    names = list(names)
+    for name in names if classes is not None else ():
+        if name is not None and not isinstance(name, str):
+            raise DisentangleError(f"names or URIs must be text, or None, got {_shown(name)}")
     found = ["" if name is None else str(name) for name in names]
     if classes is not None and len(found) != len(classes):
         raise DisentangleError(f"there must be {len(classes)} names or URIs, one a label, got {len(found)}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
@@ -12,7 +11,7 @@ from ..errors import DisentangleError
 from ..jobs.settings import Settings, variant_of
 from ..params import PredictParams, TfidfParams, TreeParams, overlap_fields
 from ..presets import PRESETS
-from .inputs import n_threads
+from .inputs import n_threads, plain
 
 
 class Parameters(BaseEstimator):
@@ -63,7 +62,7 @@ class Parameters(BaseEstimator):
         """
         if not isinstance(self.preset, str) or self.preset not in PRESETS:
             raise DisentangleError(f"preset must be one of {', '.join(PRESETS)}, got {self.preset!r}")
-        given = {name: _plain(value) for name, value in self.get_params(deep=False).items()}
+        given = {name: plain(value) for name, value in self.get_params(deep=False).items()}
         leaf = given["max_leaf_size"]
         if leaf is None:
             leaf = TreeParams.max_leaf_size
@@ -82,8 +81,3 @@ class Parameters(BaseEstimator):
         )
         settings.validate()
         return settings
-
-
-def _plain(value: Any) -> Any:
-    """A number of numpy's as Python's: grids are often made by numpy, records are JSON."""
-    return value.item() if isinstance(value, np.generic) else value

@@ -182,10 +182,12 @@ def fetch_file(folder: Path, file: str, mirror: str) -> tuple[Path, str]:
     origin = archive.with_name(f".{file}.url")
     here = archive.is_file() and origin.is_file()
     if not (here and origin.read_text(encoding="utf-8", errors="replace") == urls.identity(url)):
+        # First, so that an archive that is whole is never fetched again.
         origin.unlink(missing_ok=True)
-        fetch(url, archive)
+        archive.unlink(missing_ok=True)
         with atomic.replacing(origin) as temporary:
             temporary.write_text(urls.identity(url), encoding="utf-8")
+        fetch(url, archive)
     return archive, urls.shown(url)
 
 

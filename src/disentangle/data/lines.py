@@ -93,9 +93,9 @@ def read_whole(path: Path) -> str:
     """
     lines, n = [], 0
     for line in read_lines(path):
-        n += len(line.text) + 1
+        n += len(line.text.encode()) + 1
         if n >= MAX_LINE:
-            raise DisentangleError(f"{path} must have less than {MAX_LINE:,} characters, found more")
+            raise DisentangleError(f"{path} must have less than {MAX_LINE:,} bytes, found more")
         lines.append(line.text)
     return "\n".join(lines)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -37,16 +37,19 @@ class Vocabulary:
     path : Path
     names : dict of str to str
         Of each URI.
+    as_written : callable
+        What a name is in the files whose labels are asked for.
     """
 
     path: Path
     names: dict[str, str]
+    as_written: Callable[[str], str] = str
 
     @cached_property
     def _uris(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
         for uri, name in self.names.items():
-            found.setdefault(name, []).append(uri)
+            found.setdefault(self.as_written(name), []).append(uri)
         return found
 
     def uri(self, label: str) -> str | None:
@@ -93,18 +96,21 @@ def read(path: Path, language: str | None = None) -> Vocabulary:
     else:
         subjects = _from_csv(path) if ending == ".csv" else _from_tsv(path)
     found: dict[str, Names] = {}
+    places: dict[str, str] = {}
     for place, uri, names in subjects:
         if uri in found:
             raise DisentangleError(f"{place}: expected each URI once, found {uri!r} again")
-        if not uri or _NO_LINE.search("".join([uri, *names.values()])):
-            found_here = excerpt(f"{uri!r} with {names}")
-            raise DisentangleError(f"{place}: expected a URI and names of a line each, found {found_here}")
         found[uri] = {tag: name for tag, name in names.items() if name}
+        places[uri] = place
     chosen = _chosen(path, {tag for names in found.values() for tag in names if tag}, language)
-    return Vocabulary(
-        path,
-        {uri: names.get(chosen, names.get("", uri)) for uri, names in found.items() if names},
-    )
+    taken = {uri: names.get(chosen, names.get("", uri)) for uri, names in found.items() if names}
+    for uri, name in taken.items():
+        if not uri or _NO_LINE.search(uri + name):
+            found_here = excerpt(f"{uri!r} with {name!r}")
+            raise DisentangleError(
+                f"{places[uri]}: expected a URI and a name of a line each, found {found_here}"
+            )
+    return Vocabulary(path, taken)
 
 
 def _chosen(path: Path, languages: set[str], language: str | None) -> str:
@@ -154,6 +160,10 @@ def _from_skos(path: Path, form: str) -> Iterator[Subject]:
     for concept in sorted(set(graph.subjects(RDF.type, SKOS.Concept)), key=str):
         if not isinstance(concept, URIRef) or (concept, OWL.deprecated, Literal(True)) in graph:
             continue
+        # A relative one would be another wherever the command is run.
+        if str(concept).startswith("file:"):
+            found = excerpt(str(concept))
+            raise DisentangleError(f"{path} must have absolute URIs, or a base for them, found {found!r}")
         names: Names = {}
         for kind in (SKOS.prefLabel, RDFS.label):
             # Of several in a language the first in the alphabet, whatever the order of a graph.

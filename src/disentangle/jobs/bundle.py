@@ -42,8 +42,7 @@ def run_bundle(
     evaluation = predict.choose(base, variant)
     predictor = Predictor.read(evaluation)
     predict.say_what_changed(predictor.saved, data_folder, features_name)
-    # One that has not as many as there are labels could not be loaded.
-    bundles.read_uris(predictor.saved, predictor.n_labels)
+    _check(predictor, data_folder / features_name)
     said = _said(base, evaluation, titled(data_folder.name, features_name))
     with progress.stage("bundle"), bundles.making(out, is_replaced) as folder:
         saved = predictor.saved
@@ -59,6 +58,18 @@ def run_bundle(
         if (calibration := calibration_of(predictor)) is not None:
             calibration.save(folder)
         bundles.complete(folder, predictor, said)
+
+
+def _check(predictor: Predictor, folder: Path) -> None:
+    """Raise DisentangleError where a bundle could not be loaded: names, URIs or terms of another number."""
+    saved = predictor.saved
+    bundles.read_uris(saved, predictor.n_labels)
+    predict.label_names(saved, predictor.n_labels)
+    if FEATURES_FILE not in saved and VECTORIZER_FILE in saved:
+        _, n_terms = text_features.maker(saved, folder)
+        if n_terms != predictor.n_features:
+            expected = f"as many terms as the model has features, {predictor.n_features}"
+            raise saved.damaged(VECTORIZER_FILE, f"expected {expected}, found {n_terms}")
 
 
 def _said(base: Path, evaluation: Path, title: str) -> dict[str, Any]:

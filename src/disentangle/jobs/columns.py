@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import ROUND_FLOOR, Decimal
 from statistics import fmean
 from typing import Any
 
@@ -51,6 +52,11 @@ def costs(run: dict[str, Any]) -> list[float]:
     if "mean" in run:
         return [run["mean"][name] for name in COSTS]
     return [run["candidates_per_instance"], training_seconds(run), run["seconds"]["predict"]]
+
+
+def threshold(probability: float) -> str:
+    """A threshold in four digits, rounded down: one above it would leave out labels that it takes in."""
+    return str(Decimal(repr(float(probability))).quantize(Decimal("0.0001"), ROUND_FLOOR))
 
 
 def setting_name(run: dict[str, Any]) -> str:

@@ -19,6 +19,16 @@ from .settings import Settings
 
 logger = logging.getLogger(__name__)
 
+# What another version's report, or a damaged one, makes of the code that trusts one.
+_NONSENSE = (
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    StopIteration,
+)
 # Runs of the paper preset, collected by benchmarks/costs.py.
 MEASURED = Path(__file__).with_name("costs.json")
 
@@ -175,7 +185,7 @@ def local_runs(model_dir: Path, machine: dict[str, Any]) -> Iterable[dict[str, A
             run = run_of(report, Size(**report["sizes"]["costs"]))
             if report["machine"] != machine or _pace(run) <= 0:
                 continue
-        except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError, StopIteration):
+        except (OSError, *_NONSENSE):
             continue  # another version's, which has nothing to tell here
         yield run
 

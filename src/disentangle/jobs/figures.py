@@ -45,9 +45,9 @@ def _is_drawn(figure: Path, rows: list[dict[str, Any]]) -> bool:
         return False
     try:
         text = files.read(paths[-1], _MOST_BYTES).decode()
-    except ValueError:
+        drawn = list(csv.DictReader(io.StringIO(text, newline="")))
+    except (ValueError, csv.Error):
         return False
-    drawn = list(csv.DictReader(io.StringIO(text, newline="")))
     return drawn == [{key: str(value) for key, value in row.items()} for row in rows]
 
 

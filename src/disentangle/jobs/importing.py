@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from ..errors import DisentangleError, printable
 from ..params import FEATURES
 from ..runtime import progress
 from ..storage import atomic, npz
-from ..storage.places import check_apart
+from ..storage.places import check_apart, real
 from ..storage.saved import RECORD, read_record
 from .import_parts import Blocks, blocks_of
 from .import_parts import Import as Import
@@ -87,8 +88,10 @@ def import_dataset(job: Import, data_dir: Path, is_replaced: bool = False) -> di
     )
     said = job.said()
     stage = Stage("import", folder, said, modules, partial(_build, job=job, said=said))
-    if (record := stage.record()) is None or atomic.is_unsettled(folder):
-        with atomic.claim(folder, RECORD):
+    # What is unfinished lies beside the folder itself.
+    place = real(folder) if folder.is_symlink() else folder
+    if (record := stage.record()) is None or atomic.is_unsettled(place):
+        with atomic.claim(place, RECORD):
             # One who was killed may have left what has only now got its name.
             if (record := stage.record()) is None:
                 if folder.exists():
@@ -118,7 +121,9 @@ def _check_replaced(folder: Path, is_replaced: bool) -> None:
 def _build(out: Path, job: Import, said: dict[str, Any]) -> dict[str, Any]:
     form = FORMATS[job.format]
     unknown: set[str] = set()
-    words = None if job.vocabulary is None else vocabulary.read(job.vocabulary, job.language)
+    words = None
+    if job.vocabulary is not None:
+        words = replace(vocabulary.read(job.vocabulary, job.language), as_written=form.as_written)
     blocks = blocks_of(job, words, unknown)
     names = read_names(job.output_items) if job.output_items and form.has_names else None
     vectorizer = None
@@ -182,7 +187,11 @@ def _write(
                 sizes.tell("n_labels", block.n_labels, source[-1])
                 X = block.content if vectorizer is None else vectorizer.transform(block.content)
                 if texts is not None:
-                    texts.writelines(_as_lines(block.content))
+                    found = list(_as_lines(block.content))
+                    # Readers drop a mark at the beginning of a file, and not that of the first text.
+                    if texts.tell() == 0 and found[:1] and found[0].startswith("\ufeff"):
+                        texts.write("\ufeff")
+                    texts.writelines(found)
                 writers[f"X_{part}"].append(X)
                 writers[f"Y_{part}"].append(_label_rows(block.labels, columns, job.output_items, source[-1]))
         return _finish(writers, sizes, job)

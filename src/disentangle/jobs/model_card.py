@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .columns import threshold
+
 _USE = """\
 ```python
 import disentangle
@@ -17,7 +19,7 @@ or `python -m disentangle predict --bundle FOLDER {argument}`. {scores}"""
 _NO_PROBABILITIES = "Scores lie in [0, 1] and are no probabilities."
 _PROBABILITIES = """\
 Scores lie in [0, 1], and `calibration.json` makes probabilities of them. Labels of a probability of at least
-{threshold:.4f} had the highest micro-averaged F1, {F1:.2f} %, on validation data that were kept out.
+{shown} had the highest micro-averaged F1, {F1:.2f} %, on validation data that were kept out.
 It is a `threshold`, and a `--min-probability`."""
 _WHAT = """\
 A label tree in which labels may be in several clusters
@@ -33,10 +35,15 @@ def card(said: Mapping[str, Any]) -> str:
         "title"; "is_of_texts"; "data", "figures", "parameters" and "versions", values by name; "licence", a
         sentence. Of a calibrated model "calibration": its "threshold" and "F1".
     """
-    call, argument = "model.predict(X)  # scores: a sparse matrix, instances x labels", "--input X.npz"
+    kind = "probabilities" if "calibration" in said else "scores"
+    call, argument = f"model.predict(X)  # {kind}: a sparse matrix, instances x labels", "--input X.npz"
     if said["is_of_texts"]:
         call, argument = 'model.suggest(["a text"], limit=5)', '--text "a text"'
-    scores = _PROBABILITIES.format(**said["calibration"]) if "calibration" in said else _NO_PROBABILITIES
+    scores = _NO_PROBABILITIES
+    if "calibration" in said:
+        scores = _PROBABILITIES.format(
+            shown=threshold(said["calibration"]["threshold"]), **said["calibration"]
+        )
     parts = {
         "Use": _USE.format(call=call, argument=argument, scores=scores),
         "Data": _table(said["data"]),

@@ -21,6 +21,7 @@ from .tables import Table, tables_of
 # A run has some kilobytes, and there may be hundreds of them; a table of labels has a line for each.
 _MOST_BYTES = 1 << 28
 _NUMBERS = ("vi", "random_same_sizes", "adjusted_rand", "n_components", "n_copies", "n_instances")
+_LEFT_OUT = "Lines that no job has written are left out."
 # What a file that no job has written makes of the code that trusts one.
 _NONSENSE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, csv.Error)
 
@@ -105,6 +106,7 @@ def _labels(folder: Path, components: str) -> list[dict[str, Any]]:
     if "/" in components or not path.exists():
         return []
     text = files.read(path, _MOST_BYTES).decode()
+    csv.field_size_limit(_MOST_BYTES)  # a label may have many components, and the cell their names
     rows: list[dict[str, Any]] = []
     for row in csv.DictReader(io.StringIO(text, newline="")):
         numbers = {name: (int if name.startswith("n_") else float)(row[name]) for name in _NUMBERS}
@@ -116,13 +118,16 @@ def _journal(path: Path) -> tuple[dict[str, Any], list[Table]]:
     """The runs of all lines of a journal that a job has written, as those of one report, and their table."""
     columns = ("time", "job", "setting", "seed", "P@1", "P@5", "R@10", "VI", "call s")
     table, runs = Table(f"{shown(str(path))}: all runs", columns), []
-    for entry in journal.read(path):
+    entries, n_damaged = journal.read(path)
+    if n_damaged:
+        table.notes = [_LEFT_OUT]
+    for entry in entries:
         try:
             said = {name: entry[name] for name in ("time", "dataset", "job", "seed", "seconds")}
             said["features"] = entry.get("features", FEATURES)
             rows = [(run, _journal_cells(entry, run)) for run in entry["runs"]]
         except _NONSENSE:
-            table.notes = ["Lines that no job has written are left out."]
+            table.notes = [_LEFT_OUT]
             continue
         for run, cells in rows:
             table.add(*cells)

@@ -180,7 +180,10 @@ class Stage:
                     }
                 )
                 text = json.dumps(record, indent=1) + "\n"
-                (temporary / RECORD).write_text(text, encoding="utf-8")
+                # The record says that all is there, also after a power cut.
+                atomic.sync_tree(temporary)
+                with atomic.replacing(temporary / RECORD) as new:
+                    new.write_text(text, encoding="utf-8")
                 return record
         except OSError as error:
             raise files.unwritten(error, self.folder) from error

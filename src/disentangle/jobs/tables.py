@@ -15,7 +15,7 @@ from ..evaluate.significance import COLUMNS, MEAN
 from ..params import FEATURES
 from ..runtime.terminal import shown
 from ..storage.atomic import replacing
-from .columns import COST_COLUMNS, SHOWN, costs, figure, figures, setting_of
+from .columns import COST_COLUMNS, SHOWN, costs, figure, figures, setting_of, threshold
 from .columns import setting_name as setting_name  # benchmarks take both from here
 from .columns import training_seconds as training_seconds
 from .cost_estimate import Estimate
@@ -101,7 +101,7 @@ def _calibration_table(report: dict[str, Any], runs: list[Row]) -> Table:
         seed = f", seed {run['settings']['seed']}" if "seeds" in report else ""
         own = run["calibration"]
         errors = (own["ece"][name][k] for k in ("1", "5") for name in ("scores", "probabilities"))
-        told = (f"{own['threshold']:.4f}", f"{own['f1']:.2f}")
+        told = (threshold(own["threshold"]), f"{own['f1']:.2f}")
         table.add(setting_name(run) + seed, *(f"{error:.2f}" for error in errors), *told)
     table.notes = [
         "Expected calibration error of scores (before) and probabilities (after) on the test part, of the "

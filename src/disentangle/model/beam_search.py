@@ -47,7 +47,7 @@ def checked(model: Model, X: sp.csr_matrix) -> Flat:
 def batches(
     n_rows: int, n_nodes: int, workers: Workers, budget: Budget, kept: int = 0
 ) -> tuple[list[slice], int]:
-    """Instances that are worked on at a time, `n_nodes` of each, and room for scores, as `predict` takes it.
+    """Instances that are worked on at a time, each with `n_nodes`, and room for scores, as `predict` has it.
 
     With a limit they are as many as half of what is left allows, as each batch reads the model's files; a
     quarter is for scores, and one for all that is not counted.

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -96,11 +97,23 @@ class App:
         self._n_busy += 1
         try:
             body = await self._in_time(_read(receive, self._params.max_bytes), 408, "the body must come")
-            loop = asyncio.get_running_loop()
-            work = loop.run_in_executor(self._pool, _suggest, self._projects[name], what, body, scope)
-            return await self._in_time(work, 503, "the answer must be ready")
-        finally:
+            deadline = time.monotonic() + self._params.timeout
+            work = self._pool.submit(_suggest, self._projects[name], what, body, scope, deadline)
+        except BaseException:
             self._n_busy -= 1
+            raise
+        # Who waits may leave sooner; the body is held, and a thread taken, until the work ends.
+        loop = asyncio.get_running_loop()
+        work.add_done_callback(lambda _: self._free(loop))
+        answer = asyncio.shield(asyncio.wrap_future(work))
+        return await self._in_time(answer, 503, "the answer must be ready")
+
+    def _free(self, loop: asyncio.AbstractEventLoop) -> None:
+        def free() -> None:
+            self._n_busy -= 1
+
+        with suppress(RuntimeError):  # where the server has ended meanwhile
+            loop.call_soon_threadsafe(free)
 
     async def _in_time(self, awaited: Awaitable[T], status: int, rule: str) -> T:
         try:
@@ -110,8 +123,10 @@ class App:
             raise Problem(status, sentence, (("connection", "close"),)) from None
 
 
-def _suggest(project: Project, what: str, body: bytes, scope: dict[str, Any]) -> Answer:
-    """Read a request, and answer it."""
+def _suggest(project: Project, what: str, body: bytes, scope: dict[str, Any], deadline: float) -> Answer:
+    """Read a request, and answer it, unless it has waited so long that nobody waits for the answer."""
+    if time.monotonic() > deadline:
+        raise Problem(503, "the request has waited too long")
     try:
         asked = READERS[what][0](body, scope["query_string"])
         project.check(asked)

@@ -38,7 +38,7 @@ def sync(path: Path) -> None:
         os.close(number)
 
 
-def _sync_tree(folder: Path) -> None:
+def sync_tree(folder: Path) -> None:
     for place, _, files in os.walk(folder):
         for file in files:
             sync(Path(place, file))
@@ -177,7 +177,7 @@ def making(folder: Path, record: str) -> Iterator[Path]:
     settle(str(folder), record)
     with undoing(("settle", str(folder), record), lambda: temporary.mkdir(parents=True)):
         yield temporary
-        _sync_tree(temporary)
+        sync_tree(temporary)
         if folder.exists():
             folder.rename(old)
         temporary.rename(folder)
@@ -197,7 +197,7 @@ def publish(made: Path, folder: Path) -> None:
     OSError
         If it cannot be written, or there is one by now.
     """
-    _sync_tree(made)
+    sync_tree(made)
     made.rename(folder)
     sync(folder.parent)
 

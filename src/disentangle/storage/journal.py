@@ -55,20 +55,22 @@ def _append(number: int, line: bytes) -> None:
         raise
 
 
-def read(path: Path) -> list[dict[str, Any]]:
-    """All lines, oldest first, but for those that are damaged.
+def read(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """All lines, oldest first, but for those that are damaged, and how many these are.
 
     Raises
     ------
     DisentangleError
         If it cannot be read, or is too large.
     """
-    entries = []
+    entries, n_damaged = [], 0
     for line in files.read(path, _MOST_BYTES).split(b"\n"):
         try:
-            entry = json.loads(line)
+            entry = json.loads(line) if line else None
         except (ValueError, RecursionError):
-            continue
+            entry = None
         if isinstance(entry, dict):
             entries.append(entry)
-    return entries
+        else:
+            n_damaged += bool(line)
+    return entries, n_damaged

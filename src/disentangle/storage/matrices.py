@@ -20,9 +20,9 @@ from .compressed import check_arrays, matrix_of
 from .npz import MAX_SIZE, Header
 
 _SPARSE = "sparse matrix saved by scipy.sparse.save_npz"
-# The arrays of each format that scipy saves, values first, and how many dimensions values have.
 # Members of a file that are no array of a matrix.
 _SCALARS = ("format", "shape")
+# The arrays of each format that scipy saves, values first, and how many dimensions values have.
 _ARRAYS = {
     "csr": ("data", "indices", "indptr"),
     "csc": ("data", "indices", "indptr"),

@@ -38,9 +38,9 @@ class Format:
     """
 
     read: Callable[..., Iterator[Block]]
-    files: tuple[str, ...]
-    has_text: bool
-    has_names: bool
+    files: tuple[str, ...] = ("FILE",)
+    has_text: bool = True
+    has_names: bool = True
     write: Callable[[Path, Part], None] | None = None
     takes: tuple[str, ...] = ()
     has_several: bool = False
@@ -52,43 +52,20 @@ class Format:
 _TABLE = ("text", "labels", "separator", "delimiter", "has_quotes")
 FORMATS = {
     "svmlight": Format(
-        svmlight.read_svmlight, ("FILE",), has_text=False, has_names=False, write=svmlight.write_svmlight
+        svmlight.read_svmlight, has_text=False, has_names=False, write=svmlight.write_svmlight
     ),
     "attentionxml": Format(
         attentionxml.read_text_and_labels,
         ("TEXTS", "LABELS"),
-        has_text=True,
-        has_names=True,
         write=attentionxml.write_attentionxml,
         as_written=attentionxml.one_word,
     ),
-    "pecos": Format(
-        pecos_text.read_pecos,
-        ("FILE",),
-        has_text=True,
-        has_names=False,
-        write=pecos_text.write_pecos,
-        needs_names=True,
-    ),
+    "pecos": Format(pecos_text.read_pecos, has_names=False, write=pecos_text.write_pecos, needs_names=True),
     "jsonl": Format(
-        json_lines.read_jsonl,
-        ("FILE",),
-        has_text=True,
-        has_names=True,
-        write=json_lines.write_jsonl,
-        takes=("text", "labels"),
-        has_several=True,
+        json_lines.read_jsonl, write=json_lines.write_jsonl, takes=("text", "labels"), has_several=True
     ),
-    "csv": Format(tables.read_csv, ("FILE",), has_text=True, has_names=True, takes=_TABLE, has_several=True),
-    "tsv": Format(tables.read_tsv, ("FILE",), has_text=True, has_names=True, takes=_TABLE, has_several=True),
-    "annif": Format(
-        annif.read_corpus,
-        ("FILE",),
-        has_text=True,
-        has_names=True,
-        takes=("text",),
-        has_several=True,
-        has_folders=True,
-    ),
+    "csv": Format(tables.read_csv, takes=_TABLE, has_several=True),
+    "tsv": Format(tables.read_tsv, takes=_TABLE, has_several=True),
+    "annif": Format(annif.read_corpus, takes=("text",), has_several=True, has_folders=True),
     "npz": Format(npz_matrices.read_matrices, ("FEATURES", "LABELS"), has_text=False, has_names=False),
 }

@@ -84,7 +84,7 @@ def read_rows(
     )
     names: list[str] = []
     while (row := _next(rows, taken)) is not None:
-        taken.n_characters = 0
+        taken.n_bytes = 0
         if not row:
             continue
         if not names:
@@ -105,14 +105,14 @@ class _Taken:
         self._lines = read_lines(path)
         self._hint = "; --no-quotes takes quotes for letters" if has_quotes else ""
         self.line = Line(path, 1, "")
-        self.n_characters = 0
+        self.n_bytes = 0
 
     def __iter__(self) -> Iterator[str]:
         for line in self._lines:
             self.line = line
-            self.n_characters += len(line.text) + 1
-            if self.n_characters > lines.MAX_LINE:
-                raise line.wrong(f"the end of a row of less than {lines.MAX_LINE:,} characters")
+            self.n_bytes += len(line.text.encode()) + 1
+            if self.n_bytes > lines.MAX_LINE:
+                raise line.wrong(f"the end of a row of less than {lines.MAX_LINE:,} bytes")
             yield f"{line.text}\n"
 
     def wrong(self, reason: str) -> DisentangleError:
