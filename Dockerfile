@@ -6,6 +6,8 @@ COPY requirements.txt requirements-pecos.txt requirements-serve.txt ./
 RUN pip install --no-cache-dir --no-deps --require-hashes \
     -r requirements.txt -r requirements-pecos.txt -r requirements-serve.txt
 COPY src/disentangle ./disentangle
+# A checkout's modes may be its owner's alone.
+RUN chmod -R a+rX disentangle
 # Kernels are compiled once; numba keeps them where a user without a home can write.
 ENV PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1 NUMBA_CACHE_DIR=/tmp/numba
 # nobody, by number: a host can tell then that it is not root.

@@ -179,6 +179,10 @@ set_up() (
         flock 9 2>/dev/null || fail "Cannot lock $venv: its disk has no locks; DISENTANGLE_VENV may name another folder."
     fi
     ! is_ready "$@" || exit 0 # the run that held the lock did it
+    if [[ -x $PYTHON && ! -e $venv/.unfinished ]] && ! probe_python "$PYTHON" >/dev/null; then
+        fail "$PYTHON does not run here, or is no Python that suits (a module that is not loaded?): remove $venv, or \
+name another folder in DISENTANGLE_VENV."
+    fi
     if [[ -e $venv/.unfinished || ! -d $(find_site) ]] || ! { type -P uv || "$PYTHON" -I -m pip --version; } >"$log" 2>&1; then
         type -P uv >/dev/null || find_python >/dev/null
         : >"$venv/.unfinished"
@@ -186,6 +190,7 @@ set_up() (
     fi
     printf 'Setting up %s once (%s) ...\n' "$venv" "$(size_of "$@")" >&2
     [[ -d $(find_site) ]] || make_environment
+    uname -m >"$venv/.machine"
     rm -f "$venv/.unfinished"
     uv=$(find_uv) || uv=""
     for file; do is_ready "$file" || install "$file"; done
@@ -203,5 +208,8 @@ prepare_environment() {
         if probe_python "$PYTHON" >/dev/null && "$PYTHON" "$root/src/check_lock.py" "$@" 2>/dev/null; then return; fi
     done
     PYTHON=$venv/bin/python
+    if [[ -r $venv/.machine && $(<"$venv/.machine") != "$(uname -m)" ]]; then
+        fail "$venv is of $(<"$venv/.machine"): name another folder in DISENTANGLE_VENV on $(uname -m)."
+    fi
     is_ready "$@" || set_up "$@" || exit
 }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
+import importlib.util
 import re
 import shlex
 from collections.abc import Iterator
@@ -11,6 +14,8 @@ import pytest
 from conftest import ROOT
 
 from disentangle.cli import main
+from disentangle.params import overlap_fields
+from disentangle.presets import PRESETS
 
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 README_BYTES = 12_288
@@ -97,3 +102,26 @@ def test_commands_are_found_wherever_they_stand():
         ["base", "x", "--seed", "1"],
         ["binned", "x", "--levels", "2"],
     ]
+
+
+def test_the_table_of_parts_is_that_of_the_presets():
+    page = (ROOT / "docs" / "presets.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `--([\w-]+)` \|[^|]*\|([^|]*)\|([^|]*)\|([^|]*)\|$", page, re.MULTILINE)
+    said = {name.replace("-", "_"): [cell.strip(" `") for cell in cells] for name, *cells in rows}
+
+    def shown(value: object) -> str:
+        return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+    parts = [preset.parts() for preset in PRESETS.values()]
+    assert said == {part: [shown(one[part]) for one in parts] for part in overlap_fields()}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_python_imports_is_there(page: Path):
+    blocks = [block for kind, block in FENCE.findall(page.read_text(encoding="utf-8")) if kind == "python"]
+    for node in (node for block in blocks for node in ast.walk(ast.parse(block))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("disentangle"):
+            module = importlib.import_module(str(node.module))
+            for one in node.names:
+                name = f"{node.module}.{one.name}"
+                assert hasattr(module, one.name) or importlib.util.find_spec(name), name

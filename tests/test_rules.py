@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,31 @@ def test_a_new_merge_is_a_function_and_a_line_and_trains_nothing(copied: Path, v
         assert base(copied, verbs) == []
     finally:
         rules.write_text(before)
+
+
+def test_a_new_gain_and_positives_and_preset_are_lines(copied: Path, verbs: Path):
+    page = PAGE.read_text()
+    files = [copied / "src" / "disentangle" / name for name in ("rules.py", "presets.py")]
+    before = [file.read_text() for file in files]
+    changed = before[0]
+    for name, table in (("sure", "GAINS"), ("matched_only", "POSITIVES")):
+        function = re.search(rf"^    def {name}\(.*\n        return .*\n", page, re.MULTILINE)
+        line = re.search(rf"^    ({table} = .*)$", page, re.MULTILINE)
+        assert function
+        assert line
+        changed = re.sub(rf"^{table} = .*$", line[1], changed, flags=re.MULTILINE)
+        changed = changed.replace("GAINS = {", f"{textwrap.dedent(function[0])}\n\nGAINS = {{", 1)
+    mine = re.search(r'^    "mine": .*\n', page, re.MULTILINE)
+    assert mine
+    files[0].write_text(changed)
+    files[1].write_text(before[1].replace('    "lean":', f'{mine[0]}    "lean":'))
+    try:
+        made = base(copied, verbs, "--preset", "mine", "--gain", "sure", "--positives", "matched")
+        assert "mine-gain-sure-positives-matched/overlap" in made
+        assert base(copied, verbs) == []
+    finally:
+        for file, text in zip(files, before, strict=True):
+            file.write_text(text)
 
 
 def test_a_changed_assignment_that_comes_out_equal_trains_nothing(copied: Path, verbs: Path):

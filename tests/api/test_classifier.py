@@ -409,10 +409,10 @@ def test_nothing_is_left_of_a_fit(data, tmp_path: Path, monkeypatch: pytest.Monk
     assert list(tmp_path.iterdir()) == []
 
     def fails(*_: Any, **__: Any) -> None:
-        raise DisentangleError("no")
+        raise DisentangleError("told to fail")
 
     monkeypatch.setattr("disentangle.jobs.steps.retrain", fails)
-    with pytest.raises(DisentangleError, match="no"):
+    with pytest.raises(DisentangleError, match="told to fail"):
         Small().fit(data["X_trn"], data["Y_trn"])
     assert list(tmp_path.iterdir()) == []
 

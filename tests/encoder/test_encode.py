@@ -269,7 +269,7 @@ def test_gradients_are_those_of_the_batch_when_memory_is_short(
     whole = gradients(32)
     assert gradients(10) == pytest.approx(whole, abs=1e-5)
     assert "8 texts at a time from now on" in caplog.text
-    with pytest.raises(DisentangleError, match="the GPU's memory is too small for one text at a time"):
+    with pytest.raises(DisentangleError, match="memory is too small for one text at a time"):
         gradients(0)
 
 
@@ -278,6 +278,9 @@ def test_gradients_are_those_of_the_batch_when_memory_is_short(
     [
         torch.OutOfMemoryError("CUDA out of memory."),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory: you tried"
+        ),
         RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported"),
     ],
 )
@@ -296,7 +299,7 @@ def test_embeddings_are_those_of_the_texts_when_memory_is_short(
     assert one.encode(texts).astype(np.float64) == pytest.approx(whole.astype(np.float64), abs=2e-3)
     assert "8 texts at a time from now on" in caplog.text
     most = 0
-    with pytest.raises(DisentangleError, match="the GPU's memory is too small for one text at a time"):
+    with pytest.raises(DisentangleError, match="memory is too small for one text at a time"):
         one.encode(texts)
 
 
@@ -355,6 +358,53 @@ def test_weights_of_half_the_bits_are_computed_with_in_float32(encoder: Path, tm
     assert {weights.dtype for weights in read.parameters()} == {torch.float32}
     for weights, stored in zip(read.parameters(), model.parameters(), strict=True):
         assert torch.equal(weights, stored.float())
+
+
+def test_a_pooler_that_was_not_there_is_not_written(encoder: Path, tmp_path: Path):
+    from safetensors.torch import load_file, save_file
+
+    without = Path(shutil.copytree(encoder, tmp_path / "without"))
+    weights = load_file(without / "model.safetensors")
+    kept = {name: one for name, one in weights.items() if not name.startswith("pooler.")}
+    assert len(kept) < len(weights)
+    save_file(kept, without / "model.safetensors", {"format": "pt"})
+    TextEncoder(Pretrained.at(without), SMALL, CPU).save(tmp_path / "saved")
+    assert load_file(tmp_path / "saved" / "model.safetensors").keys() == kept.keys()
+
+
+def test_a_tokenizer_of_another_encoder_is_one_sentence(encoder: Path, tmp_path: Path):
+    from transformers import BertConfig, BertModel
+
+    other = Path(shutil.copytree(encoder, tmp_path / "other"))
+    config = BertConfig.from_pretrained(encoder)
+    config.vocab_size = 5
+    BertModel(config).save_pretrained(other)
+    with pytest.raises(DisentangleError, match="other must have weights of all tokens of its tokenizer"):
+        TextEncoder(Pretrained.at(other), SMALL, CPU).encode(["move up and down"])
+
+
+def test_odds_are_of_instances_and_not_of_labels():
+    clusters = sp.csr_matrix(np.array([[3, 0], [2, 0], [0, 1], [1, 1]], np.float32))
+    task = fine_tune.Matching(["a", "b", "c", "d"], clusters, 0)
+    n = (clusters[task.training] > 0).sum(axis=0).A1
+    p = (n + 0.5) / (len(task.training) + 1)
+    assert task.prior() == pytest.approx(np.log(p / (1 - p)), rel=1e-5)
+
+
+def test_texts_that_change_before_they_are_learnt_from_leave_no_encoder(
+    place: Path, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    copy = Path(shutil.copytree(place, tmp_path / "copy"))
+
+    def changed(*args, tune=encode._tune):
+        path = dataset(copy) / "X.trn.txt"
+        path.write_text("another\n" + path.read_text().partition("\n")[2])
+        tune(*args)
+
+    monkeypatch.setattr(encode, "_tune", changed)
+    with pytest.raises(DisentangleError, match=r"X\.trn\.txt has changed meanwhile"):
+        encode.run_encode(job(copy, encoder, "other", TuningParams(epochs=1)))
+    assert not list(copy.rglob("fine-tuned"))
 
 
 def test_weights_that_lack_a_part_are_refused(encoder: Path, tmp_path: Path):

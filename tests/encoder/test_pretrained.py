@@ -55,6 +55,27 @@ def test_what_is_no_encoder_is_refused(tmp_path: Path, names: tuple[str, ...], m
         Pretrained.at(folder_of(tmp_path / "odd", *names))
 
 
+@pytest.mark.parametrize(
+    "index", ['{"weight_map": {"a": "x.bin"}}', '{"weight_map": {"a": "../x"}}', "[]", "no JSON"]
+)
+def test_an_index_leads_to_safetensors_beside_it_alone(tmp_path: Path, index: str):
+    names = (
+        "config.json",
+        "tokenizer.json",
+        "model.safetensors.index.json",
+        "x.bin",
+        "model-1-of-1.safetensors",
+    )
+    folder = folder_of(tmp_path / "odd", *names)
+    (folder / names[2]).write_text(index)
+    with pytest.raises(
+        DisentangleError, match=r"index\.json must name files model-\*-of-\*\.safetensors beside it"
+    ):
+        Pretrained.at(folder)
+    (folder / names[2]).write_text('{"weight_map": {"a": "model-1-of-1.safetensors"}}')
+    assert names[4] in Pretrained.at(folder).digests
+
+
 def test_what_is_neither_a_folder_nor_a_name_is_refused():
     for given in ("none", "/no/such/folder", "../up", "a/b/c", ""):
         with pytest.raises(DisentangleError, match="--encoder must be a folder, or a name on the"):

@@ -96,3 +96,20 @@ def test_a_label_without_a_name_has_its_number():
     names = [label["name"] for label in held(meanings_page.build(fake_meanings(11)))["labels"]]
     assert names[10] == "label 10"
     assert all(len(name) <= 200 for name in names)
+
+
+def test_a_name_that_shows_nothing_is_none():
+    meanings = fake_meanings(1)
+    meanings["labels"][0]["name"] = "\u200b\u00ad"
+    (label,) = held(meanings_page.build(meanings))["labels"]
+    assert label["name"] == f"label {label['label']}"
+
+
+def test_a_share_that_is_not_all_is_not_told_as_all():
+    meanings = fake_meanings(1)
+    copies = meanings["labels"][0]["copies"][:2]
+    meanings["labels"][0]["copies"] = [
+        one | {"n_instances": n} for one, n in zip(copies, (29_999, 1), strict=True)
+    ]
+    (label,) = held(meanings_page.build(meanings))["labels"]
+    assert [one["share"] for one in label["copies"]] == [0.999967, 0.000033]

@@ -102,3 +102,22 @@ def test_a_run_that_says_little_has_a_page():
 def test_a_figure_that_is_not_there_is_one_sentence(tmp_path):
     with pytest.raises(DisentangleError, match="cannot read"):
         run_page.build(fake_report(), [], [tmp_path / "none.svg"])
+
+
+def test_seeds_are_told_apart(tmp_path):
+    report = fake_report()
+    runs = [report["runs"][1] | {"settings": {"seed": seed}} for seed in (0, 1)]
+    (tmp_path / "seed-1").mkdir()
+    figures = [tmp_path / "frontier.svg", tmp_path / "seed-1" / "frontier.svg"]
+    for figure in figures:
+        figure.write_text(SVG)
+    page = run_page.build(report | {"runs": runs}, [], figures)
+    assert page.count("paper, 3 trees, seed 1") == 1
+    assert page.count("(frontier, seed-1)") == page.count("(frontier)") > 0
+
+
+def test_parts_have_all_their_digits_and_are_told_of_a_metric_of_several_seeds():
+    whole = {"job": "metric", "dataset": "verbs", "variant": "paper", "overlap": {"cost": 1.0042}}
+    page = run_page.build(whole | {"runs": [{"seed": 0}, {"seed": 1}]}, [], [])
+    assert "Ways to overlap" in page
+    assert ">1.0042<" in page

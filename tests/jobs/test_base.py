@@ -693,8 +693,19 @@ def test_help_needs_no_heavy_import(disentangle: Command):
     result = ok(disentangle("base", "--help"))
     assert "--n-copies" in result.stdout
     assert not re.search(r"default:\s+(True|False|None|\[)", result.stdout)
-    code = "import sys, disentangle.cli; print([m for m in ('numpy', 'rich', 'pecos') if m in sys.modules])"
+    code = (
+        "import sys, disentangle.cli.main; print([m for m in ('numpy', 'rich', 'pecos') if m in sys.modules])"
+    )
     assert ok(run_python(ROOT, "-c", code)).stdout.strip() == "[]"
+
+
+def test_another_system_is_one_sentence():
+    code = (
+        "import argparse, os, sys; sys.platform = 'darwin'; del os.sched_getaffinity; import disentangle.cli"
+    )
+    ended = run_python(ROOT, "-c", code)
+    assert ended.returncode == 2
+    assert ended.stderr == "error: disentangle needs Linux (x86_64 or aarch64), this is darwin\n"
 
 
 def test_a_run_that_finds_everything_done_waits_for_no_compiler(finished: Path, verbs: Path):

@@ -84,9 +84,8 @@ def test_without_a_base_run_the_bins_are_the_same(
         == (finished / "dataset-binned" / "verbs" / "level-1-size-3" / "bins.json").read_text()
     )
     assert not (tmp_path / "model" / "verbs" / "base").exists()
-    again = disentangle(
-        "binned", "verbs", "--data-dir", verbs, *SMALL_TREE, "--bin-sizes", "3", "--levels", "1"
-    )
+    given = ("--data-dir", verbs, *SMALL_TREE, "--bin-sizes", "3", "--levels", "1")
+    again = ok(disentangle("binned", "verbs", *given))
     assert "..." not in again.stderr
 
 

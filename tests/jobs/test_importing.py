@@ -919,21 +919,38 @@ STREAMS = st.one_of(st.binary(max_size=60), st.lists(PIECES, max_size=12).map(b"
 
 @pytest.mark.parametrize("format", FORMATS)
 @settings(max_examples=150)
-@given(streams=st.lists(STREAMS, min_size=4, max_size=4), items=st.none() | STREAMS)
+@given(
+    streams=st.lists(STREAMS, min_size=4, max_size=4),
+    items=st.none() | STREAMS,
+    sound=st.sampled_from([(), (0,), (1,), (0, 1, 2, 3)]),
+)
 def test_whatever_a_file_holds_it_is_a_dataset_or_a_sentence(
-    tmp_path_factory: pytest.TempPathFactory, format: str, streams: list[bytes], items: bytes | None
+    tmp_path_factory: pytest.TempPathFactory,
+    format: str,
+    streams: list[Content],
+    items: bytes | None,
+    sound: tuple[int, ...],
 ):
     folder = tmp_path_factory.mktemp("fuzz")
+    content, its_items = DEFAULTS[format]
+    of_part = content if isinstance(content, tuple) else (content,)
     n = len(FORMATS[format].files)
-    if items is None and format == "pecos":
+    # Some files are as they should be, or all.
+    parts = [
+        of_part[i % n] if i in sound else one for i, one in enumerate([*streams[:n], *streams[2 : 2 + n]])
+    ]
+    if len(sound) == 4:
+        items = its_items
+    elif items is None and format == "pecos":
         items = b"a\nb\n"
     sentence = None
     try:
-        make(folder, format, tuple(streams[:n]), tuple(streams[2 : 2 + n]), items)
+        make(folder, format, tuple(parts[:n]), tuple(parts[n:]), items)
     except DisentangleError as error:
         sentence = str(error)
     assert (folder / "data" / "made").exists() == (sentence is None)
     assert "\n" not in (sentence or "")
+    assert len(sound) < 4 or sentence is None
 
 
 @settings(max_examples=300)

@@ -239,3 +239,16 @@ def test_each_seed_is_in_its_range(
 ):
     refused(disentangle("base", "verbs", "--data-dir", verbs, *args), message)
     assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("job", "more", "n"),
+    [("metric", ("--components", "binned", "--level", "1"), 2), ("sweep", ("--preset", "lean"), 3)],
+)
+def test_the_journal_has_a_line_for_each_seed(
+    run: Job, folder: Path, job: str, more: tuple[str, ...], n: int
+):
+    path = folder / "model" / "verbs" / "runs.jsonl"
+    before = len(path.read_bytes().splitlines()) if path.exists() else 0
+    run(job, *more, "--seeds", "0,1")
+    assert [json.loads(line)["job"] for line in path.read_bytes().splitlines()[before:]] == [job] * n

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from disentangle import kernels
 from disentangle.kernels import beam, beam_model
 from disentangle.storage.compressed import flat, one_per_row
 
@@ -67,6 +68,7 @@ def test_beam_search_is_what_a_slow_one_finds(
     # By tables also with room for no more than a parent's scores, and for those of a few.
     for entries_per_lookup, room, threads in [
         (0, 0, 1),
+        (0, 0, 5),
         (1 << 62, 1 << 20, 1),
         (1 << 62, 0, 5),
         (1 << 62, 500, 1),
@@ -75,6 +77,7 @@ def test_beam_search_is_what_a_slow_one_finds(
     ]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(beam, "_ENTRIES_PER_LOOKUP", entries_per_lookup)
+            patch.setattr(kernels, "_FEWEST_ROWS", 1)
             nodes, scores = beam.search(*given, room, threads)
         found = [
             [(node, score) for node, score in zip(*row, strict=True) if node >= 0]

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
+from disentangle import kernels
 from disentangle.errors import DisentangleError
 from disentangle.overlap.assign import assign
 from disentangle.overlap.copies import Overlap, without_copies
@@ -120,10 +121,17 @@ def copies(overlap: Overlap) -> list[list[int]]:
     return [overlap.clusters[overlap.original == label].tolist() for label in range(overlap.n_labels)]
 
 
+def in_threads(Y: np.ndarray, M: np.ndarray, own: np.ndarray, params: Assignment, threads: int) -> Overlap:
+    """The assignment, shared out however few labels there are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernels, "_FEWEST_ROWS", 1)
+        return assign(sp.csc_matrix(Y), sp.csr_matrix(M, dtype=np.float32), own, params, threads)
+
+
 @given(problems(), st.integers(1, 3))
 def test_the_kernel_equals_its_slow_twin(problem: tuple, threads: int):
     Y, M, own, n_copies = problem
-    overlap = assign(sp.csc_matrix(Y), sp.csr_matrix(M), own, Assignment(n_copies), threads)
+    overlap = in_threads(Y, M, own, Assignment(n_copies), threads)
     assert copies(overlap) == slow_twin(Y, M, own, n_copies)
 
 
@@ -152,8 +160,7 @@ def test_scores_gain_a_cluster_what_they_are(problem: tuple, threads: int):
     Y, M, own, n_copies = problem
     # Sixteenths, whose sums are exact in any order.
     M = np.round(M * np.random.default_rng(len(M)).integers(1, 17, M.shape)) / 16
-    params = Assignment(n_copies, gain="scores")
-    overlap = assign(sp.csc_matrix(Y), sp.csr_matrix(M, dtype=np.float32), own, params, threads)
+    overlap = in_threads(Y, M, own, Assignment(n_copies, gain="scores"), threads)
     assert copies(overlap) == slow_twin(Y, M, own, n_copies)
 
 

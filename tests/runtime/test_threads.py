@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
+from pathlib import Path
 
 import pytest
 
-from disentangle.runtime.threads import allowed, in_threads, limited_to
+from disentangle.runtime.threads import allowed, cores, in_threads, limited_to
 
 
 def squares(n: int, threads: int) -> list[int]:
@@ -68,3 +69,13 @@ def test_a_limit_is_of_the_thread_that_asks_for_it_and_ends():
         asking.join()
         assert other == [before]
     assert allowed() == before
+
+
+@pytest.mark.parametrize(("quota", "most"), [("50000 100000", 1), ("max 100000", None), (None, None)])
+def test_cores_are_those_that_a_control_group_gives(
+    quota: str | None, most: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    if quota is not None:
+        (tmp_path / "cpu.max").write_text(f"{quota}\n")
+    monkeypatch.setattr("disentangle.runtime.threads._QUOTA", tmp_path / "cpu.max")
+    assert cores() == (most or len(os.sched_getaffinity(0)))

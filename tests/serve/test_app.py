@@ -97,6 +97,8 @@ def test_a_form_and_a_batch_are_answered(project):
     said = answer(project, BATCH, json.dumps(documents).encode(), JSON, query=b"limit=1&threshold=0.5")[2]
     assert said == [{"results": ["a"], "document_id": "1"}, {"results": ["c"], "document_id": None}]
     assert answer(project, BATCH, b'{"documents": []}', JSON)[2] == []
+    assert not any(name.startswith("access-control") for name in headers)
+    assert answer(project, SUGGEST, b"text=" + b"w+" * 12)[2] == {"results": ["w"] * 10}
 
 
 def test_half_a_character_comes_back_as_it_came(project):

@@ -164,6 +164,9 @@ def test_a_calibrated_bundle_with_uris_answers_many_at_a_time_as_one(
         with ThreadPoolExecutor(8) as pool:
             assert list(pool.map(ask, texts[:8])) == alone
         assert requests.get(address).json()["language"] == "en"
+        wrong = requests.post(f"{address}/suggest", data={"text": texts[0], "language": "fi"})
+        assert (wrong.status_code, wrong.json()["detail"]) == (400, "language must be en, got fi")
+        assert requests.post(f"{address}/suggest", data={"text": texts[0], "limit": 10**6}).status_code == 200
     found = [
         [(one["uri"], one["label"], one["score"]) for one in json.loads(body)["results"]] for body in alone
     ]

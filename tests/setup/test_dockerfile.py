@@ -41,6 +41,14 @@ def test_its_command_serves_and_its_health_check_asks_it():
     assert f"http://127.0.0.1:{args.port}/health" in python[2]
 
 
+def test_whoever_runs_it_can_read_what_was_copied_from_a_private_checkout():
+    steps = [" ".join(step) for step in STEPS]
+    copied, opened = (
+        steps.index(one) for one in ("COPY src/disentangle ./disentangle", "RUN chmod -R a+rX disentangle")
+    )
+    assert copied < opened < steps.index("USER 65534:65534")
+
+
 def test_it_runs_as_nobody_on_a_python_that_libpecos_has_packages_for():
     assert arguments("USER") == ["65534:65534"]
     assert arguments("FROM") == ["python:3.12-slim"]

@@ -368,6 +368,28 @@ def test_environment_whose_python_has_gone_is_built_anew(sandbox):
     assert sandbox.calls() == ["venv of python3", *INSTALLED]
 
 
+def test_environment_whose_python_does_not_run_here_stays(sandbox):
+    sandbox.run_base()
+    sandbox.calls()
+    python = sandbox.venv / "bin/python"
+    python.write_text(f"#!{shutil.which('bash')}\nexit 127\n")
+    status, _, errors = sandbox.run_base()
+    assert status == 2
+    assert errors.startswith(f"{python} does not run here, or is no Python that suits")
+    assert (sandbox.venv / "site").exists()
+    assert sandbox.calls() == []
+
+
+def test_environment_of_another_kind_of_machine_stays(sandbox):
+    sandbox.run_base()
+    sandbox.calls()
+    sandbox.fake("uname", 'case "$1" in -s) echo Linux ;; *) echo aarch64 ;; esac')
+    status, _, errors = sandbox.run_base()
+    assert status == 2
+    assert errors == f"{sandbox.venv} is of x86_64: name another folder in DISENTANGLE_VENV on aarch64.\n"
+    assert sandbox.calls() == []
+
+
 @pytest.mark.parametrize("name", ["mine", "[lab] *"])
 def test_a_folder_with_other_files_is_left_alone(sandbox, tmp_path, name):
     mine = tmp_path / name

@@ -133,6 +133,10 @@ def test_of_several_tasks_each_is_a_worker_beside_the_job(project: Path, status:
 def test_nodes_are_tasks_where_tasks_are_not_named(project: Path):
     calls = run(project, SLURM_JOB_NUM_NODES="2", SLURM_TASKS_PER_NODE="1(x2)")[1]
     assert any(call.startswith("srun --ntasks=2 ") for call in calls)
+    # Of nodes that are given whole Slurm counts as many tasks as they have room for.
+    whole = {"SLURM_TASKS_PER_NODE": "8(x2)", "SLURM_MEM_PER_NODE": "3072"}
+    calls = run(project, SLURM_JOB_NUM_NODES="2", **whole)[1]
+    assert any(" --threads 4 --max-memory 1.35" in call for call in calls)
 
 
 def test_a_job_whose_workers_have_gone_ends(project: Path):

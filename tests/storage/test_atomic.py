@@ -167,3 +167,18 @@ def test_a_folder_that_is_made_lies_where_it_was_named(tmp_path: Path):
         assert place.parent == tmp_path / "model"
         (place / "record").touch()
     assert (tmp_path / "disk" / "deep" / "made" / "record").exists()
+
+
+def test_folders_that_cannot_be_synced_are_written_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def fsync(number: int, fsync=os.fsync) -> None:
+        if stat.S_ISDIR(os.fstat(number).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        fsync(number)
+
+    monkeypatch.setattr("os.fsync", fsync)
+    atomic.write_json(tmp_path / "one.json", [1])
+    with atomic.making(tmp_path / "made", "record") as made:
+        (made / "record").touch()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "one.json"]

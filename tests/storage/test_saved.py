@@ -223,7 +223,7 @@ def test_results_of_seeds_and_variants_stand_side_by_side(place: Path, run: Comm
     ok(run("base", HOSTILE, *TREE, "--seed", "1"))
     assert rows() == [(0, "lean"), (0, "paper"), (0, None), (1, "paper"), (1, None)]
     # Going back trains nothing, and one more variant loses none.
-    ended = run("base", HOSTILE, *TREE, "--preset", "paper,lean")
+    ended = ok(run("base", HOSTILE, *TREE, "--preset", "paper,lean"))
     assert " ..." not in ended.stderr, ended.stderr
     assert run("metric", HOSTILE, *TREE, "--components", "binned").returncode in (0, 2)
     assert rows() == [(0, "lean"), (0, "paper"), (0, None), (1, "paper"), (1, None)]

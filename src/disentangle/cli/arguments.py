@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from ..errors import printable
 from ..limits import option
 from ..params import ARCHIVE, DEFAULT_DATASET, FEATURES
+from ..runtime.threads import cores
 
 _SHOWN = 1000  # characters of a refusal
 # Of a parameter that a dataset may have a value of its own of.
@@ -143,8 +144,7 @@ def add_mirror(parser: argparse._ActionsContainer) -> None:
 
 def add_threads(parser: argparse.ArgumentParser) -> None:
     """Add how many threads there may be."""
-    cores = len(os.sched_getaffinity(0))
-    parser.add_argument("--threads", type=integer, default=cores, help="threads; no effect on results")
+    parser.add_argument("--threads", type=integer, default=cores(), help="threads; no effect on results")
 
 
 def add_cluster(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""Where an encoder runs, in what precision, and what is done when a GPU has too little memory."""
+"""Where an encoder runs, in what precision, and what is done when there is too little memory."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 _TOO_SMALL = (
-    "the GPU's memory is too small for {}: a smaller --max-length or another encoder needs less, "
-    "--device cpu none"
+    "memory is too small for {}: a smaller --max-length or another encoder needs less, and "
+    "--device cpu none of a GPU's (CUDA_VISIBLE_DEVICES= in the environment does the same)"
 )
 # What x86 and ARM call it.
 _BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
 # Older releases of torch do not tell.
 _capabilities: Callable[[], Mapping[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
-# Of errors that are no OutOfMemoryError: cuBLAS's and cuDNN's, and the driver's.
-_NO_ROOM = ("STATUS_ALLOC_FAILED", "CUDA error: out of memory")
+# Of errors that are no OutOfMemoryError: cuBLAS's and cuDNN's, the driver's, and a CPU's.
+_NO_ROOM = ("STATUS_ALLOC_FAILED", "CUDA error: out of memory", "DefaultCPUAllocator: can't allocate memory")
 
 
 def choose(asked: str) -> Any:
@@ -74,7 +74,7 @@ def mixed_precision(device: Any, is_training: bool) -> AbstractContextManager:
 
 @contextmanager
 def has_room() -> Iterator[None]:
-    """One sentence where the GPU has no room for what does not depend on how many texts there are."""
+    """One sentence where there is no room for what does not depend on how many texts there are."""
     try:
         yield
     except RuntimeError as error:
@@ -84,12 +84,12 @@ def has_room() -> Iterator[None]:
 
 
 def lacks_room(error: RuntimeError) -> bool:
-    """Whether a GPU's memory is too small; libraries and the driver have words of their own for that."""
+    """Whether memory is too small; libraries and the driver have words of their own for that."""
     return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in _NO_ROOM)
 
 
 class Portions:
-    """How many texts go through an encoder at a time: half as many whenever the GPU's memory is too small.
+    """How many texts go through an encoder at a time: half as many whenever memory is too small.
 
     Parameters
     ----------
@@ -120,4 +120,4 @@ class Portions:
             if self.size == 1:
                 raise DisentangleError(_TOO_SMALL.format("one text at a time"))
             self.size = -(-self.size // 2)
-            logger.warning("note: the GPU's memory is too small: %s texts at a time from now on", self.size)
+            logger.warning("note: memory is too small: %s texts at a time from now on", self.size)

@@ -92,7 +92,8 @@ class Matching:
     def prior(self) -> np.ndarray:
         """Log odds of each cluster among the training instances: float32 of shape (n_clusters,)."""
         n = len(self.training)
-        counts = np.asarray(self.clusters[self.training].sum(axis=0)).ravel()
+        # Of instances: one may have several labels in a cluster.
+        counts = np.bincount(self.clusters[self.training].indices, minlength=self.clusters.shape[1])
         p = (counts + 0.5) / (n + 1)
         return np.log(p / (1 - p)).astype(np.float32)
 
@@ -257,7 +258,7 @@ def fine_tune(
     Raises
     ------
     DisentangleError
-        If the loss is not finite, the GPU's memory is too small, or a checkpoint cannot be written.
+        If the loss is not finite, memory is too small, or a checkpoint cannot be written.
     """
     tuner, done, best = Tuner(encoder, task, params), Progress(), {}
     if (found := checkpoint.load(place, key)) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from dataclasses import dataclass
@@ -76,6 +77,7 @@ class Pretrained:
                     f"{folder} must hold an encoder as save_pretrained of transformers writes it, "
                     f"found no {what}"
                 )
+        _check_index(folder, files)
         digests = {file: sha256(folder / file) for file in _among(files, KNOWN)}
         return cls(folder, digests, name or folder.resolve().name, revision)
 
@@ -105,6 +107,20 @@ class Pretrained:
     def said(self) -> dict[str, object]:
         """What `features.json` says of it."""
         return {"encoder": self.name, "revision": self.revision, "files": self.digests}
+
+
+def _check_index(folder: Path, files: list[str]) -> None:
+    """Raise DisentangleError where an index leads to other files than safetensors beside it."""
+    index = folder / WEIGHTS[1]
+    if index.name not in files:
+        return
+    try:
+        named = set(json.loads(index.read_bytes())["weight_map"].values())
+        is_sound = all(name in files and _among([name], WEIGHTS) for name in named)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        is_sound = False
+    if not is_sound:
+        raise DisentangleError(f"{index} must name files {WEIGHTS[2]} beside it, found others")
 
 
 def find(given: str) -> Pretrained:

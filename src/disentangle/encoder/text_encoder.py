@@ -51,7 +51,7 @@ class TextEncoder:
         self.source = source
         self.params = params
         self.device = device
-        self.tokenizer, self.model = _load(source.folder)
+        self.tokenizer, self.model, self._lacked = _load(source.folder)
         source.check(source.folder)
         most = min(self.tokenizer.model_max_length, _positions(self.model.config))
         if params.max_length > most and params.max_length != EncoderParams.max_length:
@@ -90,6 +90,10 @@ class TextEncoder:
         for i, one in enumerate(tokens):
             ids[i, : len(one)] = torch.tensor(one, dtype=torch.long)
             mask[i, : len(one)] = 1
+        if int(ids.max()) >= self.model.get_input_embeddings().num_embeddings:
+            raise DisentangleError(
+                f"{self.source.name} must have weights of all tokens of its tokenizer, lacks some"
+            )
         return ids.to(self.device), mask.to(self.device)
 
     def encode(self, texts: list[str]) -> np.ndarray:
@@ -102,7 +106,7 @@ class TextEncoder:
         Raises
         ------
         DisentangleError
-            If one is NaN or infinite, or the GPU's memory is too small.
+            If one is NaN or infinite, memory is too small, or the tokenizer is another encoder's.
         """
         found = list(self.in_blocks([texts]))
         return np.vstack(found) if found else np.zeros((0, self.width), DTYPE)
@@ -153,7 +157,9 @@ class TextEncoder:
                 old.unlink()
         saved = out / "saved"
         with writing(out):
-            self.model.save_pretrained(saved)
+            # What has not been there was not learnt either.
+            state = {k: v for k, v in self.model.state_dict().items() if k not in self._lacked}
+            self.model.save_pretrained(saved, state_dict=state)
         for path in sorted(saved.iterdir()):
             if path.name == CONFIG or path.suffix == ".safetensors" or path.name in WEIGHTS:
                 path.replace(out / path.name)
@@ -161,8 +167,11 @@ class TextEncoder:
         return Pretrained.at(out)
 
 
-def _load(folder: Path) -> tuple[Any, Any]:
-    """Tokenizer and model; nothing is unpickled, no program of the folder's runs, nothing is fetched."""
+def _load(folder: Path) -> tuple[Any, Any, set[str]]:
+    """Tokenizer, model, and the weights that it lacks.
+
+    Nothing is unpickled, no program of the folder's runs, nothing is fetched.
+    """
     given = {"local_files_only": True, "trust_remote_code": False}
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), **given)
@@ -197,7 +206,7 @@ def _load(folder: Path) -> tuple[Any, Any]:
             if name in info["missing_keys"]:
                 weights.zero_()
     # Whatever the weights are stored in; releases of transformers differ in what they make of that.
-    return tokenizer, model.float()
+    return tokenizer, model.float(), set(info["missing_keys"])
 
 
 def _positions(config: Any) -> int:

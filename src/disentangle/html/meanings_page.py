@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..data.components import look
 from ..data.features import titled
 from ..params import FEATURES
 from . import page
@@ -72,7 +73,7 @@ _BODY = """\
 {left_out}<noscript><p class="note">This page needs JavaScript to show its labels. It loads nothing from \
 elsewhere.</p></noscript>
 <form id="choice" class="choice" role="search" aria-label="Choose labels">
-<label class="wide">Search names and words <input type="search" id="search" autocomplete="off" \
+<label class="wide">Search names and words <input type="search" id="search" dir="auto" autocomplete="off" \
 spellcheck="false"></label>
 <label>Sort by <select id="sort"></select></label>
 <label>Instances, at least <input type="number" id="least" min="0" step="1" value="0" \
@@ -159,6 +160,7 @@ def _listed(meanings: dict[str, Any], n: int) -> str:
 def _told(label: dict[str, Any]) -> dict[str, Any]:
     """What the page tells of a label; the names are the report's, and what is missing is left out."""
     same = ("label", "rank", "is_significant", "n_instances", "n_several", "n_none")
+    n_told = sum(copy["n_instances"] for copy in label["copies"])
     told = {name: label[name] for name in same} | {
         "name": _name(label),
         "ambiguity": _rounded(label["ambiguity"], 4),
@@ -168,16 +170,16 @@ def _told(label: dict[str, Any]) -> dict[str, Any]:
             component | {"name": page.shortened(component["name"], _MOST_LETTERS)}
             for component in label["components"] or []
         ],
-        "copies": [_told_copy(copy) for copy in label["copies"]],
+        "copies": [_told_copy(copy, n_told) for copy in label["copies"]],
         "points": _told_points(label["points"]),
     }
     return {name: value for name, value in told.items() if value not in (None, [])}
 
 
-def _told_copy(copy: dict[str, Any]) -> dict[str, Any]:
+def _told_copy(copy: dict[str, Any], n_told: int) -> dict[str, Any]:
     same = {name: copy[name] for name in ("n_instances", "cluster", "is_original")}
     return same | {
-        "share": _rounded(copy["share"], 4),
+        "share": round(copy["n_instances"] / max(n_told, 1), 6),
         "terms": [page.shortened(term, _MOST_LETTERS) for term in copy["terms"]],
         "companions": _told_labels(copy["companions"]),
         "neighbours": _told_labels(copy["neighbours"]),
@@ -194,7 +196,8 @@ def _told_labels(labels: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _name(label: dict[str, Any]) -> str:
     """A label's name, or its number if it has none: a link needs words."""
-    return page.shortened(label["name"], _MOST_LETTERS).strip() or f"label {label['label']}"
+    shown = page.shortened(label["name"], _MOST_LETTERS).strip()
+    return shown if look(shown) else f"label {label['label']}"
 
 
 def _told_points(points: dict[str, list[Any]] | None) -> dict[str, Any] | None:

@@ -48,7 +48,7 @@ def build(report: dict[str, Any], tables: list[dict[str, Any]], figures: list[Pa
         ("Figures", "".join(_figure(figure) for figure in figures)),
         ("Dataset", _dataset(report.get("sizes", {}))),
         ("Parameters", _facts(report.get("params", {}))),
-        ("Ways to overlap", _parts(report.get("runs", [report]))),
+        ("Ways to overlap", _parts([report, *report.get("runs", [])])),
         ("Dataset's settings", _facts(report.get("dataset_settings", {}))),
         ("Seconds", _seconds(report.get("runs", []))),
         ("Versions", _facts(report.get("versions", {}))),
@@ -119,9 +119,11 @@ def _figure(path: Path) -> str:
     """A figure as an image, in which nothing runs and which loads nothing, whatever its file holds."""
     content = base64.b64encode(files.read(path, _MOST_BYTES, "a figure")).decode()
     words = next((words for start, words in _WORDS.items() if path.stem.startswith(start)), "Figure")
-    caption = f"{words} ({path.stem})"
+    seed = path.parent.name if path.parent.name.startswith("seed-") else ""
+    name = ", ".join(filter(None, (path.stem, seed)))
+    caption = f"{words} ({name})"
     numbers = path.with_suffix(".csv")
-    table = _numbers(numbers, path.stem) if numbers.is_file() else ""
+    table = _numbers(numbers, name) if numbers.is_file() else ""
     alternative = f"{words}. " + ("The table of its numbers follows." if table else "")
     return (
         f'<figure><div class="scrolled" role="region" tabindex="0" aria-label="{page.text(caption)}">'
@@ -181,7 +183,7 @@ def _parts(runs: list[dict[str, Any]]) -> str:
     """What each way to overlap is made of, side by side."""
     ways = {run["variant"]: run["overlap"] for run in runs if run.get("overlap")}
     names = list(dict.fromkeys(name for parts in ways.values() for name in parts))
-    rows = [[_words(name), *(parts.get(name) for parts in ways.values())] for name in names]
+    rows = [[_words(name), *(_fact(parts.get(name)) for parts in ways.values())] for name in names]
     return _table("The parts of each way to overlap", ["part", *ways], rows) if ways else ""
 
 
@@ -205,4 +207,5 @@ def _one(facts: dict[str, Any], name: str) -> str:
 def _run_name(run: dict[str, Any]) -> str:
     trees = f", {run['n_trees']} trees" if run.get("n_trees", 1) > 1 else ""
     bins = f", level {run['level_from_leaf']}, bins of {run['bin_size']}" if "bin_size" in run else ""
-    return f"{run.get('variant') or run.get('method', 'run')}{trees}{bins}"
+    seed = f", seed {run['settings']['seed']}" if run.get("settings", {}).get("seed") else ""
+    return f"{run.get('variant') or run.get('method', 'run')}{trees}{bins}{seed}"

@@ -161,6 +161,7 @@ def _tuned(
         texts=folder / "X.trn.txt",
         place=work / "checkpoint",
         device=device,
+        digests={folder / "X.trn.txt": inputs["texts"], folder / "Y.trn.npz": inputs["Y_trn"]},
     )
     key: list[str] = []
     stage = Stage(

@@ -13,6 +13,7 @@ from ..encoder.pretrained import Pretrained
 from ..errors import DisentangleError
 from ..params import EncoderParams, TuningParams
 from ..runtime import progress
+from ..storage.files import sha256
 from ..storage.matrices import load_labels
 from ..storage.npz import save_dense
 from ..storage.saved import Saved
@@ -31,6 +32,7 @@ def fine_tune(
     place: Path,
     device: Any,
     key: str,
+    digests: dict[Path, str],
 ) -> dict[str, Any]:
     """The encoder that has learnt to tell leaf clusters, and the losses of its epochs."""
     from ..encoder import fine_tune
@@ -41,8 +43,9 @@ def fine_tune(
     Y, leaves = load_labels(labels), load_chain(saved_tree)[-1].tocsr()
     saved_tree.check_fit("a tree of labels:", leaves.shape[0], Y.shape[1])
     read = [line.text for line in read_lines(texts)]
-    if len(read) != Y.shape[0]:
-        raise DisentangleError(f"{texts} has changed meanwhile: run the same command again")
+    for path, digest in digests.items():
+        if sha256(path) != digest:
+            raise DisentangleError(f"{path} has changed meanwhile: run the same command again")
     with has_room():
         encoder = TextEncoder(source, params, device)
         task = fine_tune.Matching(read, Y @ leaves, tuning.seed)

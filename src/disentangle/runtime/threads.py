@@ -6,8 +6,9 @@ import os
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from pathlib import Path
 from typing import TypeVar
 
 from ..limits import Limits
@@ -18,6 +19,8 @@ R = TypeVar("R")
 _MAX_THREADS = 256
 # Calls of a thread whose results are not taken yet: so many that none waits for a first one that takes long.
 _AHEAD = 64
+# Microseconds of a period of as many, or "max".
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _limit: int | None = None
 # Of a call from Python, which has its own beside others of the same process.
 _own_limit: ContextVar[int | None] = ContextVar("threads", default=None)
@@ -61,7 +64,16 @@ def limited_to(threads: int) -> Iterator[None]:
 
 def allowed() -> int:
     """How many threads there may be: those of `limited_to` or `limit_threads`, or the cores."""
-    return _own_limit.get() or _limit or len(os.sched_getaffinity(0))
+    return _own_limit.get() or _limit or cores()
+
+
+def cores() -> int:
+    """How many cores this process may use: those it is bound to, or as many as its control group gives it."""
+    n = len(os.sched_getaffinity(0))
+    with suppress(OSError, ValueError):  # there is no group, or it has no quota
+        quota, period = map(int, _QUOTA.read_text().split())
+        n = min(n, max(1, -(-quota // period)))
+    return n
 
 
 def in_threads(call: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:

@@ -6,6 +6,7 @@ NeurIPS 2021.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import tempfile
@@ -134,7 +135,7 @@ class XrTransformer:
         Raises
         ------
         DisentangleError
-            If the GPU's memory is too small, or an embedding is not finite.
+            If memory is too small, or an embedding is not finite.
         """
         try:
             with _told(len(self.settings.learnt(Y.shape[1]))):
@@ -144,7 +145,7 @@ class XrTransformer:
                 raise
             s = self.settings
             raise DisentangleError(
-                f"the GPU's memory is too small for {s.batch_size} texts of {s.max_length} tokens: "
+                f"memory is too small for {s.batch_size} texts of {s.max_length} tokens: "
                 "a smaller --batch-size or --max-length needs less, --device cpu none"
             ) from None
 
@@ -259,7 +260,7 @@ def _reader(folder: Path, settings: XrSettings) -> TransformerMatcher:
         if config.model_type not in ENCODER_CLASSES:
             raise ValueError(f"PECOS takes {', '.join(ENCODER_CLASSES)}, found {config.model_type}")
         classes = ENCODER_CLASSES[config.model_type]
-        tokenizer = classes.tokenizer_class.from_pretrained(str(folder))
+        tokenizer = classes.tokenizer_class.from_pretrained(str(folder), **_normalizer(folder))
         model, info = classes.model_class.from_pretrained(
             str(folder), use_safetensors=True, output_loading_info=True
         )
@@ -267,6 +268,10 @@ def _reader(folder: Path, settings: XrSettings) -> TransformerMatcher:
             raise ValueError(f"its weights lack {', '.join(sorted(missing)[:3])}")
         if tokenizer.pad_token_id is None:
             raise ValueError("its tokenizer has no token for padding")
+        if len(tokenizer) > config.vocab_size:
+            raise ValueError(
+                f"its tokenizer has {len(tokenizer):,} tokens, its weights {config.vocab_size:,}"
+            )
     except (MemoryError, DisentangleError):
         raise
     except Exception as error:  # transformers, tokenizers and safetensors each have their own
@@ -274,6 +279,17 @@ def _reader(folder: Path, settings: XrSettings) -> TransformerMatcher:
         raise DisentangleError(f"--encoder must be one that PECOS can load: {reason}") from error
     check_length(config, settings.max_length)
     return TransformerMatcher(model, tokenizer)
+
+
+def _normalizer(folder: Path) -> dict[str, Any]:
+    """Of a BERT's tokenizer what its file says, which the class would otherwise replace by its own."""
+    path = folder / "tokenizer.json"
+    said = json.loads(path.read_bytes()).get("normalizer") if path.exists() else None
+    if not said or said["type"] != "BertNormalizer":
+        return {}
+    names = {"lowercase": "do_lower_case", "strip_accents": "strip_accents"}
+    names |= {"handle_chinese_chars": "tokenize_chinese_chars"}
+    return {given: said[name] for name, given in names.items()}
 
 
 def check_length(config: Any, max_length: int) -> None:

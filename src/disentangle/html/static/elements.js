@@ -33,8 +33,9 @@ function count(n, one, many = `${one}s`) {
   return `${WHOLE.format(n)} ${n === 1 ? one : many}`;
 }
 
-// A share of 0 to 1; a small one is not shown as none.
+// A share of 0 to 1; a small one is not shown as none, nor a large one as all.
 function percent(share) {
+  if (share >= 0.995 && share < 1) return "> 99%";
   return share > 0 && share < 0.005 ? "< 1%" : PERCENT.format(share);
 }
 

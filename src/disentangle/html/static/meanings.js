@@ -24,7 +24,9 @@ function showList(isFirst) {
   if (isFirst || openLabel === null) return;
   scrollTo(0, listPlace);
   const link = part("labels").querySelector(`a[href="#label-${openLabel}"]`);
-  (link ?? part("main")).focus({ preventScroll: link === null || listPlace > 0 });
+  (link ?? part("main")).focus({ preventScroll: true });
+  // That of another label, to which "next" has led, may lie elsewhere.
+  link?.scrollIntoView({ block: "nearest" });
   openLabel = null;
 }
 

@@ -16,9 +16,12 @@ function part(id) {
   return document.getElementById(id);
 }
 
-// Without accents and capitals, as people search.
+// Accents and the points of Hebrew; the marks of other scripts, such as vowel signs, tell words apart.
+const ACCENTS = /[\p{Script=Inherited}\u0591-\u05bd\u05bf\u05c1\u05c2\u05c7]/gu;
+
+// Without accents and capitals, as people search; upper case has no ß and one sigma.
 function folded(text) {
-  return text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
+  return text.normalize("NFKD").replace(ACCENTS, "").toLowerCase().toUpperCase();
 }
 
 // What a copy is about, be it by the labels that come with it where features have no names.
