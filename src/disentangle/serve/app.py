@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 T = TypeVar("T")
 # Of a body that is too long: a client that is still sending would not read why it is refused.
 _PASSED_OVER = 2**24
+_LOCAL = re.compile(r"(localhost|127(\.\d+){3}|\[::1\])?(:\d+)?", re.ASCII | re.IGNORECASE)
 _OPENAPI = Path(__file__).with_name("openapi.json")
 
 
@@ -44,10 +46,14 @@ class App:
     params : ServeParams
     threads : int
         Requests whose labels are predicted at one time.
+    is_local : bool
+        Whether only this machine may ask: a page of another site whose name leads here may not.
     """
 
-    def __init__(self, projects: Iterable[Project], params: ServeParams, threads: int) -> None:
-        self._params, self._n_busy = params, 0
+    def __init__(
+        self, projects: Iterable[Project], params: ServeParams, threads: int, is_local: bool = False
+    ) -> None:
+        self._params, self._n_busy, self._is_local = params, 0, is_local
         self._pool = ThreadPoolExecutor(threads)
         self._projects = {project.name: project for project in projects}
         shown = {name: project.shown() for name, project in self._projects.items()}
@@ -81,6 +87,9 @@ class App:
 
     async def _answer(self, scope: dict[str, Any], receive: Receive) -> Answer:
         path, method = scope["path"], scope["method"]
+        host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+        if self._is_local and not _LOCAL.fullmatch(host):
+            raise Problem(421, f"the host must be an address of this machine, got {excerpt(host)}")
         if path in self._pages:
             _check_method(method, "GET", "HEAD")
             return self._pages[path]

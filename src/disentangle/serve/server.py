@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 from importlib.util import find_spec
+from ipaddress import ip_address
 from pathlib import Path
 
 from ..errors import DisentangleError
@@ -37,7 +38,8 @@ def run_serve(folders: list[Path], host: str, language: str, params: ServeParams
 
     check_limits(params)
     listening = _listen(host, params.port)
-    app = App(_projects(folders, language), params, threads)
+    is_local = ip_address(listening.getsockname()[0]).is_loopback
+    app = App(_projects(folders, language), params, threads, is_local)
     config = uvicorn.Config(
         app,
         loop="asyncio",
