@@ -106,7 +106,7 @@ def test_commands_are_found_wherever_they_stand():
 
 def test_the_table_of_parts_is_that_of_the_presets():
     page = (ROOT / "docs" / "presets.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `--([\w-]+)` \|[^|]*\|([^|]*)\|([^|]*)\|([^|]*)\|$", page, re.MULTILINE)
+    rows = re.findall(r"^\| `--([\w-]+)` \|[^|\n]*\|([^|\n]*)\|([^|\n]*)\|([^|\n]*)\|$", page, re.MULTILINE)
     said = {name.replace("-", "_"): [cell.strip(" `") for cell in cells] for name, *cells in rows}
 
     def shown(value: object) -> str:

@@ -78,7 +78,7 @@ def half_a_request(server: Server) -> Iterator[socket.socket]:
     host, port = server.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(
-            b"POST /v1/projects/verbs/suggest HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n"
+            b"POST /v1/projects/verbs/suggest HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n"
             b"Expect: 100-continue\r\nContent-Type: application/x-www-form-urlencoded\r\n\r\n"
         )
         assert connection.recv(1000).startswith(b"HTTP/1.1 100 ")
