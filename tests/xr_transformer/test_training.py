@@ -208,3 +208,17 @@ def test_a_folder_that_is_not_this_commands_stays(place: Path):
         run_xr_transformer(job(place, place / "Tiny"))
     assert [path.name for path in theirs.iterdir()] == ["note.txt"]
     shutil.rmtree(theirs)
+
+
+def test_a_tokenizer_keeps_capitals_where_its_file_says_so(place: Path, tmp_path: Path):
+    from tokenizers import Tokenizer, normalizers
+
+    cased = Path(shutil.copytree(place / "Tiny", tmp_path / "Cased"))
+    pieces = Tokenizer.from_file(str(cased / "tokenizer.json"))
+    pieces.normalizer = normalizers.BertNormalizer(lowercase=False)
+    pieces.save(str(cased / "tokenizer.json"))
+    read = training._reader(cased, SimpleNamespace(max_length=32)).text_tokenizer
+    assert (
+        read.convert_tokens_to_ids(read.tokenize("MOVE up"))
+        == pieces.encode("MOVE up", add_special_tokens=False).ids
+    )

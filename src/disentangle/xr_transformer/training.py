@@ -268,10 +268,6 @@ def _reader(folder: Path, settings: XrSettings) -> TransformerMatcher:
             raise ValueError(f"its weights lack {', '.join(sorted(missing)[:3])}")
         if tokenizer.pad_token_id is None:
             raise ValueError("its tokenizer has no token for padding")
-        if len(tokenizer) > config.vocab_size:
-            raise ValueError(
-                f"its tokenizer has {len(tokenizer):,} tokens, its weights {config.vocab_size:,}"
-            )
     except (MemoryError, DisentangleError):
         raise
     except Exception as error:  # transformers, tokenizers and safetensors each have their own
