@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from disentangle.jobs import columns, printing, tables
+from disentangle.jobs import columns, cost_estimate, printing, tables
 
 
 def run(method: str, p1: float, seconds: dict[str, float]) -> dict:
@@ -187,3 +187,9 @@ def test_csv_is_whole_or_not_there(tmp_path: Path):
     )
     assert (tmp_path / "a.csv").read_text(encoding="utf-8") == 'name,n\n"with ""quotes"", and comma",1\nä,2\n'
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+
+
+def test_how_far_an_estimate_may_be_off_is_rounded_up():
+    costs = cost_estimate.Estimate(60.0, 512.0, 1.39, 1.11, 0, "a machine")
+    (note,) = tables.info_table("verbs", {}, costs, 2, {"memory_gib": 8.0}).notes
+    assert "off by a factor of up to 1.4 in time and 1.2 in memory" in note

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -387,11 +388,13 @@ def info_table(
         else f"at the pace of the measured runs ({costs.machine})"
     )
     memory = machine["memory_gib"]
+    # Rounded up: they are bounds.
+    most = [math.ceil(10 * factor) / 10 for factor in (costs.seconds_factor, costs.mebibytes_factor)]
     table.notes = [
         f"Estimate, not a promise: a base run with the paper preset and {threads} threads takes about "
         f"{_duration(costs.seconds)}, {of_runs}, and {costs.mebibytes / 1024:,.1f} GiB of memory. "
-        f"Runs that were measured are off by a factor of up to {costs.seconds_factor:.1f} in time and "
-        f"{costs.mebibytes_factor:.1f} in memory; much larger datasets may be further off."
+        f"Runs that were measured are off by a factor of up to {most[0]} in time and {most[1]} in "
+        f"memory; much larger datasets may be further off."
     ]
     if costs.mebibytes > memory * 1024:
         table.notes.append(f"That is more than the {memory} GiB of this machine.")
