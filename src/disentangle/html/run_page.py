@@ -119,8 +119,8 @@ def _figure(path: Path) -> str:
     """A figure as an image, in which nothing runs and which loads nothing, whatever its file holds."""
     content = base64.b64encode(files.read(path, _MOST_BYTES, "a figure")).decode()
     words = next((words for start, words in _WORDS.items() if path.stem.startswith(start)), "Figure")
-    seed = path.parent.name if path.parent.name.startswith("seed-") else ""
-    name = ", ".join(filter(None, (path.stem, seed)))
+    place = path.parent.name
+    name = f"{path.stem}, {place}" if place.startswith("seed-") else path.stem
     caption = f"{words} ({name})"
     numbers = path.with_suffix(".csv")
     table = _numbers(numbers, name) if numbers.is_file() else ""

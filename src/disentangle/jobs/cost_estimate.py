@@ -14,21 +14,12 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from ..errors import NONSENSE
 from ..runtime import memory
 from .settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# What another version's report, or a damaged one, makes of the code that trusts one.
-_NONSENSE = (
-    LookupError,
-    TypeError,
-    ValueError,
-    AttributeError,
-    ArithmeticError,
-    RecursionError,
-    StopIteration,
-)
 # Runs of the paper preset, collected by benchmarks/costs.py.
 MEASURED = Path(__file__).with_name("costs.json")
 
@@ -185,7 +176,7 @@ def local_runs(model_dir: Path, machine: dict[str, Any]) -> Iterable[dict[str, A
             run = run_of(report, Size(**report["sizes"]["costs"]))
             if report["machine"] != machine or _pace(run) <= 0:
                 continue
-        except (OSError, *_NONSENSE):
+        except (*NONSENSE, OSError, StopIteration):
             continue  # another version's, which has nothing to tell here
         yield run
 

@@ -144,7 +144,7 @@ def _tuned(
     """The stage that fine-tunes the encoder on the leaf clusters of the base job's tree."""
     settings = Settings(threads=job.threads, tree=job.tree)
     plan = Job(job.dataset, job.data_dir, job.model_dir, job.model_dir, settings).base()
-    inputs = {
+    inputs: dict[str, Any] = {
         "encoder": source.digests,
         "texts": sha256(folder / "X.trn.txt"),
         "Y_trn": sha256(folder / "Y.trn.npz"),

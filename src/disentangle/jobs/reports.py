@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.features import beside
-from ..errors import DisentangleError, excerpt
+from ..errors import NONSENSE, DisentangleError, excerpt
 from ..params import FEATURES
 from ..runtime.terminal import shown
 from ..storage import files, journal
@@ -22,8 +22,7 @@ from .tables import Table, tables_of
 _MOST_BYTES = 1 << 28
 _NUMBERS = ("vi", "random_same_sizes", "adjusted_rand", "n_components", "n_copies", "n_instances")
 _LEFT_OUT = "Lines that no job has written are left out."
-# What a file that no job has written makes of the code that trusts one.
-_NONSENSE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, csv.Error)
+_NONSENSE = (*NONSENSE, csv.Error)
 
 
 def find(name: str, model_dir: Path, job: str, features: str = FEATURES) -> Path:

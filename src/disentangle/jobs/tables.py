@@ -394,7 +394,7 @@ def info_table(
         f"Estimate, not a promise: a base run with the paper preset and {threads} threads takes about "
         f"{_duration(costs.seconds)}, {of_runs}, and {costs.mebibytes / 1024:,.1f} GiB of memory. "
         f"Runs that were measured are off by a factor of up to {most[0]} in time and {most[1]} in "
-        f"memory; much larger datasets may be further off."
+        "memory; much larger datasets may be further off."
     ]
     if costs.mebibytes > memory * 1024:
         table.notes.append(f"That is more than the {memory} GiB of this machine.")
