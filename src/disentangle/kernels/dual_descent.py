@@ -8,6 +8,7 @@ terms. A label's weights do not depend on which labels are beside it.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +24,8 @@ from . import INDICES, POINTERS, SCORES, kernel, share
 
 # Labels side by side.
 LANES = 16
+# Bytes of a processor's cache line: as many as the labels' weights of a feature.
+_LINE = 64
 
 # PECOS's.
 _MOST_ROUNDS = 100
@@ -148,14 +151,18 @@ def _shuffle(order, state):
 # Dividing by zero is no error here, or each division would be a branch, and none a vector's.
 @njit(error_model="numpy")
 def _step(labels, duals, i, length):
-    """An instance's dual variables, made the best for its labels' scores; whether one of them moved."""
+    """An instance's dual variables, made the best for its labels' scores; whether one of them moved.
+
+    A dual variable is at least 0; here it has the sign of the instance's label, be it 0.0 or -0.0, so that
+    no sign is read from elsewhere. The scores are 0 then, for the next instance.
+    """
     zero, one = np.float32(0), np.float32(1)
     # Unsigned, as a negative index would be another place, and to look for it is no vector's work.
-    alpha = np.uint64(2 * LANES * i)
-    sign = alpha + np.uint64(LANES)
+    first = np.uint64(LANES * i)
     for j in range(LANES):
         k = np.uint64(j)
-        a, y, diagonal = duals[alpha + k], duals[sign + k], labels[np.uint64(_SOFTNESS) + k]
+        dual, diagonal = duals[first + k], labels[np.uint64(_SOFTNESS) + k]
+        a, y = abs(dual), math.copysign(one, dual)
         gradient = y * labels[np.uint64(_SCORE) + k] - one + diagonal * a
         projected = gradient if a > zero or gradient < zero else zero
         high, low = labels[np.uint64(_HIGH) + k], labels[np.uint64(_LOW) + k]
@@ -164,8 +171,9 @@ def _step(labels, duals, i, length):
         better = a - gradient / (length + diagonal)
         better = better if better > zero else zero
         step = (better - a) * labels[np.uint64(_OPEN) + k]
-        duals[alpha + k] = a + step
+        duals[first + k] = math.copysign(a + step, dual)
         labels[np.uint64(_STEP) + k] = y * step
+        labels[np.uint64(_SCORE) + k] = zero
     moved = False
     for j in range(LANES):
         moved |= labels[np.uint64(_STEP) + np.uint64(j)] != zero
@@ -184,14 +192,16 @@ def _close(labels, eps):
 
 
 @njit
-def _fetch(order, t, terms, rows, lengths, duals, weights):
-    """What the next instances need, which lie anywhere: waiting for it would be half of the time."""
-    indptr, indices, values = terms
+def _fetch(order, t, indptr, indices, values, rows, lengths, duals, weights):
+    """What the next instances need, which lie anywhere: waiting for it would be half of the time.
+
+    Arrays one by one: numba counts who uses an array that is taken out of a tuple here, an atomic addition
+    each for every instance, which would take as long again.
+    """
     if t + _FAR < len(order):
         far = order[t + _FAR]
         prefetch(indptr, far)
-        prefetch(duals, 2 * LANES * far)
-        prefetch(duals, 2 * LANES * far + LANES)
+        prefetch(duals, LANES * far)
         prefetch(lengths, np.int64(rows[far]))
     if t + _NEAR < len(order):
         near = order[t + _NEAR]
@@ -213,12 +223,12 @@ def _solve(terms, rows, dense, dense_ids, lengths, duals, eps, weights, labels):
         state = _shuffle(order, state)
         labels[_HIGH : _HIGH + LANES], labels[_LOW : _LOW + LANES] = -np.inf, np.inf
         for t, i in enumerate(order):
-            _fetch(order, t, terms, rows, lengths, duals, weights)
+            _fetch(order, t, indptr, indices, values, rows, lengths, duals, weights)
             start, n, own = indptr[i], indptr[i + 1] - indptr[i], rows[i] * n_columns
-            for k in range(LANES):
-                labels[_SCORE + k] = weights[bias + k]
+            add_row(labels, _SCORE, np.float32(1), weights, bias)
             add_rows(labels, _SCORE, values, start, indices, start, n, weights)
-            add_rows(labels, _SCORE, flat, own, dense_ids, 0, n_columns, weights)
+            if n_columns:
+                add_rows(labels, _SCORE, flat, own, dense_ids, 0, n_columns, weights)
             if not _step(labels, duals, i, lengths[rows[i]]):
                 continue
             for p in range(start, start + n):
@@ -255,15 +265,24 @@ def _part(terms, rows, place):
 
 
 @njit
+def _lines(n):
+    """`n` float32 zeros from the start of a cache line on, so that sixteen are not in two of them."""
+    longer = np.zeros(n + LANES, np.float32)
+    start = (-longer.ctypes.data % _LINE) // longer.itemsize
+    return longer[start : start + n]
+
+
+@njit
 def _posed(labels, Y, position, n_rows, cost):
-    """Dual variables and signs of each instance for some labels, and what is known of these."""
-    duals, known = np.zeros((n_rows, 2, LANES), np.float32), np.zeros(6 * LANES, np.float32)
-    duals[:, 1], known[_OPEN : _OPEN + len(labels)], known[_SOFTNESS:] = -1, 1, _DIAGONAL
+    """Dual variables of each instance for some labels, 0 with the label's sign; what is known of these."""
+    duals, known = _lines(LANES * n_rows), _lines(6 * LANES)
+    duals[:] = -0.0
+    known[_OPEN : _OPEN + len(labels)], known[_SOFTNESS:] = 1, _DIAGONAL
     for k, label in enumerate(labels):
         start, stop = Y[0][label], Y[0][label + 1]
         known[_SOFTNESS + k] *= max(np.sqrt(stop - start) / cost, 1.0)
         for p in range(start, stop):
-            duals[position[Y[1][p]], 1, k] = 1
+            duals[LANES * position[Y[1][p]] + k] = 0.0
     return duals, known
 
 
@@ -343,8 +362,8 @@ def _train(labels, clusters, M, Y, terms, dense, lengths, columns, n_features, h
         for low in range(first, end, LANES):
             high = min(low + LANES, end)
             duals, known = _posed(labels[low:high], Y, position, len(rows), cost)
-            weights = np.zeros(LANES * len(features), np.float32)
-            _solve(part, rows, dense, dense_ids, lengths, duals.reshape(-1), eps, weights, known)
+            weights = _lines(LANES * len(features))
+            _solve(part, rows, dense, dense_ids, lengths, duals, eps, weights, known)
             ids, kept = _keep(weights, features, threshold, sizes[low:high], n, ids, kept)
             n += int(sizes[low:high].sum())
     return sizes, ids[:n], kept[:n]
