@@ -282,8 +282,9 @@ def _select_rows(first, end, of_parents, scores, model, level, top_k, of_best, i
     n_slots = len(parents) // max(len(found), 1)
     for row in range(first, end):
         start, at, n = row * n_slots, row * top_k, found[row]
-        of_row = parents, above, slots, start, n_slots, scores, model, level, top_k, nodes, best, at, n
-        found[row] = _select(*of_row)
+        found[row] = _select(
+            parents, above, slots, start, n_slots, scores, model, level, top_k, nodes, best, at, n
+        )
         if is_last:
             _sort(nodes, best, at, found[row], top_k)
 

@@ -227,7 +227,7 @@ def _solve(terms, rows, dense, dense_ids, lengths, duals, eps, weights, labels):
             start, n, own = indptr[i], indptr[i + 1] - indptr[i], rows[i] * n_columns
             add_row(labels, _SCORE, np.float32(1), weights, bias)
             add_rows(labels, _SCORE, values, start, indices, start, n, weights)
-            if n_columns:
+            if n_columns:  # to add none would be a store and a load to wait for
                 add_rows(labels, _SCORE, flat, own, dense_ids, 0, n_columns, weights)
             if not _step(labels, duals, i, lengths[rows[i]]):
                 continue
