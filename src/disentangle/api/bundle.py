@@ -100,11 +100,7 @@ class Bundle:
             raise DisentangleError(
                 "suggest needs a model of texts, found one of features, which predict takes"
             )
-        make, width = text_features.maker(self._saved, self._folder)
-        if width != self.n_features:
-            expected = f"expected {self.n_features} features, as the model has, found {width}"
-            raise self._saved.damaged(VECTORIZER_FILE, expected)
-        return make, width
+        return text_features.maker(self._saved, self._folder, self.n_features)
 
     def suggest(
         self, texts: Sequence[str], limit: int = MAX_K, threshold: float = 0.0
@@ -165,7 +161,7 @@ class Bundle:
     def features(self, texts: Sequence[str]) -> sp.csr_matrix:
         """Features of texts: csr_matrix of shape (n_texts, n_features), float32."""
         with limited_to(self._threads):
-            return self._maker[0](check_texts(texts))
+            return self._maker(check_texts(texts))
 
     def scores(self, X: sp.csr_matrix) -> sp.csr_matrix:
         """Scores of all labels that the model finds, as an evaluation has them: without features, too."""

@@ -20,7 +20,7 @@ from ..storage.saved import RECORD
 from . import figures
 from .differences import Comparison
 from .job import Job
-from .plan import Plan, runs
+from .plan import BUILDING, Plan, runs
 from .seeds import over_seeds
 from .stages import Stage
 
@@ -115,14 +115,8 @@ class Binned:
         self.name = job.place_beside(params.name())
         self.data_folder = job.data_dir / job.dataset
         settings = job.settings
-        modules = (
-            "evaluate.binning",
-            "model.tree",
-            "kernels.kmeans",
-            "data.datasets",
-            "storage.compressed",
-            "storage.matrices",
-        )
+        stored = ("data.datasets", "storage.compressed", "storage.matrices")
+        modules = ("evaluate.binning", *BUILDING, *stored)
         inputs = base.source.inputs | asdict(params) | asdict(settings.tree)
         # Names are written beside the binned labels, but nothing that is trained depends on them.
         named = inputs | {"names": components.digest_names(self.data_folder)}

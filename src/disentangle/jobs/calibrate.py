@@ -36,7 +36,7 @@ from ..params import MAX_K, PredictParams
 from ..rules import MERGES
 from ..storage.saved import RECORD, Saved
 from .ensemble import Ensemble
-from .plan import Plan
+from .plan import MERGING, Plan
 from .settings import Settings, Variant
 from .stages import Stage
 from .steps import Means
@@ -48,20 +48,6 @@ logger = logging.getLogger(__name__)
 
 # Of the first so many labels of each instance the report has the error.
 KS = (1, 5)
-_MODULES = (
-    "evaluate.calibration",
-    "evaluate.metrics",
-    "overlap.copies",
-    "overlap.merge",
-    "model.predictor",
-    "kernels.merge_and_rank",
-    "model.saved_model",
-    "model.beam_search",
-    "kernels.beam",
-    "kernels.beam_model",
-    "model.pecos",
-    "model.compat",
-)
 Run = dict[str, Any]
 
 
@@ -159,7 +145,7 @@ def _stage(
         "calibrate",
         folder,
         {"merge": merge, "max_k": MAX_K, "ks": KS, "data": plan.source.inputs} | asdict(predict),
-        _MODULES,
+        ("evaluate.calibration", "evaluate.metrics", *MERGING),
         lambda out, *saved: step(out, *saved, dataset=plan.dataset),
         (plan.load, *needs),
         prepare=lambda: plan.dataset,

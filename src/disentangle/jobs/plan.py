@@ -34,9 +34,9 @@ _LOADING = (
     *("storage.compressed", "storage.matrices", "storage.npz"),
 )
 _PECOS = ("model.pecos", "model.compat")
-_TREE = ("model.tree", "kernels.kmeans", *_PECOS)
+BUILDING = ("model.tree", "kernels.kmeans", *_PECOS)
 _TRAINING = (
-    *_TREE,
+    *BUILDING,
     "model.mixed",
     "kernels.unions",
     "model.subproblems",
@@ -50,6 +50,7 @@ _OF_TERMS = ("model.feature_selection", "kernels.largest_features", *_SIDE_BY_SI
 # Of XR-Linear and first matchers.
 _SOLVER = {"threshold": THRESHOLD, "hinge": HINGE}
 _PREDICTING = (*_PECOS, "model.saved_model", "model.beam_search", "kernels.beam", "kernels.beam_model")
+MERGING = ("overlap.copies", "overlap.merge", "model.predictor", "kernels.merge_and_rank", *_PREDICTING)
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ class Plan:
             _LOADING,
         )
         build = partial(steps.build_tree, params=settings.tree, means=self._means)
-        self.tree = self._stage("train", "label-tree", build, asdict(settings.tree), _TREE)
+        self.tree = self._stage("train", "label-tree", build, asdict(settings.tree), BUILDING)
         self.matcher, self.matching = self._first(First())
         self.xr_linear = self._stage(
             "train",
@@ -179,7 +180,7 @@ class Plan:
         regroup = partial(steps.regroup_tree, nr_splits=splits)
         given = {"nr_splits": splits}
         return self._stage(
-            "train", f"label-tree-splits-{splits}", regroup, given, ("model.tree",), (self.tree,)
+            "train", f"label-tree-splits-{splits}", regroup, given, ("model.tree", *_PECOS), (self.tree,)
         )
 
     def _first(self, first: First) -> tuple[Stage, Stage]:
@@ -274,15 +275,7 @@ class Plan:
             asdict(settings.propensity)
             | {"max_k": MAX_K, "merge": merge, "carried": self.source.carried}
             | asdict(predict),
-            (
-                "evaluate.metrics",
-                "evaluate.outcomes",
-                "overlap.copies",
-                "overlap.merge",
-                "model.predictor",
-                "kernels.merge_and_rank",
-                *_PREDICTING,
-            ),
+            ("evaluate.metrics", "evaluate.outcomes", *MERGING),
             models,
             (MERGES[merge],),
         )

@@ -17,7 +17,6 @@ import scipy.sparse as sp
 from ..data import components
 from ..data.datasets import carried
 from ..data.formats.json_lines import read_texts
-from ..data.tfidf import VECTORIZER_FILE
 from ..errors import DisentangleError
 from ..evaluate.calibration import Calibration
 from ..model.predictor import PREDICTOR_FILE, Predictor
@@ -113,23 +112,20 @@ def features(
             X = load_any(source)
             if X.shape[0] == 0:
                 raise DisentangleError(f"{source} is empty: its shape is {X.shape}")
-            _check_width(source, X.shape[1], n_features)
+            if X.shape[1] != n_features:
+                raise DisentangleError(
+                    f"{source}: expected {n_features} features, as the model has, got {X.shape[1]}"
+                )
             yield text_features.blocks_of(saved, folder).fit(X)
             return
         blocks = read_texts(source, is_json=source.suffix == ".jsonl")
-    make, width = text_features.maker(saved, folder)
-    _check_width(saved.folder / VECTORIZER_FILE, width, n_features)
+    make = text_features.maker(saved, folder, n_features)
     is_empty = True
     for block in blocks:
         is_empty = False
         yield make(block)
     if is_empty:
         raise DisentangleError(f"{source} is empty: expected a text a line")
-
-
-def _check_width(path: Path, found: int, expected: int) -> None:
-    if found != expected:
-        raise DisentangleError(f"{path}: expected {expected} features, as the model has, got {found}")
 
 
 def predict(

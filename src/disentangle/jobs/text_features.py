@@ -19,11 +19,10 @@ from ..runtime import threads
 from ..storage.saved import Saved
 from .encode_steps import ENCODER
 
-# From texts to a matrix, and how many columns that has.
-Maker = tuple[Callable[[list[str]], sp.csr_matrix], int]
+Maker = Callable[[list[str]], sp.csr_matrix]
 
 
-def maker(saved: Saved, folder: Path) -> Maker:
+def maker(saved: Saved, folder: Path, n_features: int) -> Maker:
     """What makes features of new texts.
 
     Parameters
@@ -32,27 +31,24 @@ def maker(saved: Saved, folder: Path) -> Maker:
         The evaluation, which carries the vocabulary, and says which encoder there was.
     folder : Path
         Of the feature set, where an encoder lies.
+    n_features : int
+        Of the model.
 
     Raises
     ------
     DisentangleError
-        If there is no vocabulary, or the encoder is not there or another one.
+        If there is no vocabulary, the encoder is not there or another one, or features are more or fewer.
     """
     of_model = blocks_of(saved, folder)
     if not of_model.blocks:
-        return _by_terms(saved)
+        return _by_terms(saved, n_features)
     makers = [_of_block(block, of_model, saved) for block in of_model.blocks]
-    for block, (_, width) in zip(of_model.blocks, makers, strict=True):
-        if width != block.n_columns:
-            raise DisentangleError(
-                f"the block {block.name} of {folder} must have {block.n_columns} columns, as the model has, "
-                f"got {width}"
-            )
+    saved.check_fit("features", sum(block.n_columns for block in of_model.blocks), n_features)
 
     def make(texts: list[str]) -> sp.csr_matrix:
-        return of_model.side_by_side([of_block(texts) for of_block, _ in makers])
+        return of_model.side_by_side([of_block(texts) for of_block in makers])
 
-    return make, sum(width for _, width in makers)
+    return make
 
 
 def blocks_of(saved: Saved, folder: Path) -> FeatureSet:
@@ -95,16 +91,16 @@ def _encoder(said: dict[str, Any], folder: Path) -> tuple[Pretrained, EncoderPar
 
 def _of_block(block: Block, of_model: FeatureSet, saved: Saved) -> Maker:
     if _is_encoded(block):
-        return _by_encoder(block.made_from, of_model.folder)
+        return _by_encoder(block, of_model.folder)
     if block == of_model.of_terms:
-        return _by_terms(saved)
+        return _by_terms(saved, block.n_columns)
     raise DisentangleError(
         f"texts need a feature set that `encode` has made: {of_model.folder / FEATURES_FILE} does not say "
         f"how the block {block.name} is made of a text"
     )
 
 
-def _by_terms(saved: Saved) -> Maker:
+def _by_terms(saved: Saved, n_terms: int) -> Maker:
     if VECTORIZER_FILE not in saved:
         raise DisentangleError(
             f"texts need a model of a dataset that was imported from texts, found no {VECTORIZER_FILE} "
@@ -112,22 +108,29 @@ def _by_terms(saved: Saved) -> Maker:
         )
     with saved.pinned(VECTORIZER_FILE) as path:
         vectorizer = Vectorizer.load(path)
-    return vectorizer.transform, len(vectorizer.terms)
+    if (found := len(vectorizer.terms)) != n_terms:
+        raise saved.damaged(VECTORIZER_FILE, f"expected {n_terms} terms, as the model has, found {found}")
+    return vectorizer.transform
 
 
-def _by_encoder(said: dict[str, Any], folder: Path) -> Maker:
+def _by_encoder(block: Block, folder: Path) -> Maker:
     packages.require(threads.allowed())
     from ..encoder import device
     from ..encoder.text_encoder import TextEncoder
 
     device.limit_threads(threads.allowed())
-    source, params = _encoder(said, folder)
+    source, params = _encoder(block.made_from, folder)
     source.check(source.folder)
     with device.has_room():
         encoder = TextEncoder(source, params, device.choose("auto"))
+    if encoder.width != block.n_columns:
+        raise DisentangleError(
+            f"the block {block.name} of {folder} must have {block.n_columns} columns, as the model has, "
+            f"got {encoder.width}"
+        )
 
     def make(texts: list[str]) -> sp.csr_matrix:
         with device.has_room():
             return sp.csr_matrix(encoder.encode(texts).astype(np.float32))
 
-    return make, encoder.width
+    return make

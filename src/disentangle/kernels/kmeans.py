@@ -92,8 +92,8 @@ def _normalise(center):
     square = np.float32(0)
     for block in range(len(is_used)):
         if is_used[block]:
-            for value in sums[block << _BITS : (block + 1) << _BITS]:
-                square += value * value
+            for column in range(block << _BITS, (block + 1) << _BITS):
+                square += sums[column] * sums[column]
     if square > 0:
         scale = 1.0 / np.sqrt(np.float64(square))
         for block in range(len(is_used)):

@@ -101,11 +101,11 @@ def pick(
     bounds = np.unique(np.append(np.searchsorted(indptr, np.arange(0, n, _PICKED)), len(starts)))
 
     def put(pieces: slice) -> None:
-        ends = indptr[pieces.start], indptr[pieces.stop]
-        places = np.repeat(starts[pieces] - indptr[:-1][pieces], np.diff(indptr)[pieces])
-        places += np.arange(*ends)
+        own = indptr[pieces.start : pieces.stop + 1]
+        places = np.repeat(starts[pieces] - own[:-1], np.diff(own))
+        places += np.arange(own[0], own[-1])
         for of, to in pairs:
-            np.take(of, places, out=to[slice(*ends)], mode="clip")
+            np.take(of, places, out=to[own[0] : own[-1]], mode="clip")
 
     for _ in in_threads(put, map(slice, bounds[:-1], bounds[1:]), threads):
         pass
