@@ -22,7 +22,7 @@ def collected() -> dict[str, Any]:
     """What `data info` estimates from."""
     reports = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(REPORTS.glob("base-*.json"))]
     runs = [cost_estimate.run_of(one, cost_estimate.Size(**one["sizes"]["costs"])) for one in reports]
-    return {"machine": reports[0]["machine"], "versions": reports[0]["versions"], "runs": runs}
+    return {"versions": reports[0]["versions"], "runs": runs}
 
 
 def main() -> None:

@@ -450,6 +450,8 @@ X4, Y4 = matrix([1, 0], [0, 1], [1, 1], [1, 0]), [["a"], ["b"], ["c"], ["a", "d"
             [["a"], [1], ["c"], []],
             "labels must all be text, or all whole numbers, got 1 for instance 1",
         ),
+        ({}, X4, [["a"], ["b", ""], ["c"], []], "labels must not be empty, got '' for instance 1"),
+        ({}, X4, ["a", "b", "", "c"], "labels must not be empty, got '' for instance 2"),
         ({}, X4, [["a"], ["b\n"], ["c"], []], r"a label must make a line of text, got 'b\\\\*n'"),
         ({}, X4, np.int64(3), r"y must be a matrix of 0 and 1, or a list .* got array\(3\)"),
         ({}, X4, "abcd", "y must be a matrix of 0 and 1, or a list of each instance's labels, got 'abcd'"),
@@ -493,12 +495,24 @@ def test_indices_beyond_a_matrix_are_refused():
         LabelTreeClassifier().fit(X, Y)
 
 
+@pytest.mark.parametrize("form", ["csr", "csc", "bsr", "coo", "lil"])
+def test_indices_beyond_the_features_are_refused_before_they_are_followed(form: str):
+    X = sp.csr_matrix(np.eye(4, dtype=np.float32)).asformat(form)
+    if form == "lil":
+        X.rows[0] = [1_000_000]
+    else:
+        (X.row if form == "coo" else X.indices)[0] = 1_000_000
+    for given in ((X, Y4), (np.eye(4, dtype=np.float32), X)):
+        with pytest.raises(ValueError, match=r"must be < 4|exceeds matrix"):
+            LabelTreeClassifier().fit(*given)
+
+
 def test_mistakes_after_fitting_get_a_sentence(
     fitted: LabelTreeClassifier, data: dict[str, sp.csr_matrix], tmp_path: Path
 ):
     with pytest.raises(ValueError, match="has 3 features, but LabelTreeClassifier is expecting"):
         fitted.predict(np.ones((2, 3)))
-    with pytest.raises(DisentangleError, match="suggest needs a model of texts"):
+    with pytest.raises(DisentangleError, match="texts need a model of texts"):
         fitted.suggest(["a"])
     with pytest.raises(DisentangleError, match="y must have the form of fit's"):
         fitted.score(data["X_tst"][:2], [["a"], ["b"]])

@@ -6,6 +6,7 @@ import json
 import resource
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,7 +76,7 @@ ODD = [
     (
         write("output-items.txt", "one\n"),
         "warning",
-        "output-items.txt must have 2 lines, one a name, got 1; the metric",
+        "output-items.txt must have 2 lines, one a name, got 1; predicting",
     ),
     (write("output-uris.txt", "u:1\n"), "warning", "must have 2 lines, one a URI, got 1; a bundle needs it"),
     (components, "warning", "must be of shape (3, 2), got (2, 2); the metric needs it"),
@@ -193,12 +194,14 @@ def test_the_estimate_grows_with_the_data_and_follows_runs_made_here(tmp_path: P
     assert second.seconds == pytest.approx(first.seconds * 4 * 2)
     assert second.mebibytes > first.mebibytes
     assert cost_estimate.estimate(small, 1, machine, tmp_path).seconds == pytest.approx(2 * first.seconds)
-    run = {"seconds": {"train": 40.0, "predict": 5.0, "evaluate": 5.0}, "peak_rss_mib": 100}
+    run: dict[str, Any] = {"seconds": {"train": 40.0, "predict": 5.0, "evaluate": 5.0}, "peak_rss_mib": 100}
+    run |= {"threads": 2, "machine": machine}
     overlap = run | {"method": "overlap", "seconds": run["seconds"] | {"train": 25.0, "retrain": 10.0}}
     report = {
         "dataset": "small",
-        "machine": machine,
-        "params": {"preset": "paper", "threads": 2},
+        # Of the call before, which these are not of.
+        "machine": {"cores": 8},
+        "params": {"preset": "tuned", "threads": 16},
         "sizes": {"costs": vars(small)},
         "runs": [
             run | {"method": "xr-linear", "variant": None},
@@ -217,6 +220,10 @@ def test_the_estimate_grows_with_the_data_and_follows_runs_made_here(tmp_path: P
     (tmp_path / "deep" / "base" / "report.json").write_text("[" * 100_000)
     (tmp_path / "odd" / "base").mkdir(parents=True)
     (tmp_path / "odd" / "base" / "report.json").write_text(json.dumps(report | {"runs": [1, 2]}))
+    # Nor is one whose parts are of different threads.
+    mixed = [report["runs"][0] | {"threads": 1}, *report["runs"][1:]]
+    (tmp_path / "mixed" / "base").mkdir(parents=True)
+    (tmp_path / "mixed" / "base" / "report.json").write_text(json.dumps(report | {"runs": mixed}))
     # One that is start-up for the most part says nothing of longer ones.
     tiny = report | {"sizes": {"costs": vars(small) | {"n_instances": 300, "work": 6000}}}
     (tmp_path / "tiny" / "base").mkdir(parents=True)

@@ -7,10 +7,11 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, ok, run_disentangle
 
 from disentangle.data import checks, components, lines
 from disentangle.errors import DisentangleError
@@ -21,6 +22,7 @@ from disentangle.params import TfidfParams
 
 # All legal, all different: no-break and ideographic space, joiners, a soft hyphen, separators that are no
 # line ends, controls, a byte order mark, a character that is newer than Python, a quote, blanks.
+RED = "\x1b[31mred"
 NAMES = [
     "\ufeffmark",
     "Vol.\u00a02",
@@ -34,7 +36,7 @@ NAMES = [
     "a\u2028b",
     "a\u0085b",
     "a\fc",
-    "\x1b[31mred",
+    RED,
     "\x00",
     "\U0001fae9",
     'say "hi"',
@@ -232,6 +234,27 @@ def test_a_terminal_gets_no_control_character(terminal: tuple[int, int]):
         os.close(theirs)
     assert b"\x1b" not in shown
     assert b"[31mred" in shown
+
+
+def test_a_command_shows_no_control_character_on_a_terminal(place: Path, terminal: tuple[int, int]):
+    tree = ("--nr-splits", "4", "--max-leaf-size", "5")
+    ok(run_disentangle(place, "base", "named", *tree, "--preset", "lean"))
+    ours, theirs = terminal
+    command = [sys.executable, "-m", "disentangle", "predict", "named", "--variant", "lean"]
+    text = f"word{NAMES.index(RED)} word{NAMES.index(RED)}"
+    env = os.environ | {"PYTHONPATH": str(ROOT / "src"), "TERM": "xterm"}
+    # Its log goes to the same terminal, with a clock that would have the rows.
+    ended = subprocess.Popen(
+        [*command, "--text", text, "--k", "3"], cwd=place, env=env, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError), os.fdopen(ours, "rb", buffering=0) as file:  # nobody writes to it any more
+        while block := file.read(1000):
+            shown += block
+    assert ended.wait() == 0, shown
+    assert RED.encode() not in shown
+    assert f"\t{RED}\t".replace("\x1b", "\ufffd").encode() in shown
 
 
 def test_a_check_tells_names_that_look_alike(place: Path):

@@ -81,6 +81,15 @@ def test_what_is_no_vocabulary_is_one_sentence(tmp_path: Path, name: str, conten
         read(tmp_path, name, content)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("v.tsv", ""), ("v.tsv", "<u:1>\n<u:2>\n"), ("v.csv", "uri,prefLabel\nu:1,one\n")],
+)
+def test_a_vocabulary_without_names_is_told(tmp_path: Path, name: str, content: str):
+    with pytest.raises(DisentangleError, match=r"v\..* must have subjects with names: .*, found none"):
+        read(tmp_path, name, content)
+
+
 @needs_rdflib
 @pytest.mark.parametrize(
     ("name", "content"), [("v.rdf", XML), ("v.nt", NT), ("v.nt.gz", gzip.compress(NT.encode()))]
@@ -95,12 +104,16 @@ def test_names_of_skos(tmp_path: Path):
         ':1 a skos:Concept ; skos:prefLabel "b"@en, "a"@en, "un"@fr .\n'
         ':2 a skos:Concept ; skos:prefLabel "plain", "deux"@fr .\n'
         ":3 a skos:Concept .\n"
+        ':4 a skos:Concept ; skos:prefLabel ""@en, "d"@en .\n'
+        ':5 a skos:Concept ; skos:prefLabel ""@en .\n'
         '[] a skos:Concept ; skos:prefLabel "nowhere"@en .\n'
     )
     assert read(tmp_path, "v.ttl", content, "en") == {
         "http://x/1": "a",
         "http://x/2": "plain",
         "http://x/3": "http://x/3",
+        "http://x/4": "d",
+        "http://x/5": "http://x/5",
     }
 
 

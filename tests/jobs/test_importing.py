@@ -33,8 +33,8 @@ from disentangle.jobs import exporting
 from disentangle.jobs.importing import Import, import_dataset
 from disentangle.jobs.stages import Stage
 from disentangle.params import TfidfParams
-from disentangle.storage import npz
-from disentangle.storage.matrices import load_any
+from disentangle.storage import atomic, npz
+from disentangle.storage.matrices import load_any, load_sparse
 
 
 def test_the_command_line_offers_every_format():
@@ -591,6 +591,29 @@ def test_a_dataset_that_was_not_imported_is_never_replaced(tmp_path: Path):
             import_dataset(job(tmp_path, "svmlight", SVM, SVM_TST), tmp_path / "data", is_replaced)
 
 
+def test_a_dataset_is_not_replaced_while_a_feature_set_of_it_is_made(tmp_path: Path):
+    first = job(tmp_path, "svmlight", SVM, SVM_TST)
+    import_dataset(first, tmp_path / "data")
+    made = tmp_path / "data" / "made"
+    with (
+        atomic.claim(made / "embedded"),
+        pytest.raises(DisentangleError, match=r"another run is at work in .*made \(.embedded.lock is held\)"),
+    ):
+        import_dataset(replace(first, tst=first.trn), tmp_path / "data", is_replaced=True)
+    import_dataset(replace(first, tst=first.trn), tmp_path / "data", is_replaced=True)
+
+
+def test_values_that_no_job_could_use_are_refused(tmp_path: Path):
+    line = b"0 0:1\n0,1 0:1.5e19 1:1.5e19\n"
+    with pytest.raises(DisentangleError, match=r"trn0.npy .* for 2 rows, got 1.5e\+19 in row 1"):
+        make(tmp_path, "svmlight", line, SVM_TST)
+    # Only those of training are summed.
+    few = b"0 0:1.2e19\n0,1 1:1\n"
+    with pytest.raises(DisentangleError, match=r"trn0.npy must hold rows"):
+        make(tmp_path, "svmlight", few, SVM_TST)
+    assert make(tmp_path, "svmlight", SVM_TST, few).X_tst.max() == np.float32(1.2e19)
+
+
 def test_another_import_replaces_when_it_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     first = job(tmp_path, "svmlight", SVM, SVM_TST)
     import_dataset(first, tmp_path / "data")
@@ -963,13 +986,15 @@ def test_a_damaged_matrix_file_is_a_matrix_or_a_sentence(
     content = bytearray((folder / "m.npz").read_bytes()[:end])
     content[position % len(content)] = value
     (folder / "m.npz").write_bytes(content)
-    sentence = ""
-    try:
-        datasets.load_part("X_trn", folder / "m.npz")
-        load_any(folder / "m.npz")
-    except DisentangleError as error:
-        sentence = str(error)
-    assert "\n" not in sentence
+    for load in (load_sparse, load_any):
+        try:
+            assert load(folder / "m.npz").format == "csr"
+        except DisentangleError as error:
+            sentence = str(error)
+        else:
+            continue
+        assert "m.npz" in sentence
+        assert "\n" not in sentence
 
 
 FILES = {

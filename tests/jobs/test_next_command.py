@@ -25,3 +25,11 @@ def test_metric_after_binned_scores_the_bins_that_were_made(
     following = main._parser().parse_args(command[command.index("-m") + 2 :])
     assert (following.level, following.bin_size, str(following.binned_dir)) == (level, size, "elsewhere")
     assert (following.components, following.n_copies, following.nr_splits) == ("binned", 3, 8)
+
+
+@pytest.mark.parametrize("name", ["a-set", "-set"])
+def test_the_command_names_the_dataset_whatever_it_is_called(name: str):
+    args = main._parser().parse_args(["base", "--nr-splits", "8", "--", name])
+    command = shlex.split(jobs.next_command("base", args, "--preset", "lean"))
+    following = main._parser().parse_args(command[command.index("-m") + 2 :])
+    assert (following.dataset, following.nr_splits) == (name, 8)

@@ -85,6 +85,7 @@ def test_each_form_is_written_to_a_file_or_shown(finished: Path, report: Report,
     ):
         shown = ok(report("verbs", "--table", form))
         assert shown.stdout.startswith(start)
+        assert form != "latex" or "\\label{tab:base-verbs-1}" in shown.stdout
         assert report("verbs", "--table", form, "--out", tmp_path / form).stdout == ""
         assert (tmp_path / form).read_text(encoding="utf-8") == shown.stdout
     rows = list(csv.DictReader(io.StringIO(shown.stdout)))

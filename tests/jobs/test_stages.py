@@ -125,6 +125,15 @@ def test_other_versions_and_other_code_redo_everything(tmp_path: Path, monkeypat
     assert make(tmp_path) == ["dough", "bread"]
 
 
+def test_code_that_changes_meanwhile_makes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    kitchen = Kitchen(tmp_path)
+    kitchen.dough.ensure()
+    monkeypatch.setattr(provenance, "code_of", lambda *code: "edited")
+    with pytest.raises(DisentangleError, match="the code of bread has changed meanwhile"):
+        kitchen.bread.ensure()
+    assert [path.name for path in tmp_path.iterdir()] == ["dough"]
+
+
 @pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_text("do")], ids=["deleted", "cut"])
 def test_a_damaged_result_is_made_again(tmp_path: Path, damage: Any):
     make(tmp_path)
@@ -244,6 +253,11 @@ def test_a_solver_is_in_the_stages_where_it_runs_alone(of_presets: dict[str, Sta
         "tuned/overlap",
         "lean/overlap",
     }
+
+
+def test_what_is_made_by_pecos_is_another_where_our_door_to_it_is(of_presets: dict[str, Stage]):
+    for name in ("label-tree", "label-tree-splits-8", "tuned/overlap", "tuned/evaluation"):
+        assert "model.pecos" in of_presets[name]._modules
 
 
 def test_a_constant_that_a_function_names_is_part_of_its_code(monkeypatch: pytest.MonkeyPatch):

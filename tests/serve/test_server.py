@@ -178,7 +178,7 @@ def test_a_bundle_of_matrices_is_refused(tags: list[list[str]], tmp_path: Path):
     X = sp.random(N, 50, 0.2, "csr", np.float32, random_state=0)
     disentangle.LabelTreeClassifier(nr_splits=8, max_leaf_size=10).fit(X, tags).save(tmp_path / "matrices")
     ended = run_disentangle(tmp_path, "serve", "matrices", "--port", "0")
-    refused(ended, "^error: matrices: suggest needs a model of texts")
+    refused(ended, "^error: matrices: texts need a model of texts")
 
 
 def test_without_the_library_one_sentence_says_what_to_install(tmp_path: Path):

@@ -81,6 +81,10 @@ def test_a_folder_beside_what_is_read_is_apart(place: Path):
         (("base", "verbs", "--model-dir", "data/verbs"), "--model-dir must lie outside data/verbs"),
         (("binned", "verbs", "--binned-dir", "data"), "--binned-dir must be another place than data/verbs"),
         (
+            ("binned", "verbs", "--binned-dir", "model"),
+            "--binned-dir must be another folder than",
+        ),
+        (
             ("data", "export", "verbs", *SVM, "--out", "data/verbs/x"),
             "--out must lie outside",
         ),

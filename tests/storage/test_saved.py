@@ -21,7 +21,7 @@ from disentangle.model.predictor import Predictor
 from disentangle.model.saved_model import load_overlap
 from disentangle.runtime import memory
 from disentangle.runtime.memory import Budget, resident
-from disentangle.storage.saved import RECORD, Saved, read_record
+from disentangle.storage.saved import RECORD, Saved, read_record, sealed
 
 TREE = ("--nr-splits", "4", "--max-leaf-size", "5")
 # Blanks, quotes and what a shell would run.
@@ -89,6 +89,15 @@ def test_a_record_that_was_edited_counts_for_nothing(place: Path):
     record = json.loads((evaluation / RECORD).read_text())
     record["results"]["precision"][0] += 1
     (evaluation / RECORD).write_text(json.dumps(record))
+    assert read_record(evaluation) is None
+
+
+@pytest.mark.parametrize("name", ["../../../outside", "/etc/passwd", "a/../../b"])
+def test_a_record_vouches_for_nothing_outside_its_folder(place: Path, name: str):
+    evaluation = base_of(place) / "paper" / "evaluation"
+    record = json.loads((evaluation / RECORD).read_text())
+    record["files"][name] = "0" * 64
+    (evaluation / RECORD).write_text(json.dumps(sealed(record)))
     assert read_record(evaluation) is None
 
 

@@ -97,9 +97,7 @@ class Bundle:
     def _maker(self) -> text_features.Maker:
         """What makes features of texts; an encoder takes torch, and is loaded when it is first asked for."""
         if FEATURES_FILE not in self._saved and VECTORIZER_FILE not in self._saved:
-            raise DisentangleError(
-                "suggest needs a model of texts, found one of features, which predict takes"
-            )
+            raise DisentangleError("texts need a model of texts, found one of features, which predict takes")
         return text_features.maker(self._saved, self._folder, self.n_features)
 
     def suggest(

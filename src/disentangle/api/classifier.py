@@ -24,7 +24,7 @@ from ..limits import Limits
 from ..params import MAX_K
 from . import labels, training
 from .bundle import Bundle, Suggestion
-from .inputs import canonical, check_texts, check_tfidf, is_text, python_names
+from .inputs import canonical, check_texts, check_tfidf, is_text, python_names, sound
 from .parameters import Parameters
 
 # Labels of which a tree can be made.
@@ -122,7 +122,7 @@ hinge, predict_beam, merge : optional
             X, self.n_features_in_ = vectorizer.transform(texts), len(vectorizer.terms)
             self.__dict__.pop("feature_names_in_", None)  # of an earlier fit
         else:
-            X = validate_data(self, X, accept_sparse="csr", dtype=np.float32)
+            X = validate_data(self, sound(X), accept_sparse="csr", dtype=np.float32)
         matrix, classes = labels.encode(Y, form)
         n_added = max(0, _LEAST - len(classes))
         names = None if form == labels.MATRIX else labels.lines([*classes.tolist(), *[None] * n_added])
@@ -232,7 +232,7 @@ hinge, predict_beam, merge : optional
     def _features(self, X: Any) -> sp.csr_matrix:
         if is_text(X):
             return self._bundle().features(X)
-        return canonical(validate_data(self, X, accept_sparse="csr", dtype=np.float32, reset=False))
+        return canonical(validate_data(self, sound(X), accept_sparse="csr", dtype=np.float32, reset=False))
 
     def _bundle(self) -> Bundle:
         check_is_fitted(self)

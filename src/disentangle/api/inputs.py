@@ -127,19 +127,30 @@ def as_matrix(X: Any) -> sp.csr_matrix:
     ValueError
         If it is no matrix of finite numbers in float32's range.
     """
-    return canonical(check_array(X, accept_sparse="csr", dtype=np.float32, input_name="X"))
+    return canonical(check_array(sound(X), accept_sparse="csr", dtype=np.float32, input_name="X"))
 
 
-def canonical(X: Any) -> sp.csr_matrix:
-    """A copy of a matrix that scikit-learn has checked, in canonical form.
+def sound(matrix: Any) -> Any:
+    """What was given, if indices of a sparse matrix are in range: scipy follows them blindly.
 
     Raises
     ------
     ValueError
-        If indices are out of range: PECOS follows them blindly.
+        If an index of a sparse matrix is out of its range.
     """
+    if sp.issparse(matrix) and matrix.format in ("csr", "csc", "bsr"):
+        # Of another one, as checking drops what is behind the last value.
+        arrays = matrix.data, matrix.indices, matrix.indptr
+        type(matrix)(arrays, shape=matrix.shape).check_format(full_check=True)
+    if sp.issparse(matrix) and matrix.format == "coo" and matrix.ndim == 2:
+        type(matrix)((matrix.data, (matrix.row, matrix.col)), shape=matrix.shape)
+    return matrix
+
+
+def canonical(X: Any) -> sp.csr_matrix:
+    """A copy of a matrix that is `sound`, and that scikit-learn has checked, in canonical form."""
     if sp.issparse(X):
-        X.check_format(full_check=True)
+        X.check_format(full_check=True)  # it may be of lists
         X = sp.csr_matrix((X.data, X.indices, X.indptr), shape=X.shape, copy=True)
     else:
         X = sp.csr_matrix(X)

@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from ..data.formats.blocks import binary_rows
 from ..errors import DisentangleError, excerpt
+from .inputs import sound
 
 # Of Y: a matrix of 0 and 1, a list of labels for each instance, one label for each.
 MATRIX, LISTS, SINGLE = "matrix", "lists", "single"
@@ -76,6 +77,9 @@ def encode(Y: Any, form: str, known: Iterable[Any] = ()) -> tuple[sp.csr_matrix,
     rows = _lists(Y) if form == LISTS else _singles(Y)
     columns = {label: i for i, label in enumerate(known)}
     found = {label for row in rows for label in row}
+    if "" in found:
+        instance = next(i for i, row in enumerate(rows) if "" in row)
+        raise DisentangleError(f"labels must not be empty, got '' for instance {instance}")
     try:
         rising = sorted(found - columns.keys())
     except TypeError:
@@ -97,12 +101,11 @@ def _array(labels: Collection[Any]) -> np.ndarray:
 
 
 def _from_matrix(Y: Any) -> sp.csr_matrix:
-    given = Y if sp.issparse(Y) else np.asarray(Y)
+    given = sound(Y) if sp.issparse(Y) else np.asarray(Y)
     if given.ndim != 2 or given.dtype.kind not in "biuf":
         raise DisentangleError(f"y must be a matrix of 0 and 1, got one of {given.ndim}-D {given.dtype}")
-    if sp.issparse(Y) and Y.format in ("csr", "csc"):
-        Y.check_format(full_check=True)  # scipy follows indices blindly
     matrix = sp.csr_matrix(given, dtype=np.float32, copy=True)
+    matrix.check_format(full_check=True)
     matrix.sum_duplicates()
     matrix.eliminate_zeros()
     if (wrong := matrix.data != 1).any():

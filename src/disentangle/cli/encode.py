@@ -7,7 +7,7 @@ import argparse
 from ..params import EncoderParams, TreeParams, TuningParams
 from ..runtime.threads import limit_threads
 from .arguments import DATASETS_OWN, add_declared, add_mirror, add_places, add_threads, dataset_name
-from .jobs import from_here
+from .jobs import of_dataset
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -90,5 +90,5 @@ def _encode(args: argparse.Namespace) -> None:
     columns = ", ".join(f"{n:,} of {block}" for block, n in made["sizes"].items())
     print(f"{made['folder']}: {columns}")
     places = ["--data-dir", str(args.data_dir), "--model-dir", str(args.model_dir)]
-    following = ["base", args.dataset, "--features", made["name"], *places]
-    printing.print_end([], from_here(*following))
+    following = of_dataset("base", args.dataset, "--features", made["name"], *places)
+    printing.print_end([], following)

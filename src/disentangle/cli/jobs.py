@@ -290,12 +290,19 @@ def from_here(*words: str) -> str:
     return f"{where}{shlex.join([sys.executable, '-m', 'disentangle', *words])}"
 
 
+def of_dataset(command: str, dataset: str, *options: str) -> str:
+    """The same of a command on a dataset, whose name comes last where it would be an option."""
+    if dataset.startswith("-"):
+        return from_here(command, *options, "--", dataset)
+    return from_here(command, dataset, *options)
+
+
 def next_command(command: str, args: argparse.Namespace, *options: str) -> str:
     """A command that one may want to run now.
 
     A job's comes with the settings that were given, as with others it would train anew; predict has none.
     """
-    called = [command, args.dataset]
+    called: list[str] = []
     for name, (_, usual, _) in PLACES.items():
         folder: Path = getattr(args, name)
         is_read = name != "binned_dir" or command == "metric"
@@ -304,7 +311,7 @@ def next_command(command: str, args: argparse.Namespace, *options: str) -> str:
     if args.features != FEATURES:
         called += ["--features", args.features]
     given = [] if command == "predict" else _given_options(args)
-    return from_here(*called, *options, *given)
+    return of_dataset(command, args.dataset, *called, *options, *given)
 
 
 def _said(args: argparse.Namespace, report: dict[str, Any], following: str) -> None:
@@ -393,7 +400,16 @@ def _parse_part(name: str, value: str) -> Any:
         raise DisentangleError(f"--grid {name}: {error}") from None
 
 
+def _check_apart(args: argparse.Namespace) -> None:
+    """Refuse one folder for both: a run that holds the one would clear what another is at work on."""
+    from ..storage import places
+
+    if places.real(args.binned_dir) == places.real(args.model_dir):
+        raise DisentangleError(f"--binned-dir must be another folder than --model-dir, got {args.binned_dir}")
+
+
 def _binned(args: argparse.Namespace) -> None:
+    _check_apart(args)
     job = job_of(args)
     from ..jobs import binned
 
@@ -408,6 +424,7 @@ def _binned(args: argparse.Namespace) -> None:
 
 
 def _metric(args: argparse.Namespace) -> None:
+    _check_apart(args)
     job = job_of(args)
     from ..jobs import metric
 

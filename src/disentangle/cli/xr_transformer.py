@@ -10,7 +10,7 @@ from ..runtime.threads import limit_threads
 from ..xr_transformer.settings import XrSettings
 from .arguments import READERS, add_declared, add_mirror, add_places, add_threads, dataset_name, place
 from .encode import DEVICES
-from .jobs import from_here
+from .jobs import of_dataset
 
 _CHANGED = ("max_length", "batch_size")
 
@@ -78,5 +78,5 @@ def _xr_transformer(args: argparse.Namespace) -> None:
     report = run_xr_transformer(job)
     printing.print_tables(tables.tables_of(report))
     places = ["--data-dir", str(args.data_dir), "--model-dir", str(args.model_dir)]
-    following = ["base", args.dataset, "--features", args.name, *places]
-    printing.print_end(report["files"], from_here(*following))
+    following = of_dataset("base", args.dataset, "--features", args.name, *places)
+    printing.print_end(report["files"], following)

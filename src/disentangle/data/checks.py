@@ -118,6 +118,9 @@ def _names(folder: Path, Y_trn: sp.csr_matrix) -> Iterator[str]:
     try:
         if components.has_names(folder):
             yield from _alike(components.label_names(folder, n_labels))
+    except DisentangleError as error:
+        yield f"{error}; predicting and whatever shows labels need it, training does not"
+    try:
         if components.has_components(folder):
             components.load_components(folder, n_instances, n_labels)
     except DisentangleError as error:

@@ -104,6 +104,11 @@ def read(path: Path, language: str | None = None) -> Vocabulary:
         places[uri] = place
     chosen = _chosen(path, {tag for names in found.values() for tag in names if tag}, language)
     taken = {uri: names.get(chosen, names.get("", uri)) for uri, names in found.items() if names}
+    if not taken:
+        expected = (
+            "subjects with names: SKOS concepts, a CSV column label_LANGUAGE, or lines of URI, tab, name"
+        )
+        raise DisentangleError(f"{path} must have {expected}, found none")
     for uri, name in taken.items():
         if not uri or _NO_LINE.search(uri + name):
             found_here = excerpt(f"{uri!r} with {name!r}")
@@ -167,7 +172,7 @@ def _from_skos(path: Path, form: str) -> Iterator[Subject]:
         names: Names = {}
         for kind in (SKOS.prefLabel, RDFS.label):
             # Of several in a language the first in the alphabet, whatever the order of a graph.
-            for label in sorted(graph.objects(concept, kind), key=str):
+            for label in sorted(filter(str, graph.objects(concept, kind)), key=str):
                 names.setdefault(getattr(label, "language", None) or "", str(label))
         # Where it has no name at all its URI is one.
         yield str(path), str(concept), names or {"": str(concept)}

@@ -147,14 +147,19 @@ def estimate(size: Size, threads: int, machine: dict[str, Any], model_dir: Path)
         if pace * _growth(Size(**run["size"])) / run["threads"] >= _LONG_ENOUGH
     ]
     seconds = (median(local) if local else pace) * _growth(size) / threads + _declared_seconds(size)
-    theirs = f"{collected['machine']['cores']} cores of an {collected['machine']['processor']}"
+    theirs = "{cores} cores of an {processor}".format_map(measured[0]["machine"])
     return Estimate(seconds, _mebibytes(size), seconds_factor, memory_factor, len(local), theirs)
 
 
 def run_of(report: dict[str, Any], size: Size) -> dict[str, Any]:
-    """What there is to learn from the report of a base run."""
+    """What there is to learn from the report of a base run.
+
+    Its models may be of earlier calls, each of its own machine and threads.
+    """
     first = next(run for run in report["runs"] if run["method"] == "xr-linear")
     last = next(run for run in report["runs"] if run.get("variant", run.get("preset")) == "paper")
+    if (first["threads"], first["machine"]) != (last["threads"], last["machine"]):
+        raise ValueError("XR-Linear and the overlap of different machines or threads")
     # XR-Linear's own training is a part of the run, but not all of it of the overlap's.
     of_first = first["seconds"]
     seconds = sum((last["seconds"] | {"train": of_first["train"]}).values())
@@ -164,7 +169,8 @@ def run_of(report: dict[str, Any], size: Size) -> dict[str, Any]:
         "size": asdict(size),
         "seconds": round(seconds, 1),
         "peak_rss_mib": max(run["peak_rss_mib"] for run in report["runs"]),
-        "threads": report["params"]["threads"],
+        "threads": last["threads"],
+        "machine": last["machine"],
     }
 
 
@@ -174,7 +180,7 @@ def local_runs(model_dir: Path, machine: dict[str, Any]) -> Iterable[dict[str, A
         try:
             report = json.loads(path.read_text(encoding="utf-8"))
             run = run_of(report, Size(**report["sizes"]["costs"]))
-            if report["machine"] != machine or _pace(run) <= 0:
+            if run["machine"] != machine or _pace(run) <= 0:
                 continue
         except (*NONSENSE, OSError, StopIteration):
             continue  # another version's, which has nothing to tell here

@@ -197,17 +197,15 @@ def _features(
 ) -> Stage:
     """The stage that makes the feature set's folder."""
     parts = datasets.parts_in(folder)
-    texts = {part: sha256(folder / f"X.{part}.txt") for part in parts}
+    read = _read_from(folder, parts)
     inputs = {
         "made_by": MADE_BY,
         "encoder": source.digests,
-        "texts": list(texts.values()),
-        "data": datasets.digest(folder, parts=parts),
-        "vectorizer": sha256(folder / VECTORIZER_FILE) if (folder / VECTORIZER_FILE).exists() else None,
+        **read,
         "params": asdict(job.params),
         "packages": packages.versions(),
     }
-    build = partial(_build, job=job, folder=folder, source=source, texts=texts, device=device)
+    build = partial(_build, job=job, folder=folder, source=source, parts=parts, read=read, device=device)
     return Stage(
         MADE_BY,
         folder / name,
@@ -222,13 +220,24 @@ def _features(
     )
 
 
+def _read_from(folder: Path, parts: tuple[str, ...]) -> dict[str, Any]:
+    """Digests of what a feature set is made of."""
+    vectorizer = folder / VECTORIZER_FILE
+    return {
+        "texts": [sha256(folder / f"X.{part}.txt") for part in parts],
+        "data": datasets.digest(folder, parts=parts),
+        "vectorizer": sha256(vectorizer) if vectorizer.exists() else None,
+    }
+
+
 def _build(
     out: Path,
     *saved: Saved,
     job: Encode,
     folder: Path,
     source: Pretrained,
-    texts: dict[str, str],
+    parts: tuple[str, ...],
+    read: dict[str, Any],
     device: Any,
 ) -> dict[str, Any]:
     """Both blocks, the encoder and all that new texts need."""
@@ -245,15 +254,17 @@ def _build(
         said["fine_tuned"] = {"from": source.digests} | params | results["tuning"]
     encoder.copy(out / encode_steps.ENCODER)
     own = Pretrained.at(out / encode_steps.ENCODER, encoder.name, encoder.revision)
-    paths = {part: folder / f"X.{part}.txt" for part in texts}
-    tfidf = tfidf_block(out, folder, tuple(texts))
+    paths = {part: folder / f"X.{part}.txt" for part in parts}
+    tfidf = tfidf_block(out, folder, parts)
     width = encode_steps.write_embeddings(out, paths, own, job.params, device)
     made = FeatureSet(
         out, (tfidf, Block(EMBEDDING, DENSE, width, True, own.said() | said)), is_normalised=True
     )
     made.save()
-    if changed := [part for part, sha in texts.items() if sha256(paths[part]) != sha]:
-        raise DisentangleError(f"{paths[changed[0]]} has changed meanwhile: run the same command again")
+    if changed := [name for name, sha in _read_from(folder, parts).items() if sha != read[name]]:
+        raise DisentangleError(
+            f"{folder} has changed meanwhile ({', '.join(changed)}): run the same command again"
+        )
     return results | {"sizes": {block.name: block.n_columns for block in made.blocks}}
 
 

@@ -49,7 +49,7 @@ def text_of(kind: str, report: dict[str, Any], tables: list[Table]) -> str:
     """
     if kind == "csv":
         return csv_text(report)
-    return latex(subject(report), tables) if kind == "latex" else markdown(tables)
+    return latex(f"{report['job']} {subject(report)}", tables) if kind == "latex" else markdown(tables)
 
 
 def _value(cell: str) -> float | None:

@@ -127,7 +127,7 @@ class Import:
                     f"got {self.format}"
                 )
         self.columns.validate()
-        for path in itertools.chain(*self.inputs().values()):
+        for path in dict.fromkeys(itertools.chain(*self.inputs().values())):
             # Each is read several times, which a pipe does not allow.
             if form.has_folders and os.path.isdir(path):
                 annif.check_folder(path)

@@ -25,6 +25,7 @@ from ..errors import DisentangleError, printable
 from ..params import FEATURES
 from ..runtime import progress
 from ..storage import atomic, npz
+from ..storage.matrices import NO_NORM, LargestNorm, largest_norm
 from ..storage.places import check_apart, real
 from ..storage.saved import RECORD, read_record
 from .import_parts import Blocks, blocks_of
@@ -113,6 +114,7 @@ def _check_replaced(folder: Path, is_replaced: bool) -> None:
             f"{folder} exists, and was not made from these files with these settings by this version, "
             f"or is damaged: {way}"
         )
+    atomic.require_free(folder)
     made = {Path(name).parts[0] for name in before["files"]} | {"stage.json"}
     if others := sorted(path.name for path in folder.iterdir() if path.name not in made):
         logger.warning("note: %s is replaced, and with it goes %s", folder, ", ".join(others))
@@ -162,7 +164,7 @@ def _write(
     """Write the matrices and the texts."""
     columns = _columns(names or [], job) if FORMATS[job.format].has_names else {}
     (out / FEATURES).mkdir()
-    sizes = _Sizes()
+    sizes, norms = _Sizes(), dict.fromkeys(blocks, NO_NORM)
     if vectorizer is not None:
         sizes.tell("n_features", len(vectorizer.terms), job.trn[0])
     if names is not None:
@@ -192,9 +194,13 @@ def _write(
                     if texts.tell() == 0 and found[:1] and found[0].startswith("\ufeff"):
                         texts.write("\ufeff")
                     texts.writelines(found)
+                first_row = writers[f"X_{part}"].n_rows
                 writers[f"X_{part}"].append(X)
+                largest = largest_norm(X)
+                if largest.norm > norms[part].norm:
+                    norms[part] = largest._replace(row=first_row + largest.row)
                 writers[f"Y_{part}"].append(_label_rows(block.labels, columns, job.output_items, source[-1]))
-        return _finish(writers, sizes, job)
+        return _finish(writers, sizes, norms, job)
 
 
 def _texts(blocks: Iterator[Block], found: set[str]) -> Iterator[str]:
@@ -266,9 +272,16 @@ class _Sizes:
         return size
 
 
-def _finish(writers: dict[str, npz.Writer], sizes: _Sizes, job: Import) -> dict[str, Any]:
+def _finish(
+    writers: dict[str, npz.Writer], sizes: _Sizes, norms: dict[str, LargestNorm], job: Import
+) -> dict[str, Any]:
     """Write the matrices, or refuse a dataset that could not be loaded."""
     counts = {}
+    for part, (path, *_) in job.parts().items():
+        # Those of training are summed.
+        n_rows = writers[f"X_{part}"].n_rows if part == "trn" else 1
+        if problem := norms[part].problem(path, n_rows):
+            raise DisentangleError(f"{problem} of the {part} part")
     for letter, name, place in (("X", "n_features", 0), ("Y", "n_labels", -1)):
         of_file = [(paths[place], writers[f"{letter}_{part}"]) for part, paths in job.parts().items()]
         for path, writer in of_file:

@@ -24,7 +24,7 @@ from ..params import FEATURES
 from ..presets import DEFAULT_PRESET
 from ..runtime import progress, provenance
 from ..runtime.memory import Budget
-from ..runtime.terminal import shown, standard_output
+from ..runtime.terminal import is_terminal, shown, standard_output
 from ..runtime.workers import Workers, workers_of
 from ..storage import atomic, npz, places
 from ..storage.files import sha256
@@ -196,8 +196,7 @@ def writer(
     """
     if out is None:
         with standard_output() as text:
-            is_shown = text.isatty()
-            yield _tsv(text, [shown(name) for name in names] if is_shown else names, calibration)
+            yield _tsv(text, [shown(name) for name in names] if is_terminal() else names, calibration)
         return
     with atomic.replacing(places.real(out)) as temporary:
         if out.suffix == ".npz":
@@ -307,7 +306,8 @@ def run_predict(
         say_what_changed(predictor.saved, data_folder, features_name)
     calibration = calibration_of(predictor, data_folder is None, min_probability is not None)
     names = label_names(predictor.saved, predictor.n_labels)
-    with progress.stage("predict"), writer(out, predictor.n_labels, names, calibration) as write:
+    is_live = out is not None or not is_terminal()
+    with progress.stage("predict", is_live), writer(out, predictor.n_labels, names, calibration) as write:
         write = _probable(write, calibration, min_probability)
         blocks = features(source, predictor.saved, predictor.n_features, of_features)
         n, n_empty = predict(predictor, blocks, min(k, predictor.n_labels), threads, budget, write)

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 from ..errors import DisentangleError
@@ -76,7 +77,8 @@ class Stage:
         self._threads = threads
         self._force = force
         self._modules = modules
-        made_by = provenance.versions() | {"code": provenance.code_of(modules, code or (build,))}
+        self._code = modules, code or (build,)
+        made_by = provenance.versions() | {"code": provenance.code_of(*self._code)}
         if lost := sorted(inputs.keys() & made_by.keys()):
             raise ValueError(f"inputs of the stage {name} must have other names than {', '.join(lost)}")
         self._own = inputs | made_by
@@ -157,9 +159,20 @@ class Stage:
         why = f"changed {', '.join(changed)}" if changed else "--force" if self._force else "damaged files"
         logger.info("%s is redone: %s", self.title, why)
 
+    def _has_its_code(self) -> bool:
+        try:
+            return provenance.code_of(*self._code) == self._own["code"]
+        except (OSError, SyntaxError, TokenError):  # of what is no longer there, or half-written
+            return False
+
     def _make(self, saved: list[Saved], inputs: dict[str, Any]) -> dict[str, Any]:
         for module in self._modules:
             importlib.import_module(f"disentangle.{module}")
+        # They are loaded only now, which may be long after their digest was taken.
+        if not self._has_its_code():
+            raise DisentangleError(
+                f"the code of {self.title} has changed meanwhile: run the same command again"
+            )
         self._prepare()
         try:
             with atomic.making(self.folder, RECORD) as temporary:

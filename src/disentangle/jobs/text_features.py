@@ -42,8 +42,8 @@ def maker(saved: Saved, folder: Path, n_features: int) -> Maker:
     of_model = blocks_of(saved, folder)
     if not of_model.blocks:
         return _by_terms(saved, n_features)
-    makers = [_of_block(block, of_model, saved) for block in of_model.blocks]
     saved.check_fit("features", sum(block.n_columns for block in of_model.blocks), n_features)
+    makers = [_of_block(block, of_model, saved) for block in of_model.blocks]
 
     def make(texts: list[str]) -> sp.csr_matrix:
         return of_model.side_by_side([of_block(texts) for of_block in makers])

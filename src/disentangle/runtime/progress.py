@@ -80,10 +80,20 @@ def set_up_logging() -> None:
 
 
 @contextmanager
-def stage(name: str) -> Iterator[None]:
-    """Log the start and the end of a stage, with its seconds; on a terminal a clock runs meanwhile."""
+def stage(name: str, is_live: bool = True) -> Iterator[None]:
+    """Log the start and the end of a stage, with its seconds; on a terminal a clock runs meanwhile.
+
+    Not with `is_live=False`: a clock would take what is written to the terminal meanwhile, and change it.
+    """
     start = time.perf_counter()
     logger.info("%s ...", name)
+    with _clock(name) if is_live else nullcontext():
+        yield
+    logger.info("%s: done in %.1f s", name, time.perf_counter() - start)
+
+
+@contextmanager
+def _clock(name: str) -> Iterator[None]:
     with _live:
         task = _live.add_task(name, total=None)
         token = _own.set((*_own.get(), task))
@@ -92,7 +102,6 @@ def stage(name: str) -> Iterator[None]:
         finally:
             _own.reset(token)
             _live.remove_task(task)
-    logger.info("%s: done in %.1f s", name, time.perf_counter() - start)
 
 
 def track(items: Iterable[T], total: int, size: Callable[[T], int] = lambda _: 1) -> Iterator[T]:

@@ -24,13 +24,18 @@ def shown(text: str) -> str:
     return "".join("\ufffd" if unicodedata.category(c) in _BREAKS or c in _TURNS else c for c in text)
 
 
+def is_terminal() -> bool:
+    """Whether standard output is one."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
 @contextmanager
 def standard_output() -> Iterator[TextIO]:
     """Standard output, in UTF-8 where it is no terminal: what reads it need not know this place's locale."""
     if sys.stdout is None:
         raise DisentangleError("standard output is closed: name a file with --out")
     if isinstance(sys.stdout, io.TextIOWrapper):
-        if sys.stdout.isatty():
+        if is_terminal():
             sys.stdout.reconfigure(errors="replace")
         else:
             # Half a surrogate pair, which JSON may hold, is no UTF-8.

@@ -265,6 +265,13 @@ def claim(folder: Path, record: str | None = None) -> Iterator[Path]:
         yield temporary
 
 
+def require_free(folder: Path) -> None:
+    """Raise DisentangleError if a run holds the name of something in a folder."""
+    for lock in sorted(folder.glob(".*.lock")):
+        with _locked(folder, lock.name):
+            pass
+
+
 def _open_lock(path: Path) -> BinaryIO:
     """A file that nobody else holds; one that was removed meanwhile protects nothing, so it is made anew."""
     while True:

@@ -81,7 +81,7 @@ def _other_kind(file: Path | int) -> str | None:
         return None
     if not stat.S_ISREG(status.st_mode):
         return kind(status.st_mode)
-    if any(os.path.isdir(place) and status.st_dev == os.stat(place).st_dev for place in _OF_THE_KERNEL):
+    if any(os.path.ismount(place) and status.st_dev == os.stat(place).st_dev for place in _OF_THE_KERNEL):
         return "a file of the kernel's"
     return None
 

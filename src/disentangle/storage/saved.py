@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -53,12 +53,19 @@ def read_record(folder: Path) -> dict[str, Any] | None:
             isinstance(record, dict)
             and all(isinstance(record.get(name), kind) for name, kind in _KINDS.items())
             and all(isinstance(sha, str) for sha in record["files"].values())
+            and all(map(_is_inside, record["files"]))
             and all(isinstance(value, (int, float)) for value in record["seconds"].values())
             and record.get("digest") == _seal(record)
         )
     except (ValueError, RecursionError):
         return None
     return record if is_sound else None
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a path stays in its folder: a bundle is made by copying to it."""
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts
 
 
 @dataclass(frozen=True)
