@@ -20,6 +20,7 @@ from disentangle.data.validation import validation
 from disentangle.evaluate import metrics
 from disentangle.evaluate.calibration import CALIBRATION_FILE, Calibration
 from disentangle.jobs import calibrate, plan
+from disentangle.jobs.settings import Settings
 from disentangle.model.predictor import Predictor
 from disentangle.storage.saved import RECORD, Saved
 
@@ -134,8 +135,10 @@ def test_a_calibration_stays_reported_of_models_that_are_forced(copy: Path):
     assert [one["calibration"] for one in reported(copy)] == before
 
 
-def test_it_follows_all_that_scores_depend_on():
-    assert set(plan._PREDICTING) <= set(calibrate._MODULES)
+def test_it_follows_all_that_scores_depend_on(verbs: Path, tmp_path: Path):
+    tree = plan.Plan(tmp_path, datasets.source(verbs, "verbs"), Settings(threads=1))
+    stage = calibrate._fitted(tree, [tree], None, tmp_path / "calibration")
+    assert {"evaluate.calibration", "overlap.merge", *plan._PREDICTING} <= set(stage._modules)
 
 
 def test_less_probable_labels_are_left_out_and_the_others_keep_their_order(
