@@ -20,9 +20,9 @@ from disentangle.jobs.importing import Import, import_dataset
 from disentangle.jobs.predict import writer
 from disentangle.params import TfidfParams
 
+RED = "\x1b[31mred"
 # All legal, all different: no-break and ideographic space, joiners, a soft hyphen, separators that are no
 # line ends, controls, a byte order mark, a character that is newer than Python, a quote, blanks.
-RED = "\x1b[31mred"
 NAMES = [
     "\ufeffmark",
     "Vol.\u00a02",

@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from ..data.formats.blocks import binary_rows
 from ..errors import DisentangleError, excerpt
-from .inputs import sound
+from .inputs import canonical, sound
 
 # Of Y: a matrix of 0 and 1, a list of labels for each instance, one label for each.
 MATRIX, LISTS, SINGLE = "matrix", "lists", "single"
@@ -104,10 +104,7 @@ def _from_matrix(Y: Any) -> sp.csr_matrix:
     given = sound(Y) if sp.issparse(Y) else np.asarray(Y)
     if given.ndim != 2 or given.dtype.kind not in "biuf":
         raise DisentangleError(f"y must be a matrix of 0 and 1, got one of {given.ndim}-D {given.dtype}")
-    matrix = sp.csr_matrix(given, dtype=np.float32, copy=True)
-    matrix.check_format(full_check=True)
-    matrix.sum_duplicates()
-    matrix.eliminate_zeros()
+    matrix = canonical(sp.csr_matrix(given, dtype=np.float32))
     if (wrong := matrix.data != 1).any():
         entry = int(np.argmax(wrong))
         row = int(np.searchsorted(matrix.indptr, entry, side="right")) - 1
