@@ -9,9 +9,10 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pecos.core import ScipyCsrF32, clib
 
 from disentangle.kernels import kmeans
-from disentangle.model.pecos import HierarchicalKMeans, ScipyCsrF32, clib
+from disentangle.model.pecos import HierarchicalKMeans
 from disentangle.runtime.memory import UNLIMITED, Budget
 from disentangle.storage.compressed import flat
 

@@ -74,12 +74,13 @@ def test_a_leaf_holds_at_most_so_many_labels():
     assert (np.asarray(chain[-1].sum(axis=1)) == 1).all()
 
 
+@pytest.mark.parametrize("n_features", [7, 40, 64, 500])
 @pytest.mark.parametrize(("block", "limit"), [(1, None), (500, None), (500, 1), (1 << 24, None)])
 def test_label_features_are_pecos_own_whatever_the_blocks_and_the_limit(
-    block: int, limit: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    block: int, limit: int | None, n_features: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     rng = np.random.default_rng(0)
-    X = sp.random(300, 40, 0.2, "csr", np.float32, rng)
+    X = sp.random(300, n_features, 0.2, "csr", np.float32, rng)
     Y = sp.random(300, 70, 0.05, "csc", np.float32, rng)
     Y.data[:] = 1
     Y = sp.hstack([Y, sp.csc_matrix((300, 1), dtype=np.float32)], "csc")  # a label without instances

@@ -14,6 +14,16 @@ from hypothesis import strategies as st
 from disentangle.storage import npz
 
 
+@pytest.mark.parametrize("form", ["csr", "csc"])
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (5, 4), (700, 900)])
+def test_a_plain_matrix_is_scipys_to_the_byte(tmp_path: Path, form: str, shape: tuple[int, int]):
+    rng = np.random.default_rng(0)
+    matrix = sp.random(*shape, 0.6, form, np.float32, rng)  # the largest has more than a block's bytes
+    sp.save_npz(tmp_path / "scipy.npz", matrix, compressed=False)
+    npz.save_plain(tmp_path / "ours.npz", matrix)
+    assert (tmp_path / "ours.npz").read_bytes() == (tmp_path / "scipy.npz").read_bytes()
+
+
 @given(
     rows=st.lists(st.lists(st.integers(0, 9), max_size=4), max_size=12),
     size=st.integers(1, 5),

@@ -34,7 +34,7 @@ _LOADING = (
     *("storage.compressed", "storage.matrices", "storage.npz"),
 )
 _PECOS = ("model.pecos", "model.compat")
-BUILDING = ("model.tree", "kernels.kmeans", *_PECOS)
+BUILDING = ("model.tree", "kernels.label_features", "kernels.kmeans", *_PECOS)
 _TRAINING = (
     *BUILDING,
     "model.mixed",
@@ -45,7 +45,10 @@ _TRAINING = (
     "model.weights",
     "model.saved_model",
 )
-_SIDE_BY_SIDE = ("model.side_by_side", "kernels.dual_descent", "kernels.kept_entries")
+_SIDE_BY_SIDE = (
+    *("model.side_by_side", "kernels.dual_descent"),
+    *("kernels.squared_lengths", "kernels.kept_entries"),
+)
 _OF_TERMS = ("model.feature_selection", "kernels.largest_features", *_SIDE_BY_SIDE)
 # Of XR-Linear and first matchers.
 _SOLVER = {"threshold": THRESHOLD, "hinge": HINGE}

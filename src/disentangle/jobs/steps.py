@@ -22,6 +22,7 @@ from ..rules import MERGES, POSITIVES
 from ..runtime.memory import Budget
 from ..runtime.progress import track
 from ..runtime.workers import Workers, workers_of
+from ..storage import npz
 from ..storage.saved import Saved
 from . import cost_estimate
 
@@ -114,7 +115,7 @@ def match(
     model.check_fit("a model of features:", saved_model.n_features_of(model), dataset.X_trn.shape[1])
     matcher = saved_model.load(model, 0 if is_matcher else 1, means.budget)
     M = beam_search.match(matcher, dataset.X_trn, beam_size, means.threads, means.budget)
-    sp.save_npz(out / MATCHING_FILE, M, compressed=False)
+    npz.save_plain(out / MATCHING_FILE, M)
     return {}
 
 

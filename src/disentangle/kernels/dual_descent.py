@@ -15,22 +15,26 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import float32, float64, int64, njit, types, void
+from numba import float32, float64, int64, njit, types, uint8
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ..storage.compressed import Flat
-from . import INDICES, POINTERS, SCORES, kernel, share
+from . import INDICES, POINTERS, SCORES, kernel
 
 # Labels side by side.
 LANES = 16
-# Bytes of a processor's cache line: as many as the labels' weights of a feature.
-_LINE = 64
+# Bytes of a processor's cache line, as many as the labels' weights of a feature; its values of 4 bytes.
+_LINE, _OF_LINE = 64, 16
+# Bytes that are looked at at once, each of as many features.
+_WORD = 8
 
 # PECOS's.
 _MOST_ROUNDS = 100
 # So many instances before it is needed what is known of an instance is fetched, and its terms.
 _FAR, _NEAR = 12, 5
+# So many weights stay in the cache that a core has to itself.
+_NEVER_FAR = 1 << 18
 # 1 / (2 C), which a squared hinge adds to the diagonal of the dual, where C is 1.
 _DIAGONAL = 0.5
 _SEED = 0x9E3779B97F4A7C15
@@ -51,19 +55,25 @@ _UNKNOWN = ir.Constant(_ROW, ir.Undefined)
 _FIRST = ir.Constant(ir.VectorType(_INT32, LANES), [0] * LANES)
 
 
-def _data(context: Any, builder: ir.IRBuilder, kind: types.Array, array: ir.Value) -> ir.Value:
-    return context.make_array(kind)(context, builder, array).data
+def _data(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Callable[[int], ir.Value]:
+    """What gives the address of an array's first number, by the argument's place."""
+    return lambda i: context.make_array(signature.args[i])(context, builder, args[i]).data
 
 
 def _row(builder: ir.IRBuilder, data: ir.Value, start: ir.Value) -> ir.Value:
     return builder.bitcast(builder.gep(data, [start]), _ROW.as_pointer())
 
 
+def _row_of(builder: ir.IRBuilder, data: ir.Value, ids: ir.Value, at: ir.Value) -> ir.Value:
+    """The address of the row that the id at a place is of."""
+    row = builder.sext(builder.load(builder.gep(ids, [at])), _INT64)
+    return _row(builder, data, builder.mul(row, ir.Constant(_INT64, LANES)))
+
+
 def _scaled(builder: ir.IRBuilder, factor: ir.Value, row: ir.Value) -> ir.Value:
-    """A factor times the row at an address."""
+    """A factor times a row."""
     factors = builder.insert_element(_UNKNOWN, factor, ir.Constant(_INT32, 0))
-    factors = builder.shuffle_vector(factors, _UNKNOWN, _FIRST)
-    return builder.fmul(factors, builder.load(row, align=4))
+    return builder.fmul(builder.shuffle_vector(factors, _UNKNOWN, _FIRST), row)
 
 
 @intrinsic
@@ -71,9 +81,10 @@ def add_row(typingctx: Any, to: Any, at: Any, factor: Any, rows: Any, start: Any
     """`to[at : at + LANES] += factor * rows[start : start + LANES]`, of float32 arrays, unchecked."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
-        target = _row(builder, _data(context, builder, signature.args[0], args[0]), args[1])
-        source = _row(builder, _data(context, builder, signature.args[3], args[3]), args[4])
-        total = builder.fadd(builder.load(target, align=4), _scaled(builder, args[2], source))
+        data = _data(context, builder, signature, args)
+        target, source = _row(builder, data(0), args[1]), _row(builder, data(3), args[4])
+        row = _scaled(builder, args[2], builder.load(source, align=4))
+        total = builder.fadd(builder.load(target, align=4), row)
         builder.store(total, target, align=4)
         return context.get_dummy_value()
 
@@ -87,9 +98,7 @@ def add_rows(
     """The same for `n` factors from `start` on, and the rows that as many ids from `first` on are of."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
-        def data(i: int) -> ir.Value:
-            return _data(context, builder, signature.args[i], args[i])
-
+        data = _data(context, builder, signature, args)
         target, values, places, weights = _row(builder, data(0), args[1]), data(2), data(4), data(7)
         sums = [cgutils.alloca_once(builder, _ROW) for _ in range(_SUMS)]
         for one in sums:
@@ -97,10 +106,8 @@ def add_rows(
 
         def add(i: ir.Value, one: ir.Value) -> None:
             factor = builder.load(builder.gep(values, [builder.add(args[3], i)]))
-            place = builder.load(builder.gep(places, [builder.add(args[5], i)]))
-            start = builder.mul(builder.sext(place, _INT64), ir.Constant(_INT64, LANES))
-            row = _scaled(builder, factor, _row(builder, weights, start))
-            builder.store(builder.fadd(builder.load(one), row), one)
+            row = builder.load(_row_of(builder, weights, places, builder.add(args[5], i)), align=4)
+            builder.store(builder.fadd(builder.load(one), _scaled(builder, factor, row)), one)
 
         step, end = ir.Constant(_INT64, _SUMS), args[6]
         in_fours = builder.sub(end, builder.srem(end, step))
@@ -120,14 +127,34 @@ def add_rows(
 
 
 @intrinsic
+def add_to_rows(
+    typingctx: Any, rows: Any, ids: Any, first: Any, n: Any, factors: Any, start: Any, to_add: Any, at: Any
+) -> Any:
+    """The reverse: to the rows of `n` ids from `first` on, one row, times as many factors from `start` on."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
+        data = _data(context, builder, signature, args)
+        weights, places, values = data(0), data(1), data(4)
+        row = builder.load(_row(builder, data(6), args[7]), align=4)
+        with cgutils.for_range(builder, args[3], intp=_INT64) as loop:
+            factor = builder.load(builder.gep(values, [builder.add(args[5], loop.index)]))
+            target = _row_of(builder, weights, places, builder.add(args[2], loop.index))
+            total = builder.fadd(builder.load(target, align=4), _scaled(builder, factor, row))
+            builder.store(total, target, align=4)
+        return context.get_dummy_value()
+
+    numbers = types.int64
+    return types.void(rows, ids, numbers, numbers, factors, numbers, to_add, numbers), generate
+
+
+@intrinsic
 def prefetch(typingctx: Any, array: Any, at: Any) -> Any:
     """Have the processor fetch `array[at]`, unchecked, while it goes on."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
         byte = ir.IntType(8).as_pointer()
-        place = builder.bitcast(
-            builder.gep(_data(context, builder, signature.args[0], args[0]), [args[1]]), byte
-        )
+        data = _data(context, builder, signature, args)
+        place = builder.bitcast(builder.gep(data(0), [args[1]]), byte)
         kind = ir.FunctionType(ir.VoidType(), [byte, _INT32, _INT32, _INT32])
         fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
         builder.call(fetch, [place, *(ir.Constant(_INT32, n) for n in (0, 3, 1))])
@@ -205,12 +232,14 @@ def _fetch(order, t, indptr, indices, values, rows, lengths, duals, weights):
         prefetch(lengths, np.int64(rows[far]))
     if t + _NEAR < len(order):
         near = order[t + _NEAR]
-        prefetch(indices, indptr[near])
-        prefetch(values, indptr[near])
-    if t + 1 < len(order):
+        for p in range(indptr[near], indptr[near + 1], _OF_LINE):
+            prefetch(indices, p)
+            prefetch(values, p)
+    if len(weights) > _NEVER_FAR and t + 1 < len(order):
         following = order[t + 1]
         for p in range(indptr[following], indptr[following + 1]):
-            prefetch(weights, LANES * np.int64(indices[p]))
+            # Unsigned, as in `_step`.
+            prefetch(weights, LANES * np.int64(indices[np.uint64(p)]))
 
 
 @njit
@@ -231,37 +260,46 @@ def _solve(terms, rows, dense, dense_ids, lengths, duals, eps, weights, labels):
                 add_rows(labels, _SCORE, flat, own, dense_ids, 0, n_columns, weights)
             if not _step(labels, duals, i, lengths[rows[i]]):
                 continue
-            for p in range(start, start + n):
-                add_row(weights, LANES * indices[p], values[p], labels, _STEP)
-            for j in range(n_columns):
-                add_row(weights, LANES * dense_ids[j], flat[own + j], labels, _STEP)
+            add_to_rows(weights, indices, start, n, values, start, labels, _STEP)
+            add_to_rows(weights, dense_ids, 0, n_columns, flat, own, labels, _STEP)
             add_row(weights, bias, np.float32(1), labels, _STEP)
         if _close(labels, eps):
             break
 
 
 @njit
-def _part(terms, rows, place):
-    """The terms of some rows, features renumbered from 0: index pointers, indices, values; which they are.
+def _part(terms, rows, columns, is_used, place):
+    """The terms of some rows, features renumbered from 0: index pointers, indices, values.
 
-    `place` has -1 for each feature, before and after.
+    And which features they are, ascending, the columns among them, and the numbers of these. Before and
+    after, `is_used` has 0 for each eight features, and whole words; `place` has -1 for each feature.
     """
     indptr, indices, values = terms
-    starts = np.zeros(len(rows) + 1, np.int64)
-    for i, row in enumerate(rows):
-        starts[i + 1] = starts[i] + indptr[row + 1] - indptr[row]
+    starts = np.append(0, (indptr[rows + 1] - indptr[rows]).cumsum())
     found, kept = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.float32)
-    features, n = np.empty(min(starts[-1], len(place)), np.int32), 0
     for i, row in enumerate(rows):
+        q = starts[i]
         for p in range(indptr[row], indptr[row + 1]):
             feature = indices[p]
-            if place[feature] < 0:
-                place[feature], features[n] = n, feature
-                n += 1
-            q = starts[i] + p - indptr[row]
-            found[q], kept[q] = place[feature], values[p]
+            found[q], kept[q], place[feature], is_used[feature // _WORD] = feature, values[p], 0, 1
+            q += 1
+    place[columns], is_used[columns // _WORD] = 0, 1
+    features, n = np.empty(min(starts[-1] + len(columns), len(place)), np.int32), 0
+    for word, used in enumerate(is_used.view(np.uint64)):
+        if used == 0:  # most are, of a few rows
+            continue
+        for byte in range(_WORD * word, _WORD * (word + 1)):
+            first = _WORD * byte
+            for feature in range(first, min(first + _WORD * is_used[byte], len(place))):
+                if place[feature] == 0:
+                    place[feature], features[n] = n, feature
+                    n += 1
+            is_used[byte] = 0
+    for q, feature in enumerate(found):
+        found[q] = place[feature]
+    of_columns = place[columns]
     place[features[:n]] = -1
-    return (starts, found, kept), features[:n]
+    return (starts, found, kept), features[:n], of_columns
 
 
 @njit
@@ -297,23 +335,23 @@ def _longer(array, n):
 
 
 @njit
-def _keep(weights, features, threshold, sizes, n, ids, kept):
+def _keep(weights, features, least, sizes, n, ids, kept):
     """Put weights of each label that are kept after the first `n`, and their features, ascending.
 
     Where they are, as there may have been no room, and how many each label has, into `sizes`.
     """
-    n_labels = len(sizes)
-    for j in range(len(features)):
-        for k in range(n_labels):
-            weight = weights[LANES * j + k]
-            sizes[k] += weight != 0 and abs(weight) >= threshold
+    n_kept = np.zeros(LANES, np.int32)
+    for row in range(len(features)):
+        for k in range(LANES):
+            n_kept[np.uint64(k)] += abs(weights[np.uint64(LANES * row + k)]) >= least
+    sizes[:] = n_kept[: len(sizes)]
     places, end = n + sizes.cumsum() - sizes, n + sizes.sum()
     ids, kept = _longer(ids, end), _longer(kept, end)
-    for j in np.argsort(features):
-        for k in range(n_labels):
-            weight = weights[LANES * j + k]
-            if weight != 0 and abs(weight) >= threshold:
-                ids[places[k]], kept[places[k]] = features[j], weight
+    for row, feature in enumerate(features):
+        for k in range(len(sizes)):
+            weight = weights[LANES * row + k]
+            if abs(weight) >= least:
+                ids[places[k]], kept[places[k]] = feature, weight
                 places[k] += 1
     return ids, kept
 
@@ -324,29 +362,19 @@ _CSC = types.Tuple((POINTERS, INDICES))
 _DENSE = float32[:, ::1]
 # Tolerance, least weight, C of a label of one instance.
 _HOW = types.UniTuple(float64, 3)
-
-
-@kernel(void(int64, int64, _CSR, _DENSE, SCORES))
-def _measure(first, end, terms, dense, lengths):
-    """The squared length of each of the rows from `first` to before `end`, bias included."""
-    indptr, _, values = terms
-    for row in range(first, end):
-        total = 1.0  # of the bias
-        for j in range(dense.shape[1]):
-            total += dense[row, j] * dense[row, j]
-        for p in range(indptr[row], indptr[row + 1]):
-            total += values[p] * values[p]
-        lengths[row] = total
+# Of each eight features, whether the cluster's rows have some; the number of each feature, and of each row.
+_ROOM = types.Tuple((uint8[::1], INDICES, INDICES))
 
 
 @kernel(
     types.Tuple((POINTERS, INDICES, SCORES))(
-        int64[::1], int64[::1], _CSC, _CSC, _CSR, _DENSE, SCORES, INDICES, int64, _HOW, INDICES, INDICES
+        int64[::1], int64[::1], _CSC, _CSC, _CSR, _DENSE, SCORES, INDICES, int64, _HOW, _ROOM
     )
 )
-def _train(labels, clusters, M, Y, terms, dense, lengths, columns, n_features, how, place, position):
+def _train(labels, clusters, M, Y, terms, dense, lengths, columns, n_features, how, room):
     """The SVMs of some labels, cluster by cluster: how many weights each has; their features; they."""
-    eps, threshold, cost = how
+    (eps, least, cost), (is_used, place, position) = how, room
+    least = np.float32(least)
     sizes, n, end = np.zeros(len(labels), np.int64), 0, 0
     ids, kept = np.empty(0, np.int32), np.empty(0, np.float32)
     while end < len(labels):
@@ -356,24 +384,16 @@ def _train(labels, clusters, M, Y, terms, dense, lengths, columns, n_features, h
         rows = M[1][M[0][cluster] : M[0][cluster + 1]]
         for i in range(len(rows)):
             position[rows[i]] = i
-        part, of_terms = _part(terms, rows, place)
-        features = np.concatenate((of_terms, columns, np.array([n_features], np.int32)))
-        dense_ids = np.arange(len(of_terms), len(features) - 1).astype(np.int32)
+        part, features, dense_ids = _part(terms, rows, columns, is_used, place)
+        features = np.append(features, np.int32(n_features))
         for low in range(first, end, LANES):
             high = min(low + LANES, end)
             duals, known = _posed(labels[low:high], Y, position, len(rows), cost)
             weights = _lines(LANES * len(features))
             _solve(part, rows, dense, dense_ids, lengths, duals, eps, weights, known)
-            ids, kept = _keep(weights, features, threshold, sizes[low:high], n, ids, kept)
+            ids, kept = _keep(weights, features, least, sizes[low:high], n, ids, kept)
             n += int(sizes[low:high].sum())
     return sizes, ids[:n], kept[:n]
-
-
-def squared_lengths(terms: Flat, dense: np.ndarray, threads: int) -> np.ndarray:
-    """The squared length of each instance, bias included: float32."""
-    lengths = np.empty(len(dense), np.float32)
-    share(len(dense), lambda first, end: _measure(first, end, terms, dense, lengths), threads)
-    return lengths
 
 
 def solver(
@@ -404,7 +424,7 @@ def solver(
     cost : float
         C of a label with n instances is cost / sqrt(n), or 1 if that is less.
     lengths : float32 array of shape (n_instances,)
-        From `squared_lengths`.
+        Squared, of instances, bias included.
 
     Returns
     -------
@@ -415,13 +435,15 @@ def solver(
         feature of each, ascending (int32), and the weights (float32).
     """
     scratch = threading.local()
+    least = np.float32(threshold)
+    if float(least) < threshold or least == 0:  # no weight of 0 is kept
+        least = np.nextafter(least, np.float32(np.inf))
+    how = float(eps), float(least), float(cost)
 
     def solve(labels: np.ndarray, clusters: np.ndarray, M: _Lists, Y: _Lists) -> tuple[np.ndarray, ...]:
-        if not hasattr(scratch, "of_features"):
-            scratch.of_features = np.full(n_features, -1, np.int32)
-            scratch.of_rows = np.empty(len(dense), np.int32)
-        room = scratch.of_features, scratch.of_rows
-        how = float(eps), float(threshold), float(cost)
-        return _train(labels, clusters, M, Y, terms, dense, lengths, columns, n_features, how, *room)
+        if not hasattr(scratch, "room"):
+            is_used = np.zeros(-(-n_features // _WORD**2) * _WORD, np.uint8)
+            scratch.room = is_used, np.full(n_features, -1, np.int32), np.empty(len(dense), np.int32)
+        return _train(labels, clusters, M, Y, terms, dense, lengths, columns, n_features, how, scratch.room)
 
     return solve

@@ -9,9 +9,6 @@ import ctypes
 import importlib.util
 import os
 from pathlib import Path
-from types import SimpleNamespace
-
-import numpy as np
 
 from ..errors import DisentangleError
 from . import compat
@@ -46,12 +43,10 @@ from pecos.utils import smat_util
 
 compat.apply(smat_util)
 
-from pecos.core import ScipyCsrF32, clib
 from pecos.utils.cluster_util import ClusterChain
 from pecos.xmc import HierarchicalMLModel, MLModel
 from pecos.xmc.base import HierarchicalKMeans, MLProblem
 from pecos.xmc.xlinear import XLinearModel
-from sklearn.preprocessing import normalize
 
 __all__ = [
     "ClusterChain",
@@ -59,23 +54,6 @@ __all__ = [
     "HierarchicalMLModel",
     "MLModel",
     "MLProblem",
-    "ScipyCsrF32",
     "XLinearModel",
-    "clib",
-    "normalize",
-    "rows_of",
     "smat_util",
 ]
-
-
-def rows_of(indptr: np.ndarray, indices: np.ndarray, values: np.ndarray, n_columns: int) -> ScipyCsrF32:
-    """PECOS's own matrix of what `flat` has of a csr_matrix; but for index pointers it shares the arrays."""
-    made = ScipyCsrF32.__new__(ScipyCsrF32)
-    made.buf = SimpleNamespace(shape=(len(indptr) - 1, n_columns), dtype=values.dtype)
-    made.rows, made.cols = made.buf.shape
-    arrays = indptr.astype(np.uint64), indices.view(np.uint32), values
-    made.py_buf = dict(zip(("row_ptr", "col_idx", "val"), arrays, strict=True))
-    kinds = dict(ScipyCsrF32._fields_)
-    for name, array in made.py_buf.items():
-        setattr(made, name, array.ctypes.data_as(kinds[name]))
-    return made

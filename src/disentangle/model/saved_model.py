@@ -15,6 +15,7 @@ from ..overlap.copies import OVERLAP_FILE, Overlap, without_copies
 from ..params import MAX_HINGE
 from ..runtime.memory import UNLIMITED, Budget
 from ..runtime.threads import allowed, in_threads
+from ..storage import npz
 from ..storage.compressed import flat
 from ..storage.saved import Saved
 from .trained import Trained
@@ -57,7 +58,7 @@ def save(levels: Sequence[Trained], folder: Path) -> None:
         for d, level in reversed([*enumerate(levels)])
         for name in ("W", "C")
     ]
-    for _ in in_threads(lambda of: sp.save_npz(*of, compressed=False), matrices, allowed()):
+    for _ in in_threads(lambda of: npz.save_plain(*of), matrices, allowed()):
         pass
 
 

@@ -100,7 +100,7 @@ def train(
         One for each level, indices sorted; the last row is the bias.
     """
     # Compiled the first time: where PECOS's solver trains all, that need not be.
-    from ..kernels.dual_descent import squared_lengths
+    from ..kernels.squared_lengths import squared_lengths
 
     workers, clusters = workers_of(threads), [level.clusters.astype(np.int64) for level in levels]
     of_labels = [flat(level.Y)[:2] for level in levels]

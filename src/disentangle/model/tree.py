@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain as chained
@@ -11,18 +12,21 @@ from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
+from sklearn.preprocessing import normalize
 
 from ..errors import DisentangleError
 from ..kernels import kmeans
+from ..kernels.label_features import summing
 from ..params import TreeParams
 from ..runtime.interrupt import interruptible
 from ..runtime.memory import UNLIMITED, Budget
 from ..runtime.progress import track
 from ..runtime.threads import in_threads
 from ..runtime.workers import Workers, workers_of
+from ..storage import npz
 from ..storage.compressed import Flat, columns_of, flat, matrix_of, one_per_row
 from ..storage.saved import Saved
-from .pecos import ClusterChain, ScipyCsrF32, clib, normalize, rows_of
+from .pecos import ClusterChain
 
 # PECOS adds up the root's centres in as many parts as it has threads, and rounding that differs may put a
 # label into another cluster. So they are always two.
@@ -79,16 +83,16 @@ def _depth(n_labels: int, max_leaf_size: int) -> int:
 
 def _label_features(X: sp.csr_matrix, Y: sp.csc_matrix, threads: int, budget: Budget) -> Flat:
     """PIFA: each label's is the normalised sum of its instances' features."""
-    instances, Yt = rows_of(*flat(X), X.shape[1]), _instances_of(Y)
-    most = Yt.astype(bool) @ np.diff(X.indptr)
+    Yt = _instances_of(Y)
+    most, summed = Yt.astype(bool) @ np.diff(X.indptr), summing(flat(Yt), flat(X), X.shape[1])
     ends = np.minimum(most, X.shape[1]).cumsum()
     bounds = np.unique([0, *np.searchsorted(ends, np.arange(_BLOCK, ends[-1], _BLOCK)), len(ends)])
     sizes, indices, values = [np.zeros(1, np.int64)], budget.growing(np.int32), budget.growing(np.float32)
 
-    def summed(block: tuple[int, int]) -> sp.csr_matrix:
-        return _summed(Yt[slice(*block)], instances)
+    def features(block: tuple[int, int]) -> sp.csr_matrix:
+        return _normalised(summed(np.arange(*block)), X.shape[1])
 
-    for block in in_threads(summed, pairwise(bounds.tolist()), threads):
+    for block in in_threads(features, pairwise(bounds.tolist()), threads):
         sizes.append(np.diff(block.indptr))
         indices.append(block.indices)
         values.append(block.data)
@@ -102,19 +106,17 @@ def _instances_of(Y: sp.csc_matrix) -> sp.csr_matrix:
     return matrix_of(sp.csr_matrix, weights, Y.indices, Y.indptr, (Y.shape[1], Y.shape[0]))
 
 
-def _summed(Yt: sp.csr_matrix, instances: ScipyCsrF32) -> sp.csr_matrix:
-    """Features of some labels, as PECOS's PIFA makes those of all."""
-    of_labels = rows_of(*flat(Yt), Yt.shape[1])
-    found = clib.sparse_matmul(of_labels, instances, threads=1)
-    # PECOS has the index pointers in 8 bytes, and the indices for scipy as well.
-    found.indices, found.indptr = found.indices.astype(np.int32), found.indptr.astype(np.int32)
-    return normalize(found, axis=1, copy=False)
+def _normalised(sums: Flat, n_features: int) -> sp.csr_matrix:
+    """Features of labels, given the sums of their instances'."""
+    indptr, indices, values = sums
+    shape = len(indptr) - 1, n_features
+    return normalize(matrix_of(sp.csr_matrix, values, indices, indptr, shape), copy=False)
 
 
 def save_chain(chain: ClusterChain, folder: Path) -> None:
     """Save a tree on which nothing is trained yet."""
     for d, C in enumerate(chain):
-        sp.save_npz(folder / _LEVEL.format(d), C, compressed=False)
+        npz.save_plain(folder / _LEVEL.format(d), C)
 
 
 def load_chain(saved: Saved) -> ClusterChain:
@@ -249,8 +251,9 @@ class _Leaves:
     seed: int
 
     @cached_property
-    def instances(self) -> ScipyCsrF32:
-        return rows_of(*flat(self.X), self.X.shape[1])
+    def summed(self) -> Callable[[np.ndarray], Flat]:
+        """What adds up labels' instances, made where it is to do so."""
+        return summing(flat(self.Yt), flat(self.X), self.X.shape[1])
 
 
 def _halve(of: _Leaves, ends: np.ndarray, threads: int) -> list[np.ndarray]:
@@ -258,7 +261,7 @@ def _halve(of: _Leaves, ends: np.ndarray, threads: int) -> list[np.ndarray]:
     depths = np.array([_depth(n, of.leaf_size) for n in np.diff(ends).tolist()])
     order = np.argsort(-depths, kind="stable")
     labels = [np.arange(ends[i], ends[i + 1]) for i in order]
-    own = _summed(of.Yt[np.concatenate(labels)], of.instances)
+    own = _normalised(of.summed(np.concatenate(labels)), of.X.shape[1])
     starts = np.cumsum([0, *map(len, labels)])
     codes = kmeans.halve(flat(own), own.shape[1], starts, depths[order], of.seed, 1, threads)
     parts = np.split(codes, starts[1:-1])

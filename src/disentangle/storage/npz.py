@@ -22,6 +22,8 @@ import scipy.sparse as sp
 from ..runtime import memory
 
 _CHUNK = 1 << 24  # bytes
+# So few that they are still in the processor's cache when they are written after their checksum.
+_BLOCK = 1 << 20  # bytes
 # Rows or columns of a matrix. scipy and PECOS count them, a bias and an end in int32, up to where they fail.
 MAX_SIZE = 2**30
 # numpy's own headers are of 128 bytes.
@@ -167,6 +169,29 @@ def save(target: Path | BinaryIO, matrix: sp.csr_matrix) -> None:
     matrix.sum_duplicates()  # sorts the indices, too
     indices, values = matrix.indices.astype(np.int32), matrix.data.astype(np.float32)
     _write(target, matrix.shape, matrix.indptr, [indices.tobytes()], [values.tobytes()])
+
+
+def save_plain(path: Path, matrix: sp.csr_matrix | sp.csc_matrix) -> None:
+    """Write what scipy's `save_npz` does without compression, to the byte, in a third to half of the time.
+
+    Parameters
+    ----------
+    path : Path
+    matrix : csr_matrix or csc_matrix
+        Saved as it is; its arrays are not copied.
+    """
+    arrays = {
+        **{"indices": matrix.indices, "indptr": matrix.indptr},
+        **{"format": np.array(matrix.format.encode()), "shape": np.array(matrix.shape), "data": matrix.data},
+    }
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                header = np.lib.format.header_data_from_array_1_0(array)
+                np.lib.format.write_array_header_1_0(file, header)
+                values = array.reshape(-1).view(np.uint8)
+                for start in range(0, len(values), _BLOCK):
+                    file.write(values[start : start + _BLOCK])
 
 
 def _write(
