@@ -61,6 +61,19 @@ def test_labels_are_found_by_uri_and_by_name(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("v.tsv", "<u:1> \tcat\n<u:2>\t dog\n"),
+        ("v.csv", "uri,label_en\nu:1 ,cat \n<u:2>, dog\n"),
+    ],
+)
+def test_blanks_around_a_uri_or_a_name_hide_no_label(tmp_path: Path, name: str, content: str):
+    (tmp_path / name).write_text(content)
+    found = vocabulary.read(tmp_path / name)
+    assert [found.uri(label) for label in ("u:1", "u:2", "cat", "dog")] == ["u:1", "u:2"] * 2
+
+
+@pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("v.tsv", "<u:1>\ta\n<u:1>\tb\n", "v.tsv, line 2: expected each URI once, found 'u:1' again"),

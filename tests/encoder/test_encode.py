@@ -435,9 +435,12 @@ def test_mistakes_are_one_sentence(place: Path, encoder: Path, run: Command, tmp
             ("--encoder", encoder, "--data-dir", tmp_path),
             "X.tst.txt must have 60 lines, one an instance, got 61",
         ),
-        (("--encoder", encoder, "--name", "tfidf-attnxml"), "--name must be letters"),
+        (("--encoder", encoder, "--name", "tfidf-attnxml"), "--name must be at most 100 letters"),
         (("--encoder", encoder, "--max-length", "65"), "--max-length must be at most 64"),
-        (("--encoder", encoder, "--name", "mine"), "mine exists, and was not made by `encode`"),
+        (
+            ("--encoder", encoder, "--name", "mine"),
+            "mine exists, and was not made by `encode`, or is damaged: choose another --name, or remove it",
+        ),
         (("--encoder", encoder, "--epochs", "0"), "--epochs must be at least 1, got 0"),
     ]
     if not torch.cuda.is_available():

@@ -86,6 +86,15 @@ def test_groups_are_drawn_as_instances_are():
         assert found[name].high == pytest.approx(high, abs=0.3 * sd)
 
 
+def test_seeds_have_their_own_numbers_of_labels():
+    """Binned labels are other ones with each seed."""
+    pairs = [pair(seed) for seed in range(3)]
+    assert not np.array_equal(pairs[0][0].n_true, pairs[1][0].n_true)
+    groups = [significance._grouped(of, ALL) for of in (pairs, *([one] for one in pairs))]
+    together, *each = (sizes @ values / sizes.sum() for values, sizes in groups)
+    assert together == pytest.approx(np.mean(each, axis=0))
+
+
 def test_rows_that_are_too_many_for_one_key_are_the_same_groups(monkeypatch: pytest.MonkeyPatch):
     expected = significance.compare([pair(2)], ALL)
     monkeypatch.setattr(significance, "_MOST_KEYS", 0)

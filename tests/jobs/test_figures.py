@@ -61,6 +61,13 @@ def test_the_sweep_shows_the_gain(tmp_path: Path):
     assert (tmp_path / "sweep.png").stat().st_size > 10_000
 
 
+def test_no_two_of_sixteen_lines_look_alike():
+    styles = [figures._style(i) for i in range(16)]
+    assert len(set(styles)) == 16
+    # Nor do they in grey.
+    assert len({style[1:] for style in styles}) == 16
+
+
 def test_the_same_figure_has_the_same_bytes(tmp_path: Path):
     summary = {"mean_difference": 0.1, "fraction_better_than_random": 0.5}
     rows = [{"vi": 1.0, "random_even_odds": 1.0 + d, "random_same_sizes": 1.0 + d} for d in (-0.1, 0.3)]

@@ -721,6 +721,24 @@ def test_a_part_may_be_several_files(tmp_path: Path):
     assert datasets.load_dataset(tmp_path / "data", "made").Y_trn.toarray().tolist() == [[1, 0], [0, 1]]
 
 
+def test_what_is_wrong_in_one_of_several_files_is_not_said_of_the_last(tmp_path: Path):
+    one = job(tmp_path, "jsonl", J, J, b"b\n")
+    other = put(tmp_path / "more.jsonl", J.replace(b'"a"', b'"b"'))
+    with pytest.raises(
+        DisentangleError,
+        match=r"trn0\.npy, .*more\.jsonl must have no other label names than .*items\.txt has",
+    ):
+        import_dataset(replace(one, trn=(*one.trn, other)), tmp_path / "data")
+
+
+def test_a_part_that_is_drawn_without_labels_is_named(tmp_path: Path):
+    empty = b'{"text": "word", "labels": []}\n' * 999
+    whole = replace(job(tmp_path, "jsonl", J + empty, J), tst=(), split=0.01)
+    sentence = r"trn0\.npy must have instances with labels, found none drawn for the tst part \(--seed draws"
+    with pytest.raises(DisentangleError, match=sentence):
+        import_dataset(whole, tmp_path / "data")
+
+
 NUMBERED = b"".join(b'{"text": "t%d word", "labels": ["l%d"]}\n' % (i, i) for i in range(100))
 
 

@@ -254,6 +254,23 @@ def test_weights_below_the_threshold_are_left_out_on_an_embedding(dataset: Datas
     assert (kept != all_weights).nnz == 0
 
 
+@pytest.mark.parametrize("is_above", [False, True])
+def test_a_weight_of_the_threshold_is_kept_and_one_just_below_is_not(
+    dataset: Dataset, model: Path, is_above: bool
+):
+    X, Y, chain = Mixed.of(dataset.X_trn, None), dataset.Y_trn.tocsc(), tree.load_chain(Saved(model))
+
+    def weights(threshold: float) -> np.ndarray:
+        how = SolverParams(threshold=threshold)
+        return train_levels.train_matcher(X, Y, chain, PredictParams(), 2, how)[0].W.data.astype(np.float64)
+
+    of_all = weights(0.0)
+    threshold = float(np.sort(abs(of_all))[len(of_all) // 2])
+    if is_above:  # what is nearest to it in float32 is below
+        threshold = np.nextafter(threshold, np.inf)
+    assert weights(threshold).tolist() == of_all[abs(of_all) >= threshold].tolist()
+
+
 def test_a_mixed_matrix_is_taken_apart_whole(dataset: Dataset, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("disentangle.model.mixed._ROWS", 7)
     X, is_dense = embedded(dataset)

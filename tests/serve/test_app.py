@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +15,17 @@ from disentangle.serve.answers import Answer
 from disentangle.serve.app import App
 from disentangle.serve.asked import FORM, JSON, Asked
 from disentangle.serve.params import ServeParams
+from disentangle.serve.project import name_of
 
 SUGGEST, BATCH = "/v1/projects/tags/suggest", "/v1/projects/tags/suggest-batch"
+
+
+def test_a_project_is_called_as_its_folder_or_the_link_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "made-2026").mkdir()
+    (tmp_path / "current").symlink_to("made-2026")
+    monkeypatch.chdir(tmp_path / "made-2026")
+    found = [name_of(Path(path)) for path in (".", "../current", "../made-2026/")]
+    assert found == ["made-2026", "current", "made-2026"]
 
 
 class FakeProject:

@@ -133,7 +133,8 @@ def test_an_address_that_is_taken_is_one_sentence(bundle: Path):
     ("arguments", "sentence"),
     [
         (("none",), "{place}/none must be a bundle, as `bundle` or `save` writes it, found none"),
-        (("verbs", "verbs"), "bundles must have folders of different names, got verbs twice"),
+        # Before any is read.
+        (("none", "./verbs", "verbs"), "bundles must have folders of different names, got verbs twice"),
         (("verbs", "--host", ""), "--host must be an address, got ''"),
         (("verbs", "--concurrency", "0"), "--concurrency must be at least 1, got 0"),
         (("verbs", "--max-body", "0"), "--max-body must be above 0, got 0.0"),

@@ -124,6 +124,13 @@ def test_a_replacing_that_ends_between_its_renamings_is_finished(tmp_path: Path,
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
+def test_a_claim_that_makes_nothing_leaves_no_folder_that_was_made_for_it(tmp_path: Path):
+    (tmp_path / "old").mkdir()
+    with pytest.raises(ZeroDivisionError), atomic.claim(tmp_path / "old" / "new" / "deep" / "data"):
+        raise ZeroDivisionError
+    assert [path.name for path in tmp_path.rglob("*")] == ["old"]
+
+
 def test_what_a_lock_would_empty_stays(tmp_path: Path):
     out, notes, lock = tmp_path / "out", tmp_path / "notes.txt", tmp_path / ".out.lock"
     notes.write_text("mine")

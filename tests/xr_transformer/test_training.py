@@ -194,7 +194,7 @@ def test_texts_that_are_not_there_or_too_few(place: Path, tmp_path: Path):
         run_xr_transformer(given)
     with pytest.raises(DisentangleError, match="--encoder must be a folder, found none at none"):
         run_xr_transformer(replace(given, encoder=Path("none")))
-    with pytest.raises(DisentangleError, match="--name must be letters"):
+    with pytest.raises(DisentangleError, match="--name must be at most 100 letters"):
         run_xr_transformer(replace(given, name="tfidf-attnxml"))
 
 
@@ -203,7 +203,7 @@ def test_a_folder_that_is_not_this_commands_stays(place: Path):
     theirs.mkdir()
     (theirs / "note.txt").write_text("mine")
     with pytest.raises(
-        DisentangleError, match="exists, and was not made by `xr-transformer`: choose another"
+        DisentangleError, match="exists, and was not made by `xr-transformer`, or is damaged: choose another"
     ):
         run_xr_transformer(job(place, place / "Tiny"))
     assert [path.name for path in theirs.iterdir()] == ["note.txt"]

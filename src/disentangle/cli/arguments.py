@@ -163,7 +163,9 @@ def workers_of(args: argparse.Namespace) -> Any:
         return None
     from ..jobs import cluster
 
-    return args.opened.enter_context(cluster.opened(args.cluster, args.threads, args.model_dir))
+    # A bundle has no results folder beside it.
+    place = None if getattr(args, "bundle", None) else args.model_dir
+    return args.opened.enter_context(cluster.opened(args.cluster, args.threads, place))
 
 
 def add_max_memory(parser: argparse.ArgumentParser) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import DisentangleError, excerpt
 from . import packed
 from .formats.annif import plain_uri
-from .formats.tables import read_rows
+from .formats.tables import BLANKS, read_rows
 from .lines import read_lines
 
 # Of rdflib, by the ending of a file; none of them reaches for other files.
@@ -49,7 +49,8 @@ class Vocabulary:
     def _uris(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
         for uri, name in self.names.items():
-            found.setdefault(self.as_written(name), []).append(uri)
+            # Corpora have no blanks around a name.
+            found.setdefault(self.as_written(name.strip(BLANKS)), []).append(uri)
         return found
 
     def uri(self, label: str) -> str | None:
@@ -135,14 +136,14 @@ def _from_tsv(path: Path) -> Iterator[Subject]:
     for line in read_lines(path):
         uri, *more = line.text.strip().split("\t")
         if uri:
-            yield f"{path}, line {line.number}", plain_uri(uri), {"": "".join(more[:1])}
+            yield f"{path}, line {line.number}", plain_uri(uri.strip(BLANKS)), {"": "".join(more[:1])}
 
 
 def _from_csv(path: Path) -> Iterator[Subject]:
     """Of a column `uri`, and columns `label_en` and the like."""
     for line, cells in read_rows(path, ("uri",)):
         names = {column[6:]: name for column, name in cells.items() if column.startswith("label_")}
-        yield f"{path}, line {line.number}", plain_uri(cells["uri"]), names
+        yield f"{path}, line {line.number}", plain_uri(cells["uri"].strip(BLANKS)), names
 
 
 def _from_skos(path: Path, form: str) -> Iterator[Subject]:

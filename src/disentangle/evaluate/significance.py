@@ -92,16 +92,21 @@ def _grouped(
     runs mostly find the same.
     """
     ranks = sorted({int(name[2:]) for name in (*columns, *COLUMNS)})
-    gained = sum(after.hits.astype(np.int64) - before.hits for before, after in pairs)
-    found = np.cumsum(gained, axis=1)[:, [k - 1 for k in ranks]]
+    gained = [after.hits.astype(np.int64) - before.hits for before, after in pairs]
+    n_true = [before.n_true for before, _ in pairs]
+    # All but binned labels of several seeds: there are fewer groups then.
+    if all(np.array_equal(own, n_true[0]) for own in n_true[1:]):
+        gained, n_true = [sum(gained[1:], gained[0])], n_true[:1]
+    found = [np.cumsum(own, axis=1)[:, [k - 1 for k in ranks]] for own in gained]
     # Where there is no difference, labels make none.
-    n_true = np.where(found.any(axis=1), pairs[0][0].n_true, 1)
-    rows, sizes = _unique_rows(np.column_stack([found, n_true]))
+    n_true = [np.where(own.any(axis=1), n, 1) for own, n in zip(found, n_true, strict=True)]
+    rows, sizes = _unique_rows(np.column_stack([*found, *n_true]))
+    of_pairs = rows[:, : -len(found)].reshape(len(rows), len(found), len(ranks))
 
     def value(name: str) -> np.ndarray:
         k = int(name[2:])
-        share = rows[:, ranks.index(k)] / (k if name[0] == "P" else rows[:, -1])
-        return 100 * share / len(pairs)
+        among = k if name[0] == "P" else rows[:, -len(found) :]
+        return 100 * (of_pairs[:, :, ranks.index(k)] / among).sum(axis=1) / len(pairs)
 
     mean = np.mean([value(name) for name in COLUMNS], axis=0)
     return np.column_stack([*map(value, columns), mean]), sizes
@@ -113,8 +118,8 @@ def _unique_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     spans = rows.max(axis=0) - low + 1
     if spans.astype(float).prod() > _MOST_KEYS:
         return np.unique(rows, axis=0, return_counts=True)
-    # The same, ten times as fast.
-    keys = np.ravel_multi_index(tuple((rows - low).T), tuple(spans))
+    # The same, ten times as fast; numpy's own such numbers have 32 columns at most.
+    keys = (rows - low) @ np.append(spans[:0:-1].cumprod()[::-1], 1)
     _, first, sizes = np.unique(keys, return_index=True, return_counts=True)
     return rows[first], sizes
 

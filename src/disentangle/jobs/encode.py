@@ -31,6 +31,8 @@ TFIDF = "tfidf"
 # Of the stage that makes a feature set, in its record.
 MADE_BY = "encode"
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)
+# Of a name that nobody has given, with which `-tuned` may go.
+_MOST_OF_USUAL = 90
 _TAKEN = (FEATURES, "components")
 
 
@@ -78,7 +80,8 @@ def check_name(name: str) -> str:
     """Raise DisentangleError unless a feature set may be called so."""
     if not _NAME.fullmatch(name) or name in _TAKEN:
         raise DisentangleError(
-            f"--name must be letters, digits, '.', '_' and '-', and not {' or '.join(_TAKEN)}, got {name!r}"
+            f"--name must be at most 100 letters, digits, '.', '_' and '-', the first a letter or digit, and "
+            f"not {' or '.join(_TAKEN)}, got {name!r}"
         )
     return name
 
@@ -107,6 +110,7 @@ def run_encode(job: Encode) -> dict[str, Any]:
     folder = known_datasets.folder_of(job.data_dir, job.dataset, job.mirror)
     source = find(job.encoder)
     usual = re.sub(r"[^\w.-]+", "-", source.name.rpartition("/")[2], flags=re.ASCII).lower()
+    usual = usual.strip("-._")[:_MOST_OF_USUAL] or "encoder"
     name = check_name(job.name or usual + ("" if job.tuning is None else "-tuned"))
     datasets.sizes_in(folder)  # its matrices must be there
     check_texts(folder, datasets.parts_in(folder))
@@ -135,7 +139,10 @@ def check_place(folder: Path, made_by: str) -> None:
     if folder.exists():
         record = read_record(folder)
         if record is None or record["inputs"].get("made_by") != made_by:
-            raise DisentangleError(f"{folder} exists, and was not made by `{made_by}`: choose another --name")
+            raise DisentangleError(
+                f"{folder} exists, and was not made by `{made_by}`, or is damaged: choose another --name, "
+                "or remove it"
+            )
 
 
 def _tuned(

@@ -26,7 +26,8 @@ _FORMATS: dict[str, dict[str, Any]] = {
 }
 # Okabe and Ito's colours, told apart by colour-blind readers; markers and dashes tell them apart in grey.
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
-_LEVEL_STYLES = ((_BLUE, "o", "-"), (_ORANGE, "s", "--"), (_GREEN, "^", ":"), (_GREY, "D", "-."))
+_STYLES = ((_BLUE, "o"), (_ORANGE, "s"), (_GREEN, "^"), (_GREY, "D"))
+_DASHES = ("-", "--", ":", "-.")
 _KEY_COLUMNS = 3
 _CURVES = ("precision", "recall")
 _BINS = 40  # of a histogram
@@ -36,6 +37,11 @@ _MARKS = {
     "tuned": (_GREEN, "p"),
     "lean": (_GREEN, "D"),
 }
+
+
+def _style(i: int) -> tuple[str, str, str]:
+    """Colour, marker and dashes of a line: of sixteen, no two have the same."""
+    return *_STYLES[i % len(_STYLES)], _DASHES[(i + i // len(_STYLES)) % len(_DASHES)]
 
 
 def _is_drawn(figure: Path, rows: list[dict[str, Any]]) -> bool:
@@ -216,7 +222,7 @@ def draw_sweep(folder: Path, dataset: str, runs: list[dict[str, Any]], ending: s
             line = sorted(
                 (row for row in rows if row["level_from_leaf"] == level), key=lambda r: r["bin_size"]
             )
-            color, marker, dashes = _LEVEL_STYLES[i % len(_LEVEL_STYLES)]
+            color, marker, dashes = _style(i)
             x, y = [row["bin_size"] for row in line], [row[metric] for row in line]
             panel.plot(x, y, color=color, marker=marker, ls=dashes, label=f"level {level}")
         panel.axhline(0, color=_GREY, lw=0.8)
@@ -316,7 +322,7 @@ def draw_reliability(folder: Path, dataset: str, runs: list[dict[str, Any]]) -> 
         panel.plot([0, 1], [0, 1], color="black", lw=0.8)
         for i, name in enumerate(names):
             own = [row for row in rows if (row["method"], row["k"], row["of"]) == (name, k, of)]
-            color, marker, dashes = _LEVEL_STYLES[i % len(_LEVEL_STYLES)]
+            color, marker, dashes = _style(i)
             means, right = ([row[column] for row in own] for column in ("mean", "right"))
             panel.plot(means, right, color=color, marker=marker, ls=dashes, ms=4, label=name)
         panel.set_title("the first label" if k == 1 else f"the first {k} labels", fontsize=10)

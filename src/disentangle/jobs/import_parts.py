@@ -76,6 +76,13 @@ class Import:
         tst = self.tst if self.split is None else self.trn
         return {"trn": self.trn, "tst": tst} | ({"val": self.val} if self.val else {})
 
+    def sources(self, part: str) -> tuple[str, str]:
+        """The file of a part's features and that of its labels, in words: of several, any may be meant."""
+        paths = [str(path) for path in self.parts()[part]]
+        if FORMATS[self.format].has_several:
+            paths = [", ".join(paths)]
+        return paths[0], paths[-1]
+
     def inputs(self) -> dict[str, tuple[Path, ...]]:
         """All files, by the option that names them."""
         single = {"output-items": self.output_items, "vocabulary": self.vocabulary}

@@ -131,7 +131,7 @@ def _build(out: Path, job: Import, said: dict[str, Any]) -> dict[str, Any]:
     vectorizer = None
     if form.has_text:
         found: set[str] = set()
-        vectorizer = tfidf.fit(_texts(blocks["trn"](), found), job.tfidf, str(job.trn[0]))
+        vectorizer = tfidf.fit(_texts(blocks["trn"](), found), job.tfidf, job.sources("trn")[0])
         (out / tfidf.VECTORIZER_FILE).write_text(vectorizer.as_json(), encoding="utf-8")
         if form.has_names and names is None:
             for _ in itertools.chain(*(_texts(blocks[part](), found) for part in blocks if part != "trn")):
@@ -166,9 +166,9 @@ def _write(
     (out / FEATURES).mkdir()
     sizes, norms = _Sizes(), dict.fromkeys(blocks, NO_NORM)
     if vectorizer is not None:
-        sizes.tell("n_features", len(vectorizer.terms), job.trn[0])
+        sizes.tell("n_features", len(vectorizer.terms), job.sources("trn")[0])
     if names is not None:
-        sizes.tell("n_labels", len(names), job.output_items or job.trn[0])
+        sizes.tell("n_labels", len(names), str(job.output_items or job.sources("trn")[-1]))
     elif job.output_items is not None:
         sizes.least["n_labels"] = count_names(job.output_items)[0]
     with ExitStack() as stack:
@@ -179,8 +179,7 @@ def _write(
             for letter, place in places.items()
         }
         for part, read in blocks.items():
-            # The second file, if there is one, is that of the labels.
-            source = job.parts()[part]
+            source = job.sources(part)
             texts = None
             if vectorizer is not None:
                 texts = stack.enter_context((out / f"X.{part}.txt").open("w", encoding="utf-8", newline=""))
@@ -231,7 +230,7 @@ def _columns(names: list[str], job: Import) -> dict[str, int]:
     return {name: i for i, name in enumerate(written)}
 
 
-def _label_rows(labels: Any, columns: dict[str, int], names: Path | None, source: Path) -> sp.csr_matrix:
+def _label_rows(labels: Any, columns: dict[str, int], names: Path | None, source: str) -> sp.csr_matrix:
     if sp.issparse(labels):
         return labels
     try:
@@ -248,10 +247,10 @@ class _Sizes:
     """How many features and labels there are, as far as a file says."""
 
     def __init__(self) -> None:
-        self.said: dict[str, tuple[int, Path]] = {}
+        self.said: dict[str, tuple[int, str]] = {}
         self.least: dict[str, int] = {}
 
-    def tell(self, name: str, size: int | None, source: Path) -> None:
+    def tell(self, name: str, size: int | None, source: str) -> None:
         """Take up what a file says; files must agree."""
         if size is None:
             return
@@ -260,7 +259,7 @@ class _Sizes:
             as_many = f"as many {name[2:]} as {where} ({expected})"
             raise DisentangleError(f"{source} must have {as_many}, got {size}")
 
-    def resolve(self, name: str, seen: list[tuple[Path, int]]) -> int:
+    def resolve(self, name: str, seen: list[tuple[str, int]]) -> int:
         """The size that was said, or what is seen of it, file by file, where none was."""
         if name not in self.said:
             return max(self.least.get(name, 0), *(n for _, n in seen))
@@ -283,10 +282,11 @@ def _finish(
         if problem := norms[part].problem(path, n_rows):
             raise DisentangleError(f"{problem} of the {part} part")
     for letter, name, place in (("X", "n_features", 0), ("Y", "n_labels", -1)):
-        of_file = [(paths[place], writers[f"{letter}_{part}"]) for part, paths in job.parts().items()]
-        for path, writer in of_file:
+        of_file = [(job.sources(part)[place], writers[f"{letter}_{part}"]) for part in job.parts()]
+        for part, (path, writer) in zip(job.parts(), of_file, strict=True):
             if writer.nnz == 0:
-                raise DisentangleError(f"{path} must have instances with {name[2:]}, found none")
+                where = "" if job.split is None else f" drawn for the {part} part (--seed draws others)"
+                raise DisentangleError(f"{path} must have instances with {name[2:]}, found none{where}")
         counts[name] = sizes.resolve(name, [(path, writer.n_columns_seen) for path, writer in of_file])
         for _, writer in of_file:
             writer.finish(counts[name])

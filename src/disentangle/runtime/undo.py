@@ -51,12 +51,12 @@ def beside(folder: Path) -> tuple[Path, Path]:
     return folder.with_name(f"{TEMPORARY}{folder.name}"), folder.with_name(f"{OLD}{folder.name}")
 
 
-def release(temporary: str, lock: str, folder: str) -> None:
-    """Give up the name of a folder that was to be made; `folder` goes, too, if it is named and empty."""
+def release(temporary: str, lock: str, *folders: str) -> None:
+    """Give up the name of a folder that was to be made; so do those that were made for it, while empty."""
     remove(temporary)
     remove(lock)
     with suppress(OSError):
-        if folder:
+        for folder in folders:
             os.rmdir(folder)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,11 @@ from ..api.bundle import Suggestion, load
 from ..errors import DisentangleError
 from ..storage.saved import RECORD
 from .asked import Asked
+
+
+def name_of(folder: Path) -> str:
+    """What a project is called: its folder's name, a link's own, as what it leads to may change."""
+    return Path(os.path.abspath(folder)).name
 
 
 class Project:
@@ -30,7 +36,7 @@ class Project:
     """
 
     def __init__(self, folder: Path, language: str) -> None:
-        self.name, self._language = folder.resolve().name, language
+        self.name, self._language = name_of(folder), language
         self._bundle = load(folder, n_jobs=1)
         self._made = datetime.fromtimestamp((folder / RECORD).stat().st_mtime, timezone.utc)
         try:

@@ -13,7 +13,7 @@ from ..limits import check_limits
 from ..runtime import interrupt
 from .app import App
 from .params import ServeParams
-from .project import Project
+from .project import Project, name_of
 
 logger = logging.getLogger(__name__)
 
@@ -70,14 +70,14 @@ def run_serve(folders: list[Path], host: str, language: str, params: ServeParams
 
 
 def _projects(folders: list[Path], language: str) -> list[Project]:
-    projects: dict[str, Project] = {}
+    names = [name_of(folder) for folder in folders]
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise DisentangleError(f"bundles must have folders of different names, got {repeated[0]} twice")
+    projects: list[Project] = []
     for folder in folders:
-        project = Project(folder, language)
-        if project.name in projects:
-            raise DisentangleError(f"bundles must have folders of different names, got {project.name} twice")
-        projects[project.name] = project
-        logger.info("%s: /v1/projects/%s", folder, project.name)
-    return [*projects.values()]
+        projects.append(Project(folder, language))
+        logger.info("%s: /v1/projects/%s", folder, projects[-1].name)
+    return projects
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -148,7 +148,8 @@ def scratch(place: Path | None = None) -> Iterator[Path]:
             stack.enter_context(_held(folder, folder / _LOCK, make))
             (folder / _FILES).mkdir()
         except OSError as error:
-            raise DisentangleError(f"cannot make a temporary folder (TMPDIR says where): {error}") from error
+            where = "" if place else " (TMPDIR says where)"
+            raise DisentangleError(f"cannot make a temporary folder{where}: {error}") from error
         yield folder / _FILES
 
 
@@ -257,8 +258,8 @@ def claim(folder: Path, record: str | None = None) -> Iterator[Path]:
     """
     temporary = beside(folder)[0]
     lock = folder.with_name(f".{folder.name}.lock")
-    parent = "" if folder.parent.exists() else str(folder.parent)
-    with _locked(lock.parent, lock.name), undoing(("release", str(temporary), str(lock), parent)):
+    made = [str(parent) for parent in folder.absolute().parents if not parent.exists()]
+    with _locked(lock.parent, lock.name), undoing(("release", str(temporary), str(lock), *made)):
         if record is not None:
             settle(str(folder), record)
         remove(str(temporary))

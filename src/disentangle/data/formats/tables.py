@@ -16,7 +16,7 @@ from .blocks import Block, checked_names, of_documents
 
 TEXT, LABELS = ("text",), ("labels",)
 # A no-break space is part of a name.
-_BLANKS = " \t\r\n"
+BLANKS = " \t\r\n"
 
 
 class Row(NamedTuple):
@@ -49,7 +49,7 @@ def documents(
 ) -> Iterator[tuple[list[str], str]]:
     """The labels and the text of each row; what is between labels says `split`, and blanks around them go."""
     for row in rows:
-        said = (name.strip(_BLANKS) for column in labels for name in split(row.cells[column]))
+        said = (name.strip(BLANKS) for column in labels for name in split(row.cells[column]))
         names = checked_names(row.line, [name for name in said if name])
         yield names, "\n".join(row.cells[column] for column in text)
 
