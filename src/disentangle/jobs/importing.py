@@ -283,11 +283,11 @@ def _finish(
             raise DisentangleError(f"{problem} of the {part} part")
     for letter, name, place in (("X", "n_features", 0), ("Y", "n_labels", -1)):
         of_file = [(job.sources(part)[place], writers[f"{letter}_{part}"]) for part in job.parts()]
-        for part, (path, writer) in zip(job.parts(), of_file, strict=True):
+        for part, (source, writer) in zip(job.parts(), of_file, strict=True):
             if writer.nnz == 0:
                 where = "" if job.split is None else f" drawn for the {part} part (--seed draws others)"
-                raise DisentangleError(f"{path} must have instances with {name[2:]}, found none{where}")
-        counts[name] = sizes.resolve(name, [(path, writer.n_columns_seen) for path, writer in of_file])
+                raise DisentangleError(f"{source} must have instances with {name[2:]}, found none{where}")
+        counts[name] = sizes.resolve(name, [(source, writer.n_columns_seen) for source, writer in of_file])
         for _, writer in of_file:
             writer.finish(counts[name])
         _, of_training = of_file[0]
