@@ -22,6 +22,8 @@ import numpy as np
 from malformed import malformed
 from serving import Server, serving
 
+from disentangle.serve.project import name_of
+
 
 def request(project: str, text: str) -> bytes:
     """One text's, on a connection that stays."""
@@ -119,7 +121,7 @@ def main() -> None:
     add("--malformed", type=int, default=10_000)
     args = parser.parse_args()
     texts = args.texts.read_text(encoding="utf-8").splitlines()[:1000]
-    requests = [request(args.bundle.resolve().name, text) for text in texts]
+    requests = [request(name_of(args.bundle), text) for text in texts]
     with serving(args.bundle) as server:
         asyncio.run(load(server.url, requests, 1, 2))
         for n_clients in args.clients:
@@ -138,7 +140,7 @@ def main() -> None:
     if not args.malformed:
         return
     with serving(args.bundle, "--timeout", "2") as server:
-        got = asyncio.run(send_malformed(server.url, args.bundle.resolve().name, args.malformed, 10.0))
+        got = asyncio.run(send_malformed(server.url, name_of(args.bundle), args.malformed, 10.0))
         statuses = Counter(str(status) for _, status, _ in got)
         print(
             json.dumps({"malformed": dict(sorted(statuses.items())), "rss_mib": round(resident(server), 1)})

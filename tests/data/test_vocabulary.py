@@ -70,7 +70,9 @@ def test_labels_are_found_by_uri_and_by_name(tmp_path: Path):
 def test_blanks_around_a_uri_or_a_name_hide_no_label(tmp_path: Path, name: str, content: str):
     (tmp_path / name).write_text(content)
     found = vocabulary.read(tmp_path / name)
-    assert [found.uri(label) for label in ("u:1", "u:2", "cat", "dog")] == ["u:1", "u:2"] * 2
+    assert found.names == {"u:1": "cat", "u:2": "dog"}
+    labels = "u:1", "u:2", "cat", "dog", "cat ", " dog"
+    assert [found.uri(label) for label in labels] == ["u:1", "u:2"] * 3
 
 
 @pytest.mark.parametrize(

@@ -436,6 +436,7 @@ def test_mistakes_are_one_sentence(place: Path, encoder: Path, run: Command, tmp
             "X.tst.txt must have 60 lines, one an instance, got 61",
         ),
         (("--encoder", encoder, "--name", "tfidf-attnxml"), "--name must be at most 100 letters"),
+        (("--encoder", shutil.copytree(encoder, tmp_path / "_я_")), "--name must be given: "),
         (("--encoder", encoder, "--max-length", "65"), "--max-length must be at most 64"),
         (
             ("--encoder", encoder, "--name", "mine"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import json
 import os
@@ -13,7 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,6 +26,7 @@ from cluster_tasks import add, die, fail
 from conftest import ROOT, files_of_stages, ok, refused, run_disentangle, save_dataset
 
 from disentangle import LabelTreeClassifier
+from disentangle.cli import arguments
 from disentangle.data import datasets
 from disentangle.errors import DisentangleError
 from disentangle.jobs import cluster, worker
@@ -394,6 +396,24 @@ def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
+
+
+@pytest.mark.parametrize(("bundle", "place"), [(None, Path("results")), (Path("bundle"), None)])
+def test_data_of_a_bundle_lie_in_no_results_folder(
+    bundle: Path | None, place: Path | None, monkeypatch: pytest.MonkeyPatch
+):
+    asked = []
+
+    @contextmanager
+    def opened(*args: Any) -> Iterator[None]:
+        asked.append(args)
+        yield
+
+    monkeypatch.setattr(cluster, "opened", opened)
+    with ExitStack() as stack:
+        given = {"cluster": "one.json", "threads": 2, "model_dir": Path("results"), "opened": stack}
+        arguments.workers_of(argparse.Namespace(**given, bundle=bundle))
+    assert asked == [("one.json", 2, place)]
 
 
 @pytest.mark.parametrize(

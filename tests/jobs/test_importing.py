@@ -736,7 +736,12 @@ def test_a_part_that_is_drawn_without_labels_is_named(tmp_path: Path):
     whole = replace(job(tmp_path, "jsonl", J + empty, J), tst=(), split=0.01)
     sentence = r"trn0\.npy must have instances with labels, found none drawn for the tst part \(--seed draws"
     with pytest.raises(DisentangleError, match=sentence):
-        import_dataset(whole, tmp_path / "data")
+        import_dataset(whole, tmp_path / "new" / "data")
+    assert not (tmp_path / "new").exists()
+    # Of those that are for validation none is drawn.
+    given = job(tmp_path, "jsonl", NUMBERED, empty)
+    with pytest.raises(DisentangleError, match=r"tst0\.npy must have instances with labels, found none$"):
+        import_dataset(replace(given, tst=(), split=0.5, val=given.tst), tmp_path / "data")
 
 
 NUMBERED = b"".join(b'{"text": "t%d word", "labels": ["l%d"]}\n' % (i, i) for i in range(100))

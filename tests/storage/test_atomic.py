@@ -124,6 +124,15 @@ def test_a_replacing_that_ends_between_its_renamings_is_finished(tmp_path: Path,
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
+def test_a_temporary_folder_that_cannot_be_made_is_said_where_it_should_be(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(DisentangleError, match=r"^cannot make a temporary folder: .*file"),
+        atomic.scratch(tmp_path / "file" / "deep"),
+    ):
+        pass
+
+
 def test_a_claim_that_makes_nothing_leaves_no_folder_that_was_made_for_it(tmp_path: Path):
     (tmp_path / "old").mkdir()
     with pytest.raises(ZeroDivisionError), atomic.claim(tmp_path / "old" / "new" / "deep" / "data"):

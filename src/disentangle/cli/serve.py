@@ -15,8 +15,8 @@ def add_serve(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "serve",
         help="bundles behind Annif's REST API, with a page to try them",
-        description="Answer Annif's REST API with bundles, each a project named after its folder. "
-        "SIGTERM ends it when what has begun is answered.",
+        description="Answer Annif's REST API with bundles, each a project named after its folder, or the "
+        "link to it. SIGTERM ends it when what has begun is answered.",
     )
     parser.set_defaults(handler=_serve)
     add = parser.add_argument

@@ -49,8 +49,7 @@ class Vocabulary:
     def _uris(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
         for uri, name in self.names.items():
-            # Corpora have no blanks around a name.
-            found.setdefault(self.as_written(name.strip(BLANKS)), []).append(uri)
+            found.setdefault(self.as_written(name), []).append(uri)
         return found
 
     def uri(self, label: str) -> str | None:
@@ -63,7 +62,7 @@ class Vocabulary:
         """
         if label in self.names:
             return label
-        uris = self._uris.get(label, [])
+        uris = self._uris.get(label, []) or self._uris.get(label.strip(BLANKS), [])
         if len(uris) > 1:
             raise DisentangleError(
                 f"a label must be given by its URI where {self.path} has its name several times, found "
@@ -76,7 +75,8 @@ def read(path: Path, language: str | None = None) -> Vocabulary:
     """Read a vocabulary: by its ending SKOS, CSV or else TSV, packed or not.
 
     A subject without a name in the language has that without a language, or its URI for a name. Those
-    that are deprecated, in TSV and CSV those without any name, are none.
+    that are deprecated, in TSV and CSV those without any name, are none. Blanks around a name are no part of
+    it.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def read(path: Path, language: str | None = None) -> Vocabulary:
     for place, uri, names in subjects:
         if uri in found:
             raise DisentangleError(f"{place}: expected each URI once, found {uri!r} again")
-        found[uri] = {tag: name for tag, name in names.items() if name}
+        found[uri] = {tag: name for tag, of in names.items() if (name := of.strip(BLANKS))}
         places[uri] = place
     chosen = _chosen(path, {tag for names in found.values() for tag in names if tag}, language)
     taken = {uri: names.get(chosen, names.get("", uri)) for uri, names in found.items() if names}

@@ -118,7 +118,7 @@ def _unique_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     spans = rows.max(axis=0) - low + 1
     if spans.astype(float).prod() > _MOST_KEYS:
         return np.unique(rows, axis=0, return_counts=True)
-    # The same, ten times as fast; numpy's own such numbers have 32 columns at most.
+    # The same, ten times as fast; numpy's own such numbers are of few columns.
     keys = (rows - low) @ np.append(spans[:0:-1].cumprod()[::-1], 1)
     _, first, sizes = np.unique(keys, return_index=True, return_counts=True)
     return rows[first], sizes

@@ -31,8 +31,6 @@ TFIDF = "tfidf"
 # Of the stage that makes a feature set, in its record.
 MADE_BY = "encode"
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)
-# Of a name that nobody has given, with which `-tuned` may go.
-_MOST_OF_USUAL = 90
 _TAKEN = (FEATURES, "components")
 
 
@@ -110,7 +108,8 @@ def run_encode(job: Encode) -> dict[str, Any]:
     folder = known_datasets.folder_of(job.data_dir, job.dataset, job.mirror)
     source = find(job.encoder)
     usual = re.sub(r"[^\w.-]+", "-", source.name.rpartition("/")[2], flags=re.ASCII).lower()
-    usual = usual.strip("-._")[:_MOST_OF_USUAL] or "encoder"
+    if not job.name and not (usual := usual.strip("-._")):
+        raise DisentangleError(f"--name must be given: {source.name!r} has no letter or digit of ASCII")
     name = check_name(job.name or usual + ("" if job.tuning is None else "-tuned"))
     datasets.sizes_in(folder)  # its matrices must be there
     check_texts(folder, datasets.parts_in(folder))

@@ -285,7 +285,8 @@ def _finish(
         of_file = [(job.sources(part)[place], writers[f"{letter}_{part}"]) for part in job.parts()]
         for part, (source, writer) in zip(job.parts(), of_file, strict=True):
             if writer.nnz == 0:
-                where = "" if job.split is None else f" drawn for the {part} part (--seed draws others)"
+                is_drawn = job.split is not None and part != "val"
+                where = f" drawn for the {part} part (--seed draws others)" if is_drawn else ""
                 raise DisentangleError(f"{source} must have instances with {name[2:]}, found none{where}")
         counts[name] = sizes.resolve(name, [(source, writer.n_columns_seen) for source, writer in of_file])
         for _, writer in of_file:

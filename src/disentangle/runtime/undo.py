@@ -52,7 +52,7 @@ def beside(folder: Path) -> tuple[Path, Path]:
 
 
 def release(temporary: str, lock: str, *folders: str) -> None:
-    """Give up the name of a folder that was to be made; so do those that were made for it, while empty."""
+    """Give up the name of a folder that was to be made; those made for it go, too, while they are empty."""
     remove(temporary)
     remove(lock)
     with suppress(OSError):

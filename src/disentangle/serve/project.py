@@ -20,7 +20,7 @@ def name_of(folder: Path) -> str:
 
 
 class Project:
-    """A bundle that suggests, by the name of its folder.
+    """A bundle that suggests, by the name of its folder or of the link to it.
 
     Parameters
     ----------

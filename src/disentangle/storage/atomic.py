@@ -258,7 +258,7 @@ def claim(folder: Path, record: str | None = None) -> Iterator[Path]:
     """
     temporary = beside(folder)[0]
     lock = folder.with_name(f".{folder.name}.lock")
-    made = [str(parent) for parent in folder.absolute().parents if not parent.exists()]
+    made = [str(parent) for parent in folder.parents if not parent.exists()]
     with _locked(lock.parent, lock.name), undoing(("release", str(temporary), str(lock), *made)):
         if record is not None:
             settle(str(folder), record)
