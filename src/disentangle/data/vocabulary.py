@@ -62,7 +62,7 @@ class Vocabulary:
         """
         if label in self.names:
             return label
-        uris = self._uris.get(label, []) or self._uris.get(label.strip(BLANKS), [])
+        uris = self._uris.get(label.strip(BLANKS), [])
         if len(uris) > 1:
             raise DisentangleError(
                 f"a label must be given by its URI where {self.path} has its name several times, found "
