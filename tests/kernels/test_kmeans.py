@@ -68,6 +68,7 @@ def test_the_clusters_are_pecos_own(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kmeans, "_WORTH_SHARING", 0 if are_shared else 1 << 20)
         patch.setattr(kmeans, "_ROWS_OF_A_BLOCK", 7)
+        patch.setattr(kmeans, "_BLOCK", 1)
         found = halved(X, depth, seed, n_parts, threads)
     assert found == by_pecos(X, depth, seed, n_parts)
 

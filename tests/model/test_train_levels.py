@@ -21,6 +21,7 @@ from disentangle.model import beam_search, saved_model, side_by_side, subproblem
 from disentangle.model.mixed import Mixed
 from disentangle.model.trained import Trained
 from disentangle.params import PredictParams, SolverParams, TreeParams
+from disentangle.runtime.workers import Threads
 from disentangle.storage.compressed import Flat
 from disentangle.storage.saved import Saved
 
@@ -169,9 +170,12 @@ def embedded(dataset: Dataset) -> tuple[sp.csr_matrix, np.ndarray]:
     return X, (np.arange(X.shape[1]) >= 50) & (np.arange(X.shape[1]) < 87)
 
 
-@pytest.mark.parametrize("has_embedding", [True, False])
-def test_svms_side_by_side_are_pecos_s(dataset: Dataset, model: Path, has_embedding: bool):
-    X, is_dense = embedded(dataset) if has_embedding else (dataset.X_trn, None)
+@pytest.mark.parametrize("embedding", ["none", "in one piece", "in two"])
+def test_svms_side_by_side_are_pecos_s(dataset: Dataset, model: Path, embedding: str):
+    X, is_dense = (dataset.X_trn, None) if embedding == "none" else embedded(dataset)
+    if is_dense is not None and embedding == "in two":
+        order = np.r_[:70, 87 : X.shape[1], 70:87]
+        X, is_dense = X[:, order].tocsr(), is_dense[order]
     Y, chain, predict = dataset.Y_trn.tocsc(), tree.load_chain(Saved(model)), PredictParams()
     exact = SolverParams(eps=1e-3, threshold=0.0)
     for features, threads in ((X, 2), (Mixed.of(X, is_dense), 1)):
@@ -380,6 +384,28 @@ def test_the_parts_of_a_leaf_are_the_leaves_of_a_tree_of_its_own(dataset: Datase
     assert len(set(alone.tolist())) > 2
     assert len(set(zip(alone.tolist(), parts.tolist(), strict=True))) == len(set(alone.tolist()))
     assert len(set(parts.tolist())) == len(set(alone.tolist()))
+
+
+def test_leaves_share_a_call_unless_one_is_much_work(
+    dataset: Dataset, model: Path, monkeypatch: pytest.MonkeyPatch
+):
+    class Noting(Threads):
+        def map(self, task: Any, shared: Any, items: Any) -> Any:
+            self.calls = [len(ends) - 1 for ends in items]
+            return super().map(task, shared, items)
+
+    chain, Y = tree.load_chain(Saved(model)), dataset.Y_trn.tocsc()
+    n_split = int((np.bincount(tree.leaf_clusters(chain)) > 2).sum())
+    found, calls = [], []
+    for most in (1, 40, 10**9):
+        monkeypatch.setattr(tree, "_CALLS", most)
+        workers = Noting(2)
+        found.append(tree.split_leaves(chain, dataset.X_trn, Y, 2, seed=0, threads=workers))
+        calls.append(workers.calls)
+    assert found[0] == found[1] == found[2]
+    assert [sum(sizes) for sizes in calls] == [n_split] * 3
+    assert max(max(sizes) for sizes in calls) <= 16
+    assert len(calls[0]) < len(calls[1]) < len(calls[2]) == n_split
 
 
 def test_a_tree_whose_leaves_are_small_enough_is_not_split(dataset: Dataset, model: Path):

@@ -43,7 +43,6 @@ _SEED = 0x9E3779B97F4A7C15
 # 1 / (2 C).
 _SCORE, _STEP, _HIGH, _LOW, _OPEN, _SOFTNESS = (LANES * i for i in range(6))
 
-
 # A compiler unrolls a loop over sixteen numbers before it thinks of a vector, and training takes two to
 # four times as long. So what adds rows of sixteen is written in its own terms. Each number gets the same
 # sum, to the last bit, whatever is beside it and however many a processor takes at a time.
@@ -56,8 +55,9 @@ _FIRST = ir.Constant(ir.VectorType(_INT32, LANES), [0] * LANES)
 
 
 def _data(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Callable[[int], ir.Value]:
-    """What gives the address of an array's first number, by the argument's place."""
-    return lambda i: context.make_array(signature.args[i])(context, builder, args[i]).data
+    """What gives an argument by its place: a number, or the address of an array's first."""
+    arrays = {i: kind for i, kind in enumerate(signature.args) if isinstance(kind, types.Array)}
+    return lambda i: context.make_array(arrays[i])(context, builder, args[i]).data if i in arrays else args[i]
 
 
 def _row(builder: ir.IRBuilder, data: ir.Value, start: ir.Value) -> ir.Value:
@@ -65,8 +65,11 @@ def _row(builder: ir.IRBuilder, data: ir.Value, start: ir.Value) -> ir.Value:
 
 
 def _row_of(builder: ir.IRBuilder, data: ir.Value, ids: ir.Value, at: ir.Value) -> ir.Value:
-    """The address of the row that the id at a place is of."""
-    row = builder.sext(builder.load(builder.gep(ids, [at])), _INT64)
+    """The address of the row that the id at a place is of; without ids, of so many rows after a first one."""
+    if isinstance(ids.type, ir.PointerType):
+        row = builder.sext(builder.load(builder.gep(ids, [at])), _INT64)
+    else:
+        row = builder.add(ids, at)
     return _row(builder, data, builder.mul(row, ir.Constant(_INT64, LANES)))
 
 
@@ -77,25 +80,13 @@ def _scaled(builder: ir.IRBuilder, factor: ir.Value, row: ir.Value) -> ir.Value:
 
 
 @intrinsic
-def add_row(typingctx: Any, to: Any, at: Any, factor: Any, rows: Any, start: Any) -> Any:
-    """`to[at : at + LANES] += factor * rows[start : start + LANES]`, of float32 arrays, unchecked."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
-        data = _data(context, builder, signature, args)
-        target, source = _row(builder, data(0), args[1]), _row(builder, data(3), args[4])
-        row = _scaled(builder, args[2], builder.load(source, align=4))
-        total = builder.fadd(builder.load(target, align=4), row)
-        builder.store(total, target, align=4)
-        return context.get_dummy_value()
-
-    return types.void(to, types.int64, types.float32, rows, types.int64), generate
-
-
-@intrinsic
 def add_rows(
     typingctx: Any, to: Any, at: Any, factors: Any, start: Any, ids: Any, first: Any, n: Any, rows: Any
 ) -> Any:
-    """The same for `n` factors from `start` on, and the rows that as many ids from `first` on are of."""
+    """`to[at : at + LANES] += factor * row` for `n` factors from `start` on, of float32 arrays, unchecked.
+
+    The rows are those of as many ids from `first` on, or, where `ids` is a number, follow that one.
+    """
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
         data = _data(context, builder, signature, args)
@@ -243,26 +234,38 @@ def _fetch(order, t, indptr, indices, values, rows, lengths, duals, weights):
 
 
 @njit
-def _solve(terms, rows, dense, dense_ids, lengths, duals, eps, weights, labels):
+def _fetch_columns(order, t, rows, flat, start, size, n_columns):
+    """The same of columns of an embedding. Apart, as a loop that has nothing to do takes long there."""
+    if t + _NEAR < len(order):
+        own = rows[order[t + _NEAR]] * n_columns + start
+        for p in range(own, own + size, _OF_LINE):
+            prefetch(flat, p)
+
+
+@njit
+def _solve(terms, rows, dense, dense_ids, runs, lengths, duals, eps, weights, labels):
     """The weights of some labels on a cluster's instances, LANES for each feature; the bias is the last."""
     indptr, indices, values = terms
-    n_columns, bias = dense.shape[1], len(weights) - LANES
+    n_columns, bias = dense.shape[1], len(weights) // LANES - 1
     flat, order, state = dense.reshape(-1), np.arange(len(rows)), np.uint64(_SEED)
+    firsts, sizes, one = dense_ids[runs[:-1]].astype(np.int64), np.diff(runs), np.ones(1, np.float32)
     for _ in range(_MOST_ROUNDS):
         state = _shuffle(order, state)
         labels[_HIGH : _HIGH + LANES], labels[_LOW : _LOW + LANES] = -np.inf, np.inf
         for t, i in enumerate(order):
             _fetch(order, t, indptr, indices, values, rows, lengths, duals, weights)
-            start, n, own = indptr[i], indptr[i + 1] - indptr[i], rows[i] * n_columns
-            add_row(labels, _SCORE, np.float32(1), weights, bias)
-            add_rows(labels, _SCORE, values, start, indices, start, n, weights)
-            if n_columns:  # to add none would be a store and a load to wait for
-                add_rows(labels, _SCORE, flat, own, dense_ids, 0, n_columns, weights)
+            p, n, own = indptr[i], indptr[i + 1] - indptr[i], rows[i] * n_columns
+            add_rows(labels, _SCORE, one, 0, bias, 0, 1, weights)
+            add_rows(labels, _SCORE, values, p, indices, p, n, weights)
+            for k in range(len(sizes)):
+                _fetch_columns(order, t, rows, flat, runs[k], sizes[k], n_columns)
+                add_rows(labels, _SCORE, flat, own + runs[k], firsts[k], 0, sizes[k], weights)
             if not _step(labels, duals, i, lengths[rows[i]]):
                 continue
-            add_to_rows(weights, indices, start, n, values, start, labels, _STEP)
-            add_to_rows(weights, dense_ids, 0, n_columns, flat, own, labels, _STEP)
-            add_row(weights, bias, np.float32(1), labels, _STEP)
+            add_to_rows(weights, indices, p, n, values, p, labels, _STEP)
+            for k in range(len(sizes)):
+                add_to_rows(weights, firsts[k], 0, sizes[k], flat, own + runs[k], labels, _STEP)
+            add_to_rows(weights, bias, 0, 1, one, 0, labels, _STEP)
         if _close(labels, eps):
             break
 
@@ -359,22 +362,18 @@ def _keep(weights, features, least, sizes, n, ids, kept):
 _Lists = tuple[np.ndarray, np.ndarray]
 _CSR = types.Tuple((POINTERS, INDICES, SCORES))
 _CSC = types.Tuple((POINTERS, INDICES))
-_DENSE = float32[:, ::1]
+# Of an embedding, and where those begin that follow one another, and the last one ends.
+_COLUMNS = types.Tuple((INDICES, POINTERS))
 # Tolerance, least weight, C of a label of one instance.
-_HOW = types.UniTuple(float64, 3)
+_HOW = types.Tuple((float64, float32, float64))
 # Of each eight features, whether the cluster's rows have some; the number of each feature, and of each row.
 _ROOM = types.Tuple((uint8[::1], INDICES, INDICES))
 
 
-@kernel(
-    types.Tuple((POINTERS, INDICES, SCORES))(
-        int64[::1], int64[::1], _CSC, _CSC, _CSR, _DENSE, SCORES, INDICES, int64, _HOW, _ROOM
-    )
-)
+@kernel(_CSR(int64[::1], int64[::1], _CSC, _CSC, _CSR, float32[:, ::1], SCORES, _COLUMNS, int64, _HOW, _ROOM))
 def _train(labels, clusters, M, Y, terms, dense, lengths, columns, n_features, how, room):
     """The SVMs of some labels, cluster by cluster: how many weights each has; their features; they."""
-    (eps, least, cost), (is_used, place, position) = how, room
-    least = np.float32(least)
+    (eps, least, cost), (is_used, place, position), (columns, runs) = how, room, columns
     sizes, n, end = np.zeros(len(labels), np.int64), 0, 0
     ids, kept = np.empty(0, np.int32), np.empty(0, np.float32)
     while end < len(labels):
@@ -382,15 +381,14 @@ def _train(labels, clusters, M, Y, terms, dense, lengths, columns, n_features, h
         while end < len(labels) and clusters[end] == cluster:
             end += 1
         rows = M[1][M[0][cluster] : M[0][cluster + 1]]
-        for i in range(len(rows)):
-            position[rows[i]] = i
+        position[rows] = np.arange(len(rows))
         part, features, dense_ids = _part(terms, rows, columns, is_used, place)
         features = np.append(features, np.int32(n_features))
         for low in range(first, end, LANES):
             high = min(low + LANES, end)
             duals, known = _posed(labels[low:high], Y, position, len(rows), cost)
             weights = _lines(LANES * len(features))
-            _solve(part, rows, dense, dense_ids, lengths, duals, eps, weights, known)
+            _solve(part, rows, dense, dense_ids, runs, lengths, duals, eps, weights, known)
             ids, kept = _keep(weights, features, least, sizes[low:high], n, ids, kept)
             n += int(sizes[low:high].sum())
     return sizes, ids[:n], kept[:n]
@@ -438,12 +436,15 @@ def solver(
     least = np.float32(threshold)
     if float(least) < threshold or least == 0:  # no weight of 0 is kept
         least = np.nextafter(least, np.float32(np.inf))
-    how = float(eps), float(least), float(cost)
+    runs = np.flatnonzero(np.diff(columns, prepend=-2, append=-2) != 1)
+    how = float(eps), least, float(cost)
 
     def solve(labels: np.ndarray, clusters: np.ndarray, M: _Lists, Y: _Lists) -> tuple[np.ndarray, ...]:
         if not hasattr(scratch, "room"):
             is_used = np.zeros(-(-n_features // _WORD**2) * _WORD, np.uint8)
             scratch.room = is_used, np.full(n_features, -1, np.int32), np.empty(len(dense), np.int32)
-        return _train(labels, clusters, M, Y, terms, dense, lengths, columns, n_features, how, scratch.room)
+        return _train(
+            labels, clusters, M, Y, terms, dense, lengths, (columns, runs), n_features, how, scratch.room
+        )
 
     return solve

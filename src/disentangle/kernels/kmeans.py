@@ -23,6 +23,8 @@ from . import INDICES, POINTERS, SCORES, in_blocks, kernel
 _MOST_ROUNDS = 20
 _BITS = 6  # of 64 columns side by side some may have a sum
 _ROWS_OF_A_BLOCK = 1 << 8
+# Values of rows that are worth a call.
+_BLOCK = 1 << 18
 # Values of which a node has so few that its rows are not shared out.
 _WORTH_SHARING = 1 << 20
 # Values of so many are a node that a thread can work on in memory, wherever the rows of all are.
@@ -256,20 +258,22 @@ class _Node:
             for ends_of_part, center in zip(pairwise(ends), self.sides[is_left], strict=True):
                 yield bool(is_left), *ends_of_part, center
 
-    def blocks(self) -> Iterator[tuple[int, int]]:
-        """Where blocks of rows begin and end, from the last: see `_halve_nodes`."""
-        for end in range(len(self.rows), 0, -_ROWS_OF_A_BLOCK):
-            yield max(end - _ROWS_OF_A_BLOCK, 0), end
+    def blocks(self, n_rows: int) -> Iterator[tuple[int, int]]:
+        """Where blocks of so many rows begin and end, from the last: see `_halve_nodes`."""
+        for end in range(len(self.rows), 0, -n_rows):
+            yield max(end - n_rows, 0), end
 
 
 def _halve_together(X: Flat, nodes: list[_Node], begins: np.ndarray, threads: int) -> None:
     """Halve nodes that are fewer than there are threads, which share the rows of each."""
 
     def each(call: Callable[..., Any], items: Iterable[tuple[Any, ...]]) -> list[Any]:
-        calls = map if threads == 1 else partial(in_threads, threads=threads)
+        items = list(items)
+        # To hand one over takes longer than many a call.
+        calls = map if min(threads, len(items)) == 1 else partial(in_threads, threads=threads)
         return list(calls(lambda item: call(*item), items))
 
-    moving = nodes
+    moving, n_rows = nodes, max(_ROWS_OF_A_BLOCK, _BLOCK * (len(X[0]) - 1) // max(len(X[1]), 1))
     pairs = begins.reshape(-1, 2).tolist()
     each(_begin, [(X, of.rows, *pair, of.right, of.left) for of, pair in zip(nodes, pairs, strict=True)])
     for n in range(_MOST_ROUNDS):
@@ -278,7 +282,8 @@ def _halve_together(X: Flat, nodes: list[_Node], begins: np.ndarray, threads: in
             for part in range(1, len(nodes[0].sides[0])):
                 each(_add_next, [(parts[part], parts[0]) for of in moving for parts in of.sides])
             each(_subtract, [(of.left, of.right) for of in moving])
-        blocks = [(X, of.rows, *ends, of.right, of.scores) for of in moving[::-1] for ends in of.blocks()]
+        ends = ((of, *block) for of in moving[::-1] for block in of.blocks(n_rows))
+        blocks = [(X, of.rows, *block, of.right, of.scores) for of, *block in ends]
         each(_score_block, blocks)
         is_changed = each(_assign_node, [(of.scores, of.is_left) for of in moving])
         moving = [of for of, changed in zip(moving, is_changed, strict=True) if changed]

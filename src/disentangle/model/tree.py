@@ -34,8 +34,8 @@ _PARTS = 2
 # Values of label features that a thread makes at a time, at most.
 _BLOCK = 1 << 18
 # Clusters are so small that the threads of one would only wait for one another, and that one alone is hardly
-# worth a call: so many are at most in one, and fewer where threads would have too few calls.
-_CLUSTERS, _CALLS_PER_SLOT = 16, 8
+# worth a call: so many are at most in one, and fewer where they would be more work than one of so many calls.
+_CLUSTERS, _CALLS = 16, 128
 # Levels of a tree that is saved alone, and of a model, counted from the root.
 _LEVEL, _LEVEL_OF_MODEL = "level-{}.npz", "ranker/{}.model/C.npz"
 
@@ -84,8 +84,8 @@ def _depth(n_labels: int, max_leaf_size: int) -> int:
 def _label_features(X: sp.csr_matrix, Y: sp.csc_matrix, threads: int, budget: Budget) -> Flat:
     """PIFA: each label's is the normalised sum of its instances' features."""
     Yt = _instances_of(Y)
-    most, summed = Yt.astype(bool) @ np.diff(X.indptr), summing(flat(Yt), flat(X), X.shape[1])
-    ends = np.minimum(most, X.shape[1]).cumsum()
+    summed = summing(flat(Yt), flat(X), X.shape[1])
+    ends = np.minimum(_values(Yt, X), X.shape[1]).cumsum()
     bounds = np.unique([0, *np.searchsorted(ends, np.arange(_BLOCK, ends[-1], _BLOCK)), len(ends)])
     sizes, indices, values = [np.zeros(1, np.int64)], budget.growing(np.int32), budget.growing(np.float32)
 
@@ -104,6 +104,11 @@ def _instances_of(Y: sp.csc_matrix) -> sp.csr_matrix:
     lengths = np.sqrt(np.bincount(Y.indices, Y.data.astype(np.float64) ** 2, Y.shape[0]))
     weights = (Y.data / lengths[Y.indices]).astype(np.float32)
     return matrix_of(sp.csr_matrix, weights, Y.indices, Y.indptr, (Y.shape[1], Y.shape[0]))
+
+
+def _values(Yt: sp.csr_matrix, X: sp.csr_matrix) -> np.ndarray:
+    """How many values each label's instances have."""
+    return Yt.astype(bool) @ np.diff(X.indptr).astype(np.int64)
 
 
 def _normalised(sums: Flat, n_features: int) -> sp.csr_matrix:
@@ -229,8 +234,11 @@ def split_leaves(
     shared = _Leaves(X, _instances_of(columns_of(Y, labels, workers.threads)), leaf_size, seed)
     members = [slice(*pair) for pair in pairwise(offsets)]
     part_of = [np.arange(n_clusters)]
-    size = int(np.clip(len(members) // (_CALLS_PER_SLOT * workers.slots), 1, _CLUSTERS))
-    calls = [offsets[i : i + size + 1] for i in range(0, len(members), size)]
+    values = np.add.reduceat(_values(shared.Yt, X), offsets[:-1])
+    share = max(values.sum() / _CALLS, 1)
+    filled = np.maximum(values / share, 1 / _CLUSTERS).cumsum() // 1
+    ends = np.append(np.flatnonzero(np.diff(filled, prepend=-1)), len(members))
+    calls = [offsets[first : end + 1] for first, end in pairwise(ends)]
     parts = chained.from_iterable(workers.map(_halve, shared, calls))
     for k, rows, part in track(zip(too_large, members, parts, strict=True), len(too_large)):
         clusters[labels[rows]] = np.where(part == 0, k, n_clusters + part - 1)
