@@ -443,6 +443,8 @@ def test_mistakes_are_one_sentence(place: Path, encoder: Path, run: Command, tmp
             "mine exists, and was not made by `encode`, or is damaged: choose another --name, or remove it",
         ),
         (("--encoder", encoder, "--epochs", "0"), "--epochs must be at least 1, got 0"),
+        (("--encoder", encoder, "--seed", "1"), "--seed must come with --finetune"),
+        (("--encoder", encoder, "--max-leaf-size", "9"), "--max-leaf-size must come with --finetune"),
     ]
     if not torch.cuda.is_available():
         cases.append(

@@ -11,7 +11,16 @@ import pytest
 from disentangle.jobs import export
 from disentangle.jobs.tables import Table
 
-HOSTILE = ("a_b %&#${}~^\\", "\\input{/etc/passwd}", "$x$ | <b>", "[1] *x*\n\\\\", "\u2028\x1b`c`", '"--q"')
+HOSTILE = (
+    "a_b %&#${}~^\\",
+    "\\input{/etc/passwd}",
+    "$x$ | <b>",
+    "[1] *x*\n\\\\",
+    "\u2028\x1b`c`",
+    '"--q"',
+    " [1]",
+    "?`---",
+)
 
 
 @pytest.fixture
@@ -52,11 +61,13 @@ def test_names_are_text(table: Table, name: str):
     table.title, table.notes = name, [name]
     text = export.latex(name, [table])
     inert = re.sub(
-        r"\\(textbackslash|textasciitilde|textasciicircum|textless|textgreater|textbar)\{\}", "", text
+        r"\\(textbackslash|textasciitilde|textasciicircum|textless|textgreater|textbar|textasciigrave)\{\}",
+        "",
+        text,
     )
     inert = re.sub(r"\\[_%&#${}]", "", inert)
     plain = export.latex("", [Table("", table.columns, [("", *row[1:]) for row in table.rows], [""])])
-    for letter in ("\\", "$", "&", "#", "_", "^", "~", "\n"):
+    for letter in ("\\", "$", "&", "#", "_", "^", "~", "\n", "`", "--"):
         assert inert.count(letter) == plain.count(letter), letter
     assert inert.count("{") == inert.count("}")
     assert not re.search(r"^\s*[\[*]", inert, re.MULTILINE)

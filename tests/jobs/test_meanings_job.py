@@ -122,6 +122,18 @@ def test_the_report_command_knows_meanings(disentangle: Command, named: Path, tm
     assert "meanings" in {row["job"] for row in csv.DictReader(noted.stdout.splitlines())}
 
 
+def test_the_base_report_keeps_what_else_it_tells(disentangle: Command, named: Path, tmp_path: Path):
+    base = tmp_path / "model" / "named" / "base" / "report.json"
+    ok(disentangle("base", "named", "--data-dir", named, "--preset", "paper,lean", *SMALL_TREE))
+    before = base.read_bytes()
+    ok(run(disentangle, named))
+    assert base.read_bytes() == before
+    ok(run(disentangle, named, "--n-copies", "3"))
+    presets = [[one["preset"] for one in json.loads(told)["runs"]] for told in (before, base.read_bytes())]
+    assert len(presets[1]) == len(presets[0]) + 1
+    assert set(presets[0]) <= set(presets[1])
+
+
 def test_labels_by_name_and_by_id(disentangle: Command, named: Path, tmp_path: Path):
     run(disentangle, named)
     folder = tmp_path / "model" / "named" / "meanings"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import threading
 from pathlib import Path
@@ -251,6 +252,22 @@ def test_what_is_given_up_keeps_its_place_until_it_ends(project):
     assert (first[0], first[2]["detail"][:24]) == (503, "the answer must be ready")
     assert second[2]["detail"].startswith("the server is busy")
     assert n_busy == 0
+
+
+def test_an_error_after_all_have_left_is_no_traceback(project):
+    app, told = App([project], ServeParams(timeout=0.01), 1), []
+
+    async def ask_both() -> list[int]:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        both = [await ask(app, SUGGEST, text) for text in (b"text=wait", b"text=x")]
+        project.go_on.set()
+        await asyncio.to_thread(app.close)
+        await asyncio.sleep(0)  # what the threads have found is told here
+        gc.collect()
+        return [status for status, *_ in both]
+
+    assert asyncio.run(ask_both()) == [503, 503]
+    assert told == []
 
 
 def test_what_fails_says_so_and_keeps_the_reason_to_the_log(project, caplog):

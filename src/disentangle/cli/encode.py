@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 
+from ..errors import DisentangleError
+from ..limits import option
 from ..params import EncoderParams, TreeParams, TuningParams
 from ..runtime.threads import limit_threads
 from .arguments import DATASETS_OWN, add_declared, add_mirror, add_places, add_threads, dataset_name
 from .jobs import of_dataset
 
 DEVICES = ("auto", "cpu", "cuda")
+# What has no effect on an encoder as it is.
+_OF_TUNING = ("epochs", "seed", "max_leaf_size")
 
 
 def add_encode(commands: argparse._SubParsersAction) -> None:
@@ -41,8 +45,8 @@ def add_encode(commands: argparse._SubParsersAction) -> None:
         metavar="FEATURES",
         help="of the feature set (default: the encoder's, with -tuned after --finetune)",
     )
-    for params, names in ((EncoderParams, ("max_length", "batch_size")), (TuningParams, ("epochs", "seed"))):
-        add_declared(parser, params, *names)
+    add_declared(parser, EncoderParams, "max_length", "batch_size")
+    add_declared(parser, TuningParams, "epochs", "seed", usual="{}")
     add_declared(parser, TreeParams, "max_leaf_size", usual=DATASETS_OWN)
     add(
         "--device",
@@ -69,8 +73,10 @@ def _encode(args: argparse.Namespace) -> None:
 
     progress.set_up_logging()
     given = known_datasets.settings_of(args.dataset) | vars(args)
-    tuning = TuningParams(args.epochs, args.seed)
-    tuning.validate()  # without --finetune, too
+    tuning = filled(TuningParams, vars(args))
+    tuning.validate()
+    if not args.finetune and (without := [name for name in _OF_TUNING if name in vars(args)]):
+        raise DisentangleError(f"{option(without[0])} must come with --finetune, which is not there")
     made = encode.run_encode(
         encode.Encode(
             args.dataset,

@@ -92,8 +92,9 @@ def _plug_closed_streams() -> None:
 
 
 def _leave(sentence: str) -> NoReturn:
-    with suppress(OSError):  # nobody may be there to read it
-        print(printable(sentence), file=sys.stderr, flush=True)
+    if sys.stderr is not None:  # it was closed before Python began; print would take standard output
+        with suppress(OSError):  # nobody may be there to read it
+            print(printable(sentence), file=sys.stderr, flush=True)
     # A PECOS call may still run in its thread: an ordinary exit could wait for it or crash.
     os._exit(2)
 

@@ -10,7 +10,7 @@ from . import figures
 from .calibrate import calibrated
 from .differences import Comparison
 from .ensemble import Ensemble
-from .job import Job
+from .job import Job, has_reported
 from .plan import Plan
 from .seeds import over_seeds
 
@@ -38,10 +38,17 @@ def run_base(job: Job, is_calibrated: bool = False) -> dict[str, Any]:
     ensembles = [Ensemble(folder, one.source(), one.settings, one.place) for one in job.by_seed()]
     with atomic.workspaces([folder, *([sweep] if is_calibrated else [])], RECORD):
         made = [trees.runs() for trees in ensembles]
-        return report_base(job, [trees.trees for trees in ensembles], made, is_calibrated)
+        return _report(job, [trees.trees for trees in ensembles], made, is_calibrated)
 
 
-def report_base(
+def report_base(job: Job, trees: list[list[Plan]], made: list[list[dict[str, Any]]]) -> None:
+    """Have the base job's report tell of runs that another job builds on; one that does stays as it is."""
+    first = trees[0][0]
+    if not has_reported(first.root, [run for own in made for run in own], first.source.inputs):
+        _report(job, trees, made)
+
+
+def _report(
     job: Job, trees: list[list[Plan]], made: list[list[dict[str, Any]]], is_calibrated: bool = False
 ) -> dict[str, Any]:
     """Write and draw what a base job has made, trees and their runs for each seed; return as `run_base`."""

@@ -33,6 +33,7 @@ _LATEX = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     '"': "''",
+    "`": r"\textasciigrave{}",
     "±": r"$\pm$",
     "×": r"$\times$",
     **{letter: f"\\{letter}" for letter in "_%&#${}"},
@@ -127,9 +128,10 @@ def _latex_cell(cell: str, is_best: bool) -> str:
 
 
 def _latex_text(text: str) -> str:
-    escaped = "".join(_LATEX.get(letter, letter) for letter in _plain(text)).replace("--", "-{}-")
-    # A row's end would take them for its own arguments.
-    return f"{{{escaped[0]}}}{escaped[1:]}" if escaped[:1] in ("[", "*") else escaped
+    escaped = "".join(_LATEX.get(letter, letter) for letter in _plain(text))
+    escaped = re.sub("-(?=-)", "-{}", escaped)
+    # A row's end would take them for its own arguments, also after blanks.
+    return re.sub(r"^(\s*)([\[*])", r"\1{\2}", escaped)
 
 
 def markdown(tables: list[Table]) -> str:

@@ -156,7 +156,9 @@ class Job:
         asked = report.get("runs", [more | {"seconds": made["seconds"]}])
         if "runs" in report:
             report["n_asked"] = len(asked)
-            report["runs"] = [*asked, *_earlier_runs(folder, place, report)]
+            own = {run["evaluation"] for run in asked}
+            earlier = _reported(folder, place, report["versions"], report["data"])
+            report["runs"] = [*asked, *(run for run in earlier if run["evaluation"] not in own)]
         path = folder / place / "report.json"
         atomic.write_json(path, report)
         self._note(path, report, asked)
@@ -179,19 +181,26 @@ class Job:
             logger.warning("note: %s; the report is whole", error)
 
 
-def _earlier_runs(folder: Path, place: str, report: dict[str, Any]) -> list[dict[str, Any]]:
-    """Runs in a folder that only the last report in `place` has, by the same versions on the same data."""
-    asked = {run["evaluation"] for run in report["runs"]}
+def has_reported(folder: Path, runs: list[dict[str, Any]], data: dict[str, str]) -> bool:
+    """Whether a job's last report in a folder has these runs."""
+    reported = _reported(folder, "", provenance.versions(), data)
+    keys = {run["evaluation"]: run["key"] for run in reported}
+    return all(keys.get(run["evaluation"]) == run["key"] for run in runs)
+
+
+def _reported(
+    folder: Path, place: str, versions: dict[str, Any], data: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Runs in a folder that the last report in `place` has and that are still there, if by these versions."""
     try:
         before = json.loads(files.read(folder / place / "report.json", _MOST_BYTES))
-        if any(before[what] != report[what] for what in ("versions", "data")):
+        if (before["versions"], before["data"]) != (versions, data):
             return []
         return [
             # The evaluation's own figures, which are checked.
             run | record["results"]
             for run in before["runs"]
-            if run["evaluation"] not in asked
-            and (record := read_record(folder / run["evaluation"])) is not None
+            if (record := read_record(folder / run["evaluation"])) is not None
             and record["key"] == run["key"]
             and (type(run["variant"]), type(run["n_trees"]), type(run["settings"])) in _TYPES
         ]

@@ -38,7 +38,8 @@ def find(name: str, model_dir: Path, job: str, features: str = FEATURES) -> Path
         return path / "report.json"
     if "/" in name or path.suffix in (".json", ".jsonl") or path.is_file():
         return path
-    found = model_dir / name / beside(job, features) / "report.json"
+    # A job that makes features has their name.
+    found = model_dir / name / (job if features == job else beside(job, features)) / "report.json"
     if not found.exists():
         raise DisentangleError(
             f"expected a report.json, its folder, or a dataset with results in {model_dir}, got {name!r}"

@@ -114,8 +114,10 @@ class App:
         # Who waits may leave sooner; the body is held, and a thread taken, until the work ends.
         loop = asyncio.get_running_loop()
         work.add_done_callback(lambda _: self._free(loop))
-        answer = asyncio.shield(asyncio.wrap_future(work))
-        return await self._in_time(answer, 503, "the answer must be ready")
+        answer = asyncio.wrap_future(work)
+        # An error that comes when nobody waits any more would be a traceback in the log.
+        answer.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return await self._in_time(asyncio.shield(answer), 503, "the answer must be ready")
 
     def _free(self, loop: asyncio.AbstractEventLoop) -> None:
         def free() -> None:
