@@ -52,10 +52,37 @@ def test_a_language_is_chosen_where_there_are_several(tmp_path: Path):
         read(tmp_path, "v.csv", content, "de")
 
 
+def test_names_with_and_without_a_language_of_one_subject_are_to_choose_from(tmp_path: Path):
+    content = "uri,label_,label_fr\nu:1,cats,chats\nu:2,dogs,\n"
+    with pytest.raises(DisentangleError, match="it has fr, and '' for names without a language"):
+        read(tmp_path, "v.csv", content)
+    assert read(tmp_path, "v.csv", content, "") == {"u:1": "cats", "u:2": "dogs"}
+    assert read(tmp_path, "v.csv", content, "fr") == {"u:1": "chats", "u:2": "dogs"}
+
+
+def test_tags_of_languages_have_no_case(tmp_path: Path):
+    content = "uri,label_en,label_EN-gb,label_DE\nu:1,one,,eins\n"
+    assert read(tmp_path, "v.csv", content, "EN") == {"u:1": "one"}
+    assert read(tmp_path, "v.csv", content, "de") == {"u:1": "eins"}
+
+
+def test_empty_rows_are_none_and_a_row_without_a_uri_is_told(tmp_path: Path):
+    assert read(tmp_path, "v.csv", "uri,label_en\n,\nu:1,one\n,\n,\n") == {"u:1": "one"}
+    assert read(tmp_path, "v.tsv", "<u:1>\tone\n\t\n \n") == {"u:1": "one"}
+    with pytest.raises(DisentangleError, match="line 2: expected a URI and a name of a line each, found"):
+        read(tmp_path, "v.tsv", "<u:1>\tone\n\ttwo\tA1\n")
+
+
+def test_skos_of_another_form_is_told(tmp_path: Path):
+    with pytest.raises(DisentangleError, match=r"must be SKOS that ends in \.ttl, \.rdf, .*, or CSV or TSV"):
+        read(tmp_path, "v.jsonld.gz", gzip.compress(b"{}"))
+
+
 def test_labels_are_found_by_uri_and_by_name(tmp_path: Path):
     (tmp_path / "v.tsv").write_text("<u:1>\tapple\n<u:2>\tapple\n<u:3>\tpear\n")
     found = vocabulary.read(tmp_path / "v.tsv")
     assert [found.uri(label) for label in ("u:1", "u:2", "pear", "plum")] == ["u:1", "u:2", "u:3", None]
+    assert [found.uri(label) for label in ("<u:1>", " u:2\t", "<pear>")] == ["u:1", "u:2", None]
     with pytest.raises(DisentangleError, match="found 'apple', which is u:1 and u:2"):
         found.uri("apple")
 
@@ -107,7 +134,8 @@ def test_a_vocabulary_without_names_is_told(tmp_path: Path, name: str, content: 
 
 @needs_rdflib
 @pytest.mark.parametrize(
-    ("name", "content"), [("v.rdf", XML), ("v.nt", NT), ("v.nt.gz", gzip.compress(NT.encode()))]
+    ("name", "content"),
+    [("v.rdf", XML), ("v.nt", NT), ("v.nt.gz", gzip.compress(NT.encode())), ("v.nt", f"\ufeff{NT}")],
 )
 def test_skos_in_other_dress(tmp_path: Path, name: str, content: str | bytes):
     assert read(tmp_path, name, content) == {"http://x/1": "one"}
@@ -130,6 +158,15 @@ def test_names_of_skos(tmp_path: Path):
         "http://x/4": "d",
         "http://x/5": "http://x/5",
     }
+
+
+@needs_rdflib
+def test_other_names_of_skos_are_those_of_concepts_without_preferred_ones(tmp_path: Path):
+    rdfs = "@prefix rdfs: <http://www.w3.org/2000/01/rdf-schema#> .\n"
+    content = rdfs + PREFIXES + ':1 a skos:Concept ; skos:prefLabel "Cats" ; rdfs:label "Felis catus"@la .\n'
+    assert read(tmp_path, "v.ttl", content) == {"http://x/1": "Cats"}
+    content += ':2 a skos:Concept ; rdfs:label "Canis"@LA .\n'
+    assert read(tmp_path, "v.ttl", content, "la") == {"http://x/1": "Cats", "http://x/2": "Canis"}
 
 
 @needs_rdflib

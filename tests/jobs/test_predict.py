@@ -59,6 +59,14 @@ def predict(place: Path) -> Command:
     return partial(run_disentangle, place, "predict", "verbs")
 
 
+def test_a_sentence_that_cannot_be_read_is_no_result(tmp_path: Path):
+    command = (sys.executable, "-m", "disentangle", "predict", "verbs", "--text", "to run")
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    closed = ("bash", "-c", 'exec "$@" 2>&-', "bash")
+    result = subprocess.run((*closed, *command), cwd=tmp_path, env=environment, capture_output=True)
+    assert (result.returncode, result.stdout) == (2, b"")
+
+
 def features_of(place: Path) -> Path:
     return dataset(place) / "tfidf-attnxml" / "X.tst.npz"
 

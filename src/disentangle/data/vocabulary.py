@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import re
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +21,8 @@ from .lines import read_lines
 
 # Of rdflib, by the ending of a file; none of them reaches for other files.
 _SKOS = {".ttl": "turtle", ".rdf": "xml", ".xml": "xml", ".owl": "xml", ".nt": "nt"}
+# SKOS, too, which would be taken for lines of URIs.
+_OTHER_SKOS = (".jsonld", ".json", ".n3", ".nq", ".trig")
 _MOST_BYTES = 1 << 30
 # Names of a subject: by the tag of their language.
 Names = dict[str, str]
@@ -60,9 +63,10 @@ class Vocabulary:
         DisentangleError
             If several have the name.
         """
-        if label in self.names:
-            return label
-        uris = self._uris.get(label.strip(BLANKS), [])
+        stripped = label.strip(BLANKS)
+        if (uri := plain_uri(stripped)) in self.names:
+            return uri
+        uris = self._uris.get(stripped, [])
         if len(uris) > 1:
             raise DisentangleError(
                 f"a label must be given by its URI where {self.path} has its name several times, found "
@@ -82,16 +86,20 @@ def read(path: Path, language: str | None = None) -> Vocabulary:
     ----------
     path : Path
     language : str, optional
-        Tag of the language of the names; it must be given where there are several.
+        Tag of the language of the names, in capitals or not, empty for names without one; it must be given
+        where there are several.
 
     Raises
     ------
     DisentangleError
-        As `read_lines`; if the file is not of its format, a URI is there twice, a name has line ends, or
-        there are several languages or another one; if SKOS is to be read, and rdflib is not installed.
+        As `read_lines`; if the file is not of its format, a URI is there twice or missing, a name has line
+        ends, or there are several languages or another one; if SKOS is to be read, and rdflib is not
+        installed.
     """
     packings = (".gz", ".bz2", ".xz")
     ending = PurePath(path.stem if path.suffix.lower() in packings else path.name).suffix.lower()
+    if ending in _OTHER_SKOS:
+        raise DisentangleError(f"{path} must be SKOS that ends in {', '.join(_SKOS)}, or CSV or TSV")
     if ending in _SKOS:
         subjects = _from_skos(path, _SKOS[ending])
     else:
@@ -99,11 +107,16 @@ def read(path: Path, language: str | None = None) -> Vocabulary:
     found: dict[str, Names] = {}
     places: dict[str, str] = {}
     for place, uri, names in subjects:
-        if uri in found:
+        own: Names = {}
+        for tag, name in names.items():
+            if name.strip(BLANKS):
+                own.setdefault(tag.lower(), name.strip(BLANKS))
+        if not uri and not own:  # an empty row
+            continue
+        if uri and uri in found:
             raise DisentangleError(f"{place}: expected each URI once, found {uri!r} again")
-        found[uri] = {tag: name for tag, of in names.items() if (name := of.strip(BLANKS))}
-        places[uri] = place
-    chosen = _chosen(path, {tag for names in found.values() for tag in names if tag}, language)
+        found[uri], places[uri] = own, place
+    chosen = _chosen(path, found, None if language is None else language.lower())
     taken = {uri: names.get(chosen, names.get("", uri)) for uri, names in found.items() if names}
     if not taken:
         expected = (
@@ -119,24 +132,26 @@ def read(path: Path, language: str | None = None) -> Vocabulary:
     return Vocabulary(path, taken)
 
 
-def _chosen(path: Path, languages: set[str], language: str | None) -> str:
-    if languages and language is None and len(languages) > 1:
-        raise DisentangleError(
-            f"--language must say which names to take of {path}: it has {', '.join(sorted(languages))}"
-        )
-    if languages and language is not None and language not in languages:
-        raise DisentangleError(
-            f"--language must be one of {path}: {', '.join(sorted(languages))}, got {language!r}"
-        )
-    return language or next(iter(languages), "")
+def _chosen(path: Path, subjects: dict[str, Names], language: str | None) -> str:
+    tags = {tag for names in subjects.values() for tag in names}
+    languages = sorted(tags - {""})
+    if not languages:
+        return ""
+    # A subject that has a name without a language besides is named in two.
+    has_both = any("" in names and len(names) > 1 for names in subjects.values())
+    said = ", ".join(languages) + (", and '' for names without a language" if has_both else "")
+    if language is None and (has_both or len(languages) > 1):
+        raise DisentangleError(f"--language must say which names to take of {path}: it has {said}")
+    if language is not None and language not in tags:
+        raise DisentangleError(f"--language must be one of {path}: {said}, got {language!r}")
+    return languages[0] if language is None else language
 
 
 def _from_tsv(path: Path) -> Iterator[Subject]:
     """Of lines `<URI>`, tab, name; a notation may follow."""
     for line in read_lines(path):
-        uri, *more = line.text.strip().split("\t")
-        if uri:
-            yield f"{path}, line {line.number}", plain_uri(uri.strip(BLANKS)), {"": "".join(more[:1])}
+        uri, *more = line.text.split("\t")
+        yield f"{path}, line {line.number}", plain_uri(uri.strip(BLANKS)), {"": "".join(more[:1])}
 
 
 def _from_csv(path: Path) -> Iterator[Subject]:
@@ -174,7 +189,9 @@ def _from_skos(path: Path, form: str) -> Iterator[Subject]:
         for kind in (SKOS.prefLabel, RDFS.label):
             # Of several in a language the first in the alphabet, whatever the order of a graph.
             for label in sorted(filter(str, graph.objects(concept, kind)), key=str):
-                names.setdefault(getattr(label, "language", None) or "", str(label))
+                names.setdefault((getattr(label, "language", None) or "").lower(), str(label))
+            if names:
+                break
         # Where it has no name at all its URI is one.
         yield str(path), str(concept), names or {"": str(concept)}
 
@@ -185,4 +202,4 @@ def _content(path: Path) -> bytes:
     packed.check_size(path, len(content), most)
     if len(content) > _MOST_BYTES:
         raise DisentangleError(f"{path} must have at most {_MOST_BYTES:,} bytes, found more")
-    return bytes(content)
+    return bytes(content).removeprefix(BOM_UTF8)

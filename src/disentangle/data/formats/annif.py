@@ -111,7 +111,9 @@ def _of_json(line: Line, text: tuple[str, ...]) -> Document:
 
 
 def _subject(said: Any) -> Any:
-    return said.get("uri", said.get("label")) if isinstance(said, dict) else None
+    if not isinstance(said, dict) or "uri" not in said:
+        return said.get("label") if isinstance(said, dict) else None
+    return plain_uri(said["uri"]) if isinstance(said["uri"], str) else None
 
 
 def _texts_of(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
