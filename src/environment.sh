@@ -156,11 +156,12 @@ install() {
     rm "$venv/.unfinished"
 }
 
-# Whether nothing in the folder is somebody else's: a driver has been here, or it is empty but for hidden files, or the
-# project's own .venv, made by hand.
+# Whether nothing in the folder is somebody else's: a driver has begun an environment here, which takes more than its lock,
+# or it is empty but for hidden files, or the project's own .venv, made by hand.
 is_ours() {
     local found
-    [[ ! -e $venv/.setup.lock && ($venv != "$root/.venv" || ! -e $venv/pyvenv.cfg) ]] || return 0
+    [[ ! -e $venv/.unfinished && ! -e $venv/.machine ]] || return 0
+    [[ ! -e $venv/pyvenv.cfg || (! -e $venv/.setup.lock && $venv != "$root/.venv") ]] || return 0
     shopt -s nullglob
     found=("$venv"/*)
     shopt -u nullglob

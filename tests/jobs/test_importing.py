@@ -871,6 +871,7 @@ def test_names_are_labels_of_the_vocabulary_in_any_format(tmp_path: Path):
             "--no-quotes must come with --format csv, tsv, got annif",
         ),
         ("csv", {"columns": Columns(separator="")}, "--separator must be one or more characters, got ''"),
+        ("csv", {"seed": 7}, "--seed must come with --split"),
         ("csv", {"columns": Columns(delimiter=";;")}, "--delimiter must be one character, .* got ';;'"),
         ("svmlight", {"vocabulary": Path("x")}, "--vocabulary must name labels that have names"),
         ("jsonl", {"language": "en"}, "--language must come with --vocabulary, got 'en' alone"),
@@ -882,6 +883,16 @@ def test_options_that_do_not_go_together(tmp_path: Path, format: str, more: dict
     content, items = DEFAULTS[format]
     with pytest.raises(DisentangleError, match=message):
         import_dataset(replace(job(tmp_path, format, content, content, items), **more), tmp_path / "data")
+
+
+@pytest.mark.parametrize("options", [("--min-df", "2"), ("--text-settings", "bigrams")])
+def test_settings_of_text_are_refused_without_text(
+    tmp_path: Path, disentangle: Command, options: tuple[str, ...]
+):
+    put(tmp_path / "a.svm", SVM)
+    files = ("--trn", "a.svm", "--tst", "a.svm", "--format", "svmlight")
+    ended = disentangle("data", "import", "made", *files, *options)
+    refused(ended, "settings of tf-idf must come with a format of text, got svmlight")
 
 
 @pytest.mark.parametrize(

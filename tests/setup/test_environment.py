@@ -390,6 +390,18 @@ def test_environment_of_another_kind_of_machine_stays(sandbox):
     assert sandbox.calls() == []
 
 
+def test_what_is_put_where_no_environment_came_to_be_is_left_alone(sandbox, tmp_path):
+    mine = tmp_path / "mine"
+    (sandbox.bin / "python3").unlink()
+    assert sandbox.run_base(DISENTANGLE_VENV=str(mine))[2].startswith("No usable Python")
+    (mine / "thesis").touch()
+    sandbox.fake_python("python3", "3.11.7")
+    status, _, errors = sandbox.run_base(DISENTANGLE_VENV=str(mine))
+    assert status == 2
+    assert errors == f"{mine} holds other files: DISENTANGLE_VENV must name a new or empty folder.\n"
+    assert (mine / "thesis").exists()
+
+
 @pytest.mark.parametrize("name", ["mine", "[lab] *"])
 def test_a_folder_with_other_files_is_left_alone(sandbox, tmp_path, name):
     mine = tmp_path / name

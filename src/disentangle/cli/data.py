@@ -222,11 +222,13 @@ def _info(args: argparse.Namespace) -> None:
 
 
 def _import(args: argparse.Namespace) -> None:
-    from ..data import datasets
+    from ..data import datasets, formats
     from ..jobs import importing
     from ..runtime import progress
 
     given = {field.name: getattr(args, field.name) for field in fields(TfidfParams) if field.name in args}
+    if (given or args.text_settings != USUAL) and not formats.FORMATS[args.format].has_text:
+        raise DisentangleError(f"settings of tf-idf must come with a format of text, got {args.format}")
     if "ngram_range" in given:
         given["ngram_range"] = tuple(given["ngram_range"])
     columns = Columns(

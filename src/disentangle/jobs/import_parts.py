@@ -120,6 +120,8 @@ class Import:
                     f"--{part} must name {expected} for {self.format} ({' '.join(form.files)}), "
                     f"got {len(paths)}"
                 )
+        if self.seed and self.split is None:
+            raise DisentangleError("--seed must come with --split, which draws with it")
         if form.needs_names and self.output_items is None:
             raise DisentangleError(f"{self.format} needs --output-items, the file of label names")
         if self.vocabulary is not None and (self.output_items is not None or not form.has_names):
