@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, SMALL_TREE, ok, run_disentangle
 
+from disentangle.jobs import reports
+
 # Stands in for mlflow: what is called is written to a file, and one call may fail.
 FAKE = """
 import json, os
@@ -92,6 +94,22 @@ def test_each_form_is_written_to_a_file_or_shown(finished: Path, report: Report,
     runs = json.loads((finished / "model/verbs/base/report.json").read_text())["runs"]
     assert [float(row["P@1"]) for row in rows] == [run["precision"][0] for run in runs]
     assert report("verbs", "--job", "metric", "--table", "csv").stdout.count("\n") == 3
+
+
+@pytest.mark.parametrize(
+    ("job", "features", "folder"),
+    [
+        ("xr-transformer", "xr-transformer", "xr-transformer"),
+        ("xr-transformer", "mine", "xr-transformer-mine"),
+        ("base", "xr-transformer", "base-xr-transformer"),
+        ("base", "base", "base-base"),
+    ],
+)
+def test_a_report_is_found_by_job_and_features(tmp_path: Path, job: str, features: str, folder: str):
+    for name in ("xr-transformer", "xr-transformer-mine", "base", "base-xr-transformer", "base-base"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        (tmp_path / "set" / name / "report.json").touch()
+    assert reports.find("set", tmp_path, job, features) == tmp_path / "set" / folder / "report.json"
 
 
 def test_mistakes_are_one_sentence(report: Report, place: Path):

@@ -38,8 +38,9 @@ def find(name: str, model_dir: Path, job: str, features: str = FEATURES) -> Path
         return path / "report.json"
     if "/" in name or path.suffix in (".json", ".jsonl") or path.is_file():
         return path
-    # A job that makes features has their name.
-    found = model_dir / name / (job if features == job else beside(job, features)) / "report.json"
+    # Features of its own name are what the job makes, unless told otherwise.
+    place = job if job == features == "xr-transformer" else beside(job, features)
+    found = model_dir / name / place / "report.json"
     if not found.exists():
         raise DisentangleError(
             f"expected a report.json, its folder, or a dataset with results in {model_dir}, got {name!r}"
