@@ -189,7 +189,7 @@ def _from_skos(path: Path, form: str) -> Iterator[Subject]:
         for kind in (SKOS.prefLabel, RDFS.label):
             # Of several in a language the first in the alphabet, whatever the order of a graph.
             for label in sorted(filter(str, graph.objects(concept, kind)), key=str):
-                names.setdefault((getattr(label, "language", None) or "").lower(), str(label))
+                names.setdefault(getattr(label, "language", None) or "", str(label))
             if names:
                 break
         # Where it has no name at all its URI is one.

@@ -20,9 +20,16 @@ from .tables import Table, tables_of
 
 # A run has some kilobytes, and there may be hundreds of them; a table of labels has a line for each.
 _MOST_BYTES = 1 << 28
+# The job that makes features and reports of them.
+XR_TRANSFORMER = "xr-transformer"
 _NUMBERS = ("vi", "random_same_sizes", "adjusted_rand", "n_components", "n_copies", "n_instances")
 _LEFT_OUT = "Lines that no job has written are left out."
 _NONSENSE = (*NONSENSE, csv.Error)
+
+
+def place_of(job: str, features: str) -> str:
+    """The folder of a job's results in its dataset's; features that the job makes may have its own name."""
+    return job if job == features == XR_TRANSFORMER else beside(job, features)
 
 
 def find(name: str, model_dir: Path, job: str, features: str = FEATURES) -> Path:
@@ -38,9 +45,7 @@ def find(name: str, model_dir: Path, job: str, features: str = FEATURES) -> Path
         return path / "report.json"
     if "/" in name or path.suffix in (".json", ".jsonl") or path.is_file():
         return path
-    # Features of its own name are what the job makes, unless told otherwise.
-    place = job if job == features == "xr-transformer" else beside(job, features)
-    found = model_dir / name / place / "report.json"
+    found = model_dir / name / place_of(job, features) / "report.json"
     if not found.exists():
         raise DisentangleError(
             f"expected a report.json, its folder, or a dataset with results in {model_dir}, got {name!r}"

@@ -30,7 +30,7 @@ from .stages import Stage
 logger = logging.getLogger(__name__)
 
 # Of the job, of the feature set that it makes, and of what made that, in its record.
-NAME = "xr-transformer"
+NAME = reports.XR_TRANSFORMER
 _METHOD = "XR-Transformer"
 _SCORES = "scores.npz"
 
@@ -75,7 +75,7 @@ class XrTransformerJob:
     @property
     def folder(self) -> Path:
         """Where its results go."""
-        return self.model_dir / self.dataset / (NAME if self.name == NAME else f"{NAME}-{self.name}")
+        return self.model_dir / self.dataset / reports.place_of(NAME, self.name)
 
 
 def run_xr_transformer(job: XrTransformerJob) -> dict[str, Any]:

@@ -111,9 +111,14 @@ def _of_json(line: Line, text: tuple[str, ...]) -> Document:
 
 
 def _subject(said: Any) -> Any:
-    if not isinstance(said, dict) or "uri" not in said:
-        return said.get("label") if isinstance(said, dict) else None
-    return plain_uri(said["uri"]) if isinstance(said["uri"], str) else None
+    match said:
+        case {"uri": str(uri)}:
+            return plain_uri(uri)
+        case {"uri": _}:
+            return None
+        case {"label": name}:
+            return name
+    return None
 
 
 def _texts_of(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
