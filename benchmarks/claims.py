@@ -166,6 +166,7 @@ _PEERS = ("compare.py", "methods.py", "method_process.py")
 _COMPARED = "xr-linear,paper,lean,tuned,tuned-3,omikuji-parabel,omikuji-bonsai"
 _PEERED, _ALL_PEERS = "against other tools", f"{_COMPARED},libmultilabel-tree"
 _AMBIGUITY = ("ambiguity.py", "presets.py")
+_MEAN, _OF_TREES = "the power mean of trees' scores", ("mean_of_trees.py", "presets.py")
 _TEN = " --preset paper,lean --seeds 0,1,2,3,4,5,6,7,8,9"
 _PROBABILITIES = "probabilities are near the shares that are right"
 _CALIBRATE = " --calibrate --preset"
@@ -182,6 +183,8 @@ _KINDS: tuple[tuple[str, str, tuple[str, ...], str, tuple[str, ...], tuple[str, 
     ("presets", "tuned and lean", SETS[4:], " --models {models} --seeds 0", METRIC, ("presets.py",), 0.02),
     ("seeds", "chance by trees, and by test instances", SETS[:2], _TEN, JOB, (), 0.02),
     ("ensembles", "three trees beat one", SETS[:1], " --preset tuned,lean --n-trees 3", JOB, (), 0.02),
+    ("mean-of-trees", _MEAN, SETS[:4], _SHARED, (*JOB, "jobs.calibrate"), _OF_TREES, 0.02),
+    ("mean-of-trees", _MEAN, SETS[4:], f"{_SHARED} --seeds 0", (*JOB, "jobs.calibrate"), _OF_TREES, 0.02),
     ("calibration", _PROBABILITIES, SETS[:2], f"{_CALIBRATE} paper,tuned,lean", CALIBRATION, (), 0.02),
     ("calibration", _PROBABILITIES, SETS[3:4], f"{_CALIBRATE} tuned,lean", CALIBRATION, (), 0.02),
     (

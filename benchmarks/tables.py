@@ -22,6 +22,7 @@ import annif_omikuji
 import latency
 import learned_features
 import leave_one_out
+import mean_of_trees
 import presets
 import scale
 import scaling
@@ -244,6 +245,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Result]], None]]] = {
     "presets": ("presets", partial(print_rows, write=presets.print_table)),
     "preset-differences": ("presets", print_preset_differences),
     "ensembles": ("ensembles", print_ensembles),
+    "mean-of-trees": ("mean-of-trees", mean_of_trees.print_table),
     "calibration": ("calibration", print_calibration),
     "seeds": ("seeds", print_seeds),
     "leave-one-out": (

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from .api.bundle import load
     from .api.classifier import LabelTreeClassifier
 
-__version__ = "0.28.0"
+__version__ = "0.29.0"
 __all__ = ["LabelTreeClassifier", "__version__", "load"]
 # Where what is used from Python lies: imported when it is asked for, as numpy and scikit-learn take a second.
 _PLACES = {"LabelTreeClassifier": "classifier", "load": "bundle"}

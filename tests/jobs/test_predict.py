@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import re
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -226,6 +227,23 @@ def test_a_predictor_goes_to_other_processes(place: Path):
         pickle.dumps(Predictor(predictor.voices, predictor.merge))
 
 
+def test_an_ensemble_of_an_earlier_version_takes_the_ordinary_mean(place: Path, tmp_path: Path):
+    shutil.copytree(base(place), tmp_path / "base")
+    folder = tmp_path / "base" / "tuned" / "evaluation-merge-mean-trees-2"
+    said = json.loads((folder / PREDICTOR_FILE).read_text())
+    assert said.pop("roots") == 2
+    (folder / PREDICTOR_FILE).write_text(json.dumps(said))
+    reseal(folder)
+    ensemble, X = Predictor.load(folder), sp.load_npz(features_of(place)).tocsr()[:20]
+    scores = np.zeros((20, ensemble.n_labels))
+    for voice in ensemble.voices:
+        ((labels, found),) = Predictor((voice,), "mean").best(X, 100, 1)
+        rows, places = np.nonzero(labels >= 0)
+        scores[rows, labels[rows, places]] += found[rows, places] / 2
+    ((_, means),) = ensemble.best(X, 5, 1)
+    assert means == pytest.approx(np.sort(scores)[:, :-6:-1], abs=1e-6)
+
+
 def _best(predictor: Predictor, X: sp.csr_matrix) -> list[tuple[np.ndarray, np.ndarray]]:
     return list(predictor.best(X, 5, 1))
 
@@ -316,6 +334,7 @@ def test_mistakes(place: Path, predict: Command, args: tuple[str, ...], message:
         ),
         ('{"merge": "sum", "models": []}', "predictor.json is damaged: a rule of merging 'sum'"),
         ('{"merge": ["mean"], "models": []}', "predictor.json is damaged"),
+        ('{"merge": "mean", "roots": 3, "models": []}', "predictor.json is damaged: a mean of 3 roots"),
     ],
 )
 def test_damaged_predictors(tmp_path: Path, content: str, message: str):

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from disentangle import kernels, rules
+from disentangle.model.predictor import ROOTS
 from disentangle.overlap.copies import Overlap, expand_labels
 from disentangle.overlap.merge import best_labels
 from disentangle.storage.compressed import flat
@@ -34,7 +35,7 @@ def test_a_copy_repeats_all_positives_of_its_label():
 def merged(scores: list[list[float]], original: list[int], rule: str, k: int) -> list[list[list[float]]]:
     """Labels and scores of one model's `best_labels`."""
     found = flat(sp.csr_matrix(np.array(scores, dtype=np.float32)))
-    return [part.tolist() for part in best_labels([found], [np.array(original, np.int32)], rule, k)]
+    return [part.tolist() for part in best_labels([found], [np.array(original, np.int32)], rule, 0, k)]
 
 
 def test_merged_score_is_the_mean_of_the_copies_retrieved():
@@ -55,16 +56,28 @@ def test_scores_of_models_are_merged_first_and_then_averaged():
     one = flat(sp.csr_matrix(np.array([[0.5, 0, 0.25]], dtype=np.float32)))
     other = flat(sp.csr_matrix(np.array([[0, 1, 0, 0.5]], dtype=np.float32)))
     originals = [np.array([0, 1, 0], np.int32), np.array([0, 1, 0, 1], np.int32)]
-    labels, scores = best_labels([one, other], originals, "mean", 2)
+    labels, scores = best_labels([one, other], originals, "mean", 0, 2)
     # Label 0: half of the mean of 0.5 and 0.25; label 1: half of the mean of 1 and 0.5.
     assert labels.tolist() == [[1, 0]]
     assert scores.tolist() == [[0.375, 0.1875]]
 
 
+def test_what_all_models_find_comes_before_what_one_is_sure_of():
+    one = flat(sp.csr_matrix(np.array([[1, 1 / 16]], dtype=np.float32)))
+    other = flat(sp.csr_matrix(np.array([[0, 1 / 16]], dtype=np.float32)))
+    found = [one, other], [np.arange(2, dtype=np.int32)] * 2, "mean"
+    labels, scores = best_labels(*found, 0, 2)
+    assert (labels.tolist(), scores.tolist()) == ([[0, 1]], [[0.5, 0.0625]])
+    labels, scores = best_labels(*found, 3, 2)
+    # By eighth roots: half of 1, to the eighth power, and all of the other.
+    assert labels.tolist() == [[1, 0]]
+    assert scores.tolist() == pytest.approx(np.array([[1 / 16, 1 / 256]]))
+
+
 @pytest.mark.parametrize("n_models", [3, 10])
 def test_the_mean_of_models_that_are_all_certain_is_1(n_models: int):
     one = flat(sp.csr_matrix(np.ones((1, 1), dtype=np.float32)))
-    _, scores = best_labels([one] * n_models, [np.zeros(1, np.int32)] * n_models, "mean", 1)
+    _, scores = best_labels([one] * n_models, [np.zeros(1, np.int32)] * n_models, "mean", ROOTS, 1)
     assert scores.tolist() == [[1]]
 
 
@@ -75,7 +88,7 @@ def test_expanding_and_merging_without_copies_changes_nothing(seed: int):
     identity = np.arange(7, dtype=np.int32)
     trivial = overlap(identity, np.zeros(7, np.int32), 7)
     assert (expand_labels(sp.csc_matrix(dense), trivial, NOTHING) != sp.csc_matrix(dense)).nnz == 0
-    labels, scores = best_labels([flat(sp.csr_matrix(dense))], [identity], "mean", 7)
+    labels, scores = best_labels([flat(sp.csr_matrix(dense))], [identity], "mean", 0, 7)
     back = np.zeros_like(dense)
     rows, places = np.nonzero(labels >= 0)
     back[rows, labels[rows, places]] = scores[rows, places]
@@ -128,8 +141,8 @@ def test_the_rules_of_merging():
 
 
 @pytest.mark.parametrize("rule", rules.MERGES)
-@given(seed=st.integers(0, 2**32 - 1))
-def test_best_labels_equal_their_slow_twin(seed: int, rule: str):
+@given(seed=st.integers(0, 2**32 - 1), roots=st.integers(0, 3))
+def test_best_labels_equal_their_slow_twin(seed: int, roots: int, rule: str):
     rng = np.random.default_rng(seed)
     # Ids that are multiples of all sizes of the table, so that all hashes collide; few scores, so that many
     # are equal.
@@ -145,10 +158,11 @@ def test_best_labels_equal_their_slow_twin(seed: int, rule: str):
             scores = dense[row, (original == label) & (dense[row] > 0)]
             if len(scores):
                 how = {"mean": scores.mean(), "noisy-or": 1 - np.prod(1 - scores)}
-                expected[row, label] += how[rule] / 3
+                expected[row, label] += how[rule] ** 2**-roots / 3
+    expected **= 2**roots
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernels, "_FEWEST_ROWS", 1)
-        labels, scores = best_labels(found, originals, rule, 5, threads=int(rng.integers(1, 4)))
+        labels, scores = best_labels(found, originals, rule, roots, 5, threads=int(rng.integers(1, 4)))
     labels //= step
     for row in range(6):
         n = min(5, np.count_nonzero(expected[row]))

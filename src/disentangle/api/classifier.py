@@ -54,7 +54,7 @@ class LabelTreeClassifier(ClassifierMixin, Parameters):
     ----------
     preset : {"paper", "tuned", "lean"}
     n_trees : int
-        Trees whose scores are averaged; their seeds rise by one.
+        Trees whose scores are put together by their power mean of exponent 1/4; their seeds rise by one.
     beam_size, top_k, nr_splits : int
         As the command line has them.
     max_leaf_size : int, optional

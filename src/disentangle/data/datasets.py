@@ -57,6 +57,11 @@ class Dataset:
     notes: tuple[str, ...] = ()
     is_dense: np.ndarray | None = None
 
+    @cached_property
+    def labels_trn(self) -> sp.csc_matrix:
+        """`Y_trn` by columns, as every step of a training takes it."""
+        return self.Y_trn.tocsc()
+
     def sizes(self) -> dict[str, int]:
         """Counts of instances, features and labels."""
         return {

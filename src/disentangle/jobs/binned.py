@@ -142,7 +142,7 @@ class Binned:
         try:
             chain = tree.load_chain(self.base.tree.saved())
         except DisentangleError:  # there is none, or a base job is just making another: all are equal
-            given = dataset.X_trn, dataset.Y_trn.tocsc(), settings.tree, settings.threads
+            given = dataset.X_trn, dataset.labels_trn, settings.tree, settings.threads
             chain = tree.build_chain(*given, settings.budget(self.plan.root))
         clusters = tree.clusters_at_level(chain, self.params.level_from_leaf)
         bins = binning.make_bins(clusters, self.params.bin_size, settings.tree.seed)

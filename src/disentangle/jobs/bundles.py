@@ -115,7 +115,7 @@ def complete(out: Path, predictor: Predictor, said: dict[str, Any]) -> None:
         copy(voice.saved, tuple(voice.saved.digests or ()), place)
         shutil.copyfile(voice.saved.folder / RECORD, place / RECORD)
         copied.append(replace(voice, saved=Saved(place, voice.saved.digests)))
-    Predictor(tuple(copied), predictor.merge).save(out)
+    Predictor(tuple(copied), predictor.merge, roots=predictor.roots).save(out)
     if (out / CALIBRATION_FILE).exists():
         calibration = Calibration.load(Saved(out))
         said = said | {"calibration": {"threshold": calibration.threshold, "F1": calibration.f1}}

@@ -224,7 +224,8 @@ def place_of(evaluation: Path) -> Path:
 def _identity(predictor: Predictor) -> str:
     """What a model's scores depend on, wherever it lies."""
     voices = [[voice.saved.content, asdict(voice.predict)] for voice in predictor.voices]
-    return hashlib.sha256(json.dumps([predictor.merge, voices], sort_keys=True).encode()).hexdigest()
+    said = [predictor.merge, voices] + [predictor.roots] * bool(predictor.roots)
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def calibration_of(

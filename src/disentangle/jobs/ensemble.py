@@ -1,4 +1,4 @@
-"""The same comparison on several label trees, whose scores are averaged."""
+"""The same comparison on several label trees, whose scores are put together."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Ensemble:
     """XR-Linear and its overlaps on each of several trees, and on all of them together.
 
     Trees differ by the seed of k-means alone, which rises by one from tree to tree, and so does all that
-    is made on them. A label's score is the mean over trees, as in Parabel (Prabhu, Kag, Harsola, Agrawal
-    and Varma, WWW 2018) and Bonsai (Khandagale, Xiao and Babbar, 2020).
+    is made on them. A label's score is a mean over trees, as in Parabel (Prabhu, Kag, Harsola, Agrawal and
+    Varma, WWW 2018) and Bonsai (Khandagale, Xiao and Babbar, 2020), but the power mean of exponent 1/4.
 
     Parameters
     ----------

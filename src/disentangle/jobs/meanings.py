@@ -199,7 +199,7 @@ def _score(out: Path, model: Saved, matching: Saved, dataset: Dataset) -> dict[s
     from ..model.saved_model import load_overlap
 
     M = steps.load_matching(matching, dataset)
-    found = ambiguity(dataset.Y_trn.tocsc(), load_overlap(model), M)
+    found = ambiguity(dataset.labels_trn, load_overlap(model), M)
     np.savez_compressed(out / _AMBIGUITY_FILE, **vars(found))
     return {}
 

@@ -59,7 +59,7 @@ def build_tree(out: Path, dataset: Dataset, params: TreeParams, means: Means) ->
     from ..model import tree
 
     threads = workers_of(means.threads).threads
-    chain = tree.build_chain(dataset.X_trn, dataset.Y_trn.tocsc(), params, threads, means.budget)
+    chain = tree.build_chain(dataset.X_trn, dataset.labels_trn, params, threads, means.budget)
     tree.save_chain(chain, out)
     return {}
 
@@ -85,7 +85,7 @@ def train_matcher(
     from ..model import saved_model, train_levels
 
     X, chain = _learnt(dataset, n_terms), _chain(saved_tree, dataset)
-    Y, how = dataset.Y_trn.tocsc(), (predict, means.threads, SolverParams(eps=eps), means.budget)
+    Y, how = dataset.labels_trn, (predict, means.threads, SolverParams(eps=eps), means.budget)
     saved_model.save(train_levels.train_matcher(X, Y, chain, *how), out)
     return {}
 
@@ -100,7 +100,7 @@ def train_ranker(
     matcher = saved_model.load_trained(saved_matcher, means.budget)
     above = [level.C.shape for level in matcher]
     saved_matcher.check_fit("levels of shapes", above, [C.shape for C in chain[:-1]])
-    X, Y = dataset.X_trn, dataset.Y_trn.tocsc()
+    X, Y = dataset.X_trn, dataset.labels_trn
     train = partial(train_levels.train_ranker, budget=means.budget)
     saved_model.save(train(X, Y, chain, matcher, predict, means.threads), out)
     return {}
@@ -127,7 +127,7 @@ def assign(
     from ..overlap.assign import assign
     from ..overlap.copies import OVERLAP_FILE
 
-    Y, tree = dataset.Y_trn.tocsc(), load_overlap(saved_tree)
+    Y, tree = dataset.labels_trn, load_overlap(saved_tree)
     saved_tree.check_fit("a tree of labels:", tree.n_labels, Y.shape[1])
     M = load_matching(matching, dataset)
     matching.check_fit("matches of clusters:", M.shape[1], tree.n_clusters)
@@ -156,7 +156,7 @@ def retrain(
     overlap, sizes = Overlap.load(assignment), (dataset.Y_trn.shape[1], chain[-1].shape[1])
     assignment.check_fit("labels and clusters:", (overlap.n_labels, overlap.n_clusters), sizes)
     M, positives = load_matching(matching, dataset), POSITIVES[params.copies.positives]
-    Y = expand_labels(dataset.Y_trn.tocsc(), overlap, M, positives, workers_of(means.threads).threads)
+    Y = expand_labels(dataset.labels_trn, overlap, M, positives, workers_of(means.threads).threads)
     chain = tree.replace_leaf_level(chain, overlap.cluster_matrix())
     clock.append(time.perf_counter())
     if params.leaves.leaf_size is not None:
@@ -207,7 +207,7 @@ def evaluate(
     max_k: int,
     means: Means,
 ) -> Results:
-    """Figures of the mean of models' scores on the test part, instance by instance too, and what predicts."""
+    """Figures of models' mean scores on the test part, instance by instance too, and what predicts."""
     from ..evaluate import metrics
     from ..evaluate.outcomes import Outcomes
     from ..kernels import merge_and_rank

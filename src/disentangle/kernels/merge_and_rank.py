@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -87,11 +88,12 @@ def compiled(rule: Callable[[np.ndarray], float]) -> Any:
         INDICES,
         SCORES,
         types.FunctionType(_RULE),
+        int64,
         int32[:, ::1],
         float32[:, ::1],
     )
 )
-def _merge(first, end, starts, labels, scores, rule, ranked, values):
+def _merge(first, end, starts, labels, scores, rule, roots, ranked, values):
     """`best_rows` of the rows from `first` to before `end`."""
     n_models, most = starts.shape[0], 0
     for row in range(first, end):
@@ -136,13 +138,18 @@ def _merge(first, end, starts, labels, scores, rule, ranked, values):
             ends[n] = stop - start
             for slot in range(n):
                 if ends[slot] < ends[slot + 1]:
-                    totals[slot] += rule(copies[ends[slot] : ends[slot + 1]])
+                    score = rule(copies[ends[slot] : ends[slot + 1]])
+                    for _ in range(roots):
+                        score = math.sqrt(score)
+                    totals[slot] += score
             for slot in range(n + 1):
                 ends[slot] = 0
         n_ranked = 0
         for slot in range(n):
-            mean = np.float32(totals[slot] / n_models)
-            n_ranked = _insert(row, ranked, values, n_ranked, names[slot], mean)
+            mean = totals[slot] / n_models
+            for _ in range(roots):
+                mean *= mean
+            n_ranked = _insert(row, ranked, values, n_ranked, names[slot], np.float32(mean))
 
 
 def best_rows(
@@ -150,6 +157,7 @@ def best_rows(
     labels: np.ndarray,
     scores: np.ndarray,
     rule: Callable[[np.ndarray], float],
+    roots: int,
     k: int,
     threads: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -165,6 +173,8 @@ def best_rows(
         Theirs.
     rule : callable
         Of `rules.MERGES`.
+    roots : int
+        The models' mean is the power mean of exponent 2 ** -roots.
     k : int
     threads : int, optional
         As many as there may be by default.
@@ -177,6 +187,6 @@ def best_rows(
         Their scores; 0 where a row has fewer.
     """
     ranked, values = _empty(starts.shape[1] - 1, k)
-    found = starts, labels, scores, compiled(rule)
+    found = starts, labels, scores, compiled(rule), roots
     share(len(ranked), lambda first, end: _merge(first, end, *found, ranked, values), threads)
     return ranked, values

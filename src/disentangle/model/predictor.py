@@ -1,4 +1,4 @@
-"""Saved models as one that predicts original labels: their copies merged, their scores averaged."""
+"""Saved models as one that predicts original labels: their copies merged, then their scores."""
 
 from __future__ import annotations
 
@@ -28,15 +28,18 @@ from . import beam_search, saved_model
 from .saved_model import load_overlap
 
 PREDICTOR_FILE = "predictor.json"
-
-
+# Of the mean of several models' scores, of exponent 1/4: a label that all find rather likely comes before one
+# that a single one is sure of. Square roots are the same on every processor, other powers are not.
+ROOTS = 2
+# Earlier versions' mean, which says nothing of it.
+_NO_ROOTS = 0
 # Bytes of a node that a model has found, once more while all are merged.
 _TO_MERGE = 20
 
 
 @dataclass(frozen=True)
 class Voice:
-    """A saved model whose scores of labels are averaged with others'.
+    """A saved model whose scores of labels are put together with others'.
 
     Attributes
     ----------
@@ -61,6 +64,7 @@ class _Ranking:
     predict: tuple[PredictParams, ...]
     originals: tuple[np.ndarray, ...]
     merge: str
+    roots: int
 
 
 def _best(ranking: _Ranking, asked: tuple[Flat, int, int], threads: int) -> tuple[np.ndarray, np.ndarray]:
@@ -69,11 +73,11 @@ def _best(ranking: _Ranking, asked: tuple[Flat, int, int], threads: int) -> tupl
         beam_search.predict(model, X, predict, room, threads)
         for model, predict in zip(ranking.models, ranking.predict, strict=True)
     ]
-    return best_labels(found, ranking.originals, ranking.merge, k, threads)
+    return best_labels(found, ranking.originals, ranking.merge, ranking.roots, k, threads)
 
 
 class Predictor:
-    """Means of models' scores.
+    """Power means of models' scores.
 
     Parameters
     ----------
@@ -83,6 +87,8 @@ class Predictor:
         Rule for scores of copies of one label: a key of `rules.MERGES`.
     saved : Saved, optional
         The evaluation that it was read from, which carries what says what features and labels are.
+    roots : int
+        The mean's exponent is 2 ** -roots. Of one model there is no mean: it is 0.
 
     Attributes
     ----------
@@ -94,10 +100,12 @@ class Predictor:
         voices: tuple[Voice, ...],
         merge: str,
         saved: Saved = Saved(Path(), {}),  # noqa: B008
+        roots: int = ROOTS,
     ) -> None:
         self.voices = voices
         self.merge = merge
         self.saved = saved
+        self.roots = roots if len(voices) > 1 else 0
         self._ranking: _Ranking | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -138,8 +146,11 @@ class Predictor:
         read = saved.read_json(PREDICTOR_FILE)
         try:
             merge, voices = read["merge"], tuple(_voice(folder, said) for said in read["models"])
+            roots = read.get("roots", _NO_ROOTS)
             if merge not in MERGES:
                 raise ValueError(f"a rule of merging {merge!r}")
+            if type(roots) is not int or roots not in (_NO_ROOTS, ROOTS):
+                raise ValueError(f"a mean of {roots!r} roots")
             if not voices:
                 raise ValueError("it names no model")
             if len({voice.saved.folder for voice in voices}) < len(voices):
@@ -148,7 +159,7 @@ class Predictor:
             raise
         except (ValueError, TypeError, KeyError, ArithmeticError) as error:
             raise saved.damaged(PREDICTOR_FILE, error) from error
-        return cls(voices, merge, saved)
+        return cls(voices, merge, saved, roots)
 
     def load_models(self, budget: Budget = UNLIMITED) -> None:
         """Load the models; predicting does it where it has not been done.
@@ -183,6 +194,7 @@ class Predictor:
             tuple(voice.predict for voice in self.voices),
             tuple(voice.overlap.original for voice in self.voices),
             self.merge,
+            self.roots,
         )
         return self._ranking
 
@@ -196,7 +208,8 @@ class Predictor:
             }
             for voice in self.voices
         ]
-        said = json.dumps({"merge": self.merge, "models": models}, indent=1)
+        means = {"roots": self.roots} if self.roots else {}
+        said = json.dumps({"merge": self.merge, **means, "models": models}, indent=1)
         (folder / PREDICTOR_FILE).write_text(said + "\n", encoding="utf-8")
 
     @property

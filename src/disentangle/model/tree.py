@@ -49,6 +49,7 @@ def build_chain(
     ----------
     X : csr_matrix of shape (n_instances, n_features), float32
     Y : csc_matrix of shape (n_instances, n_labels), float32
+        Only ones.
     params : TreeParams
     threads : int
         Has no effect on the result.
@@ -101,8 +102,8 @@ def _label_features(X: sp.csr_matrix, Y: sp.csc_matrix, threads: int, budget: Bu
 
 def _instances_of(Y: sp.csc_matrix) -> sp.csr_matrix:
     """Labels' instances, each instance's weights of length 1; shape (n_labels, n_instances), float32."""
-    lengths = np.sqrt(np.bincount(Y.indices, Y.data.astype(np.float64) ** 2, Y.shape[0]))
-    weights = (Y.data / lengths[Y.indices]).astype(np.float32)
+    n_labels = np.maximum(np.bincount(Y.indices, minlength=Y.shape[0]), 1)
+    weights = (1 / np.sqrt(n_labels)).astype(np.float32)[Y.indices]
     return matrix_of(sp.csr_matrix, weights, Y.indices, Y.indptr, (Y.shape[1], Y.shape[0]))
 
 
@@ -208,7 +209,7 @@ def split_leaves(
         Its last matrix has `n_labels` rows.
     X : csr_matrix of shape (n_instances, n_features), float32
     Y : csc_matrix of shape (n_instances, n_labels), float32
-        Labels, copies counted.
+        Only ones; copies count as labels.
     leaf_size : int
         Most labels per leaf cluster.
     seed : int

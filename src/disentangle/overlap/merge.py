@@ -1,4 +1,4 @@
-"""Copies back to labels: scores of a label's copies merged, models' scores averaged."""
+"""Copies back to labels: scores of a label's copies merged, then those of several models."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ def best_labels(
     found: Sequence[Flat],
     originals: Sequence[np.ndarray],
     merge: str,
+    roots: int,
     k: int,
     threads: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The `k` best labels by the mean of models' scores, each from those of the copies it retrieved.
+    """The `k` best labels by a power mean of models' scores, each from those of the copies it retrieved.
 
     A model that did not retrieve a label counts 0 for it.
 
@@ -31,6 +32,8 @@ def best_labels(
         Original label of each column.
     merge : str
         How scores of one label's copies become one, model by model: a key of `rules.MERGES`.
+    roots : int
+        The mean's exponent is 2 ** -roots: of 0 it is the ordinary one.
     k : int
     threads : int, optional
         As many as there may be by default.
@@ -49,4 +52,4 @@ def best_labels(
     labels = [original[columns] for original, (_, columns, _) in zip(originals, found, strict=True)]
     scores = [values for *_, values in found]
     found_of_all = np.array(starts), np.concatenate(labels), np.concatenate(scores)
-    return best_rows(*found_of_all, MERGES[merge], k, threads)
+    return best_rows(*found_of_all, MERGES[merge], roots, k, threads)
