@@ -231,7 +231,8 @@ def test_an_ensemble_of_an_earlier_version_takes_the_ordinary_mean(place: Path, 
     shutil.copytree(base(place), tmp_path / "base")
     folder = tmp_path / "base" / "tuned" / "evaluation-merge-mean-trees-2"
     said = json.loads((folder / PREDICTOR_FILE).read_text())
-    assert said.pop("roots") == 2
+    assert said["merge"] == {"copies": "mean", "roots": 2}
+    said["merge"] = "mean"
     (folder / PREDICTOR_FILE).write_text(json.dumps(said))
     reseal(folder)
     ensemble, X = Predictor.load(folder), sp.load_npz(features_of(place)).tocsr()[:20]
@@ -334,7 +335,12 @@ def test_mistakes(place: Path, predict: Command, args: tuple[str, ...], message:
         ),
         ('{"merge": "sum", "models": []}', "predictor.json is damaged: a rule of merging 'sum'"),
         ('{"merge": ["mean"], "models": []}', "predictor.json is damaged"),
-        ('{"merge": "mean", "roots": 3, "models": []}', "predictor.json is damaged: a mean of 3 roots"),
+        (
+            '{"merge": {"copies": "mean", "roots": 3}, "models": []}',
+            "predictor.json is damaged: a way of merging",
+        ),
+        ('{"merge": {"copies": "sum", "roots": 2}, "models": []}', "a rule of merging 'sum'"),
+        ('{"merge": {"roots": 2}, "models": []}', "predictor.json is damaged"),
     ],
 )
 def test_damaged_predictors(tmp_path: Path, content: str, message: str):

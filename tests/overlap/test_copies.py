@@ -74,6 +74,14 @@ def test_what_all_models_find_comes_before_what_one_is_sure_of():
     assert scores.tolist() == pytest.approx(np.array([[1 / 16, 1 / 256]]))
 
 
+def test_scores_below_0_are_ranked_below_those_above():
+    # A rule of one's own may give such.
+    models = [flat(sp.csr_matrix(np.array([[-1, 0.5, -0.25]], dtype=np.float32)))] * 2
+    labels, scores = best_labels(models, [np.arange(3, dtype=np.int32)] * 2, "mean", 2, 3)
+    assert labels.tolist() == [[1, 2, 0]]
+    assert scores.tolist() == [pytest.approx([0.5, -0.25, -1])]
+
+
 @pytest.mark.parametrize("n_models", [3, 10])
 def test_the_mean_of_models_that_are_all_certain_is_1(n_models: int):
     one = flat(sp.csr_matrix(np.ones((1, 1), dtype=np.float32)))

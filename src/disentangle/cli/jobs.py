@@ -74,7 +74,7 @@ def _add_base(commands: argparse._SubParsersAction) -> None:
         "--n-trees",
         type=integer,
         default=1,
-        help="compare ensembles, too: mean scores of so many trees, whose seeds rise by one",
+        help="compare ensembles, too: scores of so many trees put together, whose seeds rise by one",
     )
     base.add_argument(
         "--without-xr-linear",

@@ -260,7 +260,7 @@ class Plan:
         return self._stage("match", folder, find, {"beam_size": beam_size}, _PREDICTING, (model,))
 
     def evaluation(self, models: tuple[Stage, ...], variant: Variant | None, folder: str) -> Stage:
-        """The stage that evaluates the mean scores of XR-Linear's models (None), or of a variant's."""
+        """The stage that evaluates XR-Linear's models together (None), or a variant's."""
         settings, merge = self.settings, "mean" if variant is None else variant.params.scoring.merge
         predict = self.settings.prediction(variant)
         return self._stage(

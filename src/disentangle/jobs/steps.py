@@ -207,7 +207,7 @@ def evaluate(
     max_k: int,
     means: Means,
 ) -> Results:
-    """Figures of models' mean scores on the test part, instance by instance too, and what predicts."""
+    """Figures of models' scores, put together, on test data, instance by instance too, and what predicts."""
     from ..evaluate import metrics
     from ..evaluate.outcomes import Outcomes
     from ..kernels import merge_and_rank

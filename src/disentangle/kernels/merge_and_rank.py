@@ -140,7 +140,7 @@ def _merge(first, end, starts, labels, scores, rule, roots, ranked, values):
                 if ends[slot] < ends[slot + 1]:
                     score = rule(copies[ends[slot] : ends[slot + 1]])
                     for _ in range(roots):
-                        score = math.sqrt(score)
+                        score = math.copysign(math.sqrt(abs(score)), score)
                     totals[slot] += score
             for slot in range(n + 1):
                 ends[slot] = 0
@@ -148,7 +148,7 @@ def _merge(first, end, starts, labels, scores, rule, roots, ranked, values):
         for slot in range(n):
             mean = totals[slot] / n_models
             for _ in range(roots):
-                mean *= mean
+                mean *= abs(mean)
             n_ranked = _insert(row, ranked, values, n_ranked, names[slot], np.float32(mean))
 
 
@@ -161,7 +161,7 @@ def best_rows(
     k: int,
     threads: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Merge the scores of one label's copies, average the models', and rank: row by row, all at once.
+    """Merge the scores of one label's copies, then the models', and rank: row by row, all at once.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ def best_rows(
     rule : callable
         Of `rules.MERGES`.
     roots : int
-        The models' mean is the power mean of exponent 2 ** -roots.
+        The models' mean is the power mean of exponent 2 ** -roots, of the size of a number below 0.
     k : int
     threads : int, optional
         As many as there may be by default.

@@ -145,12 +145,10 @@ class Predictor:
         saved, _ = Saved.at(folder)
         read = saved.read_json(PREDICTOR_FILE)
         try:
-            merge, voices = read["merge"], tuple(_voice(folder, said) for said in read["models"])
-            roots = read.get("roots", _NO_ROOTS)
+            merge, roots = _merge(read["merge"])
+            voices = tuple(_voice(folder, said) for said in read["models"])
             if merge not in MERGES:
                 raise ValueError(f"a rule of merging {merge!r}")
-            if type(roots) is not int or roots not in (_NO_ROOTS, ROOTS):
-                raise ValueError(f"a mean of {roots!r} roots")
             if not voices:
                 raise ValueError("it names no model")
             if len({voice.saved.folder for voice in voices}) < len(voices):
@@ -208,8 +206,9 @@ class Predictor:
             }
             for voice in self.voices
         ]
-        means = {"roots": self.roots} if self.roots else {}
-        said = json.dumps({"merge": self.merge, **means, "models": models}, indent=1)
+        # Earlier versions refuse what they would take the ordinary mean of.
+        merge = {"copies": self.merge, "roots": self.roots} if self.roots else self.merge
+        said = json.dumps({"merge": merge, "models": models}, indent=1)
         (folder / PREDICTOR_FILE).write_text(said + "\n", encoding="utf-8")
 
     @property
@@ -266,6 +265,15 @@ class Predictor:
         rows, room = beam_search.batches(X.shape[0], n_nodes, workers, budget)
         checked = beam_search.checked(ranking.models[0], X)
         yield from workers.in_turn(_best, ranking, ((rows_of(checked, part), k, room) for part in rows))
+
+
+def _merge(said: Any) -> tuple[str, int]:
+    """The rule for copies, and the roots of the mean of models."""
+    if not isinstance(said, dict):
+        return said, _NO_ROOTS
+    if said != {"copies": said["copies"], "roots": ROOTS}:
+        raise ValueError(f"a way of merging {said}")
+    return said["copies"], ROOTS
 
 
 def _voice(evaluation: Path, said: dict[str, Any]) -> Voice:
