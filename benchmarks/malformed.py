@@ -44,7 +44,7 @@ def malformed(project: str, n: int, seed: int = 0) -> Iterator[bytes]:
 
 def request(path: str, body: bytes, kind: str, method: str = "POST", length: str | None = None) -> bytes:
     """A request by the rules, if what is in it is."""
-    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nConnection: close\r\n"
+    head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nConnection: close\r\n"
     return f"{head}Content-Length: {len(body) if length is None else length}\r\n\r\n".encode() + body
 
 

@@ -48,17 +48,12 @@ print(json.dumps({
 """
 
 
-def uris_of(bundle: Path) -> list[str]:
-    """URIs of a bundle's labels, as the server tells them."""
-    from disentangle.serve.project import uri_of
-
-    model = disentangle.load(bundle)
-    return [uri_of(uri, name) for uri, name in zip(model.uris, model.names, strict=True)]
-
-
 def prepare(folder: Path, bundle: Path, url: str, texts: list[str], Y: sp.csr_matrix) -> None:
     """Write Annif's configuration, vocabulary and a corpus of texts with their labels."""
-    uris, names = uris_of(bundle), disentangle.load(bundle).names
+    from disentangle.serve.project import uris_of
+
+    model = disentangle.load(bundle)
+    uris, names = uris_of(model), model.names
     endpoint = f"{url}/v1/projects/{bundle.name}/suggest"
     (folder / "projects.cfg").write_text(_CONFIGURATION.format(project=PROJECT, endpoint=endpoint))
     lines = [f"<{uri}>\t{name}\n" for uri, name in zip(uris, names, strict=True)]

@@ -28,7 +28,7 @@ from disentangle.serve.project import name_of
 def request(project: str, text: str) -> bytes:
     """One text's, on a connection that stays."""
     body = urlencode({"text": text, "limit": 10}).encode()
-    head = f"POST /v1/projects/{project}/suggest HTTP/1.1\r\nHost: x\r\n"
+    head = f"POST /v1/projects/{project}/suggest HTTP/1.1\r\nHost: localhost\r\n"
     kind = "Content-Type: application/x-www-form-urlencoded\r\n"
     return f"{head}{kind}Content-Length: {len(body)}\r\n\r\n".encode() + body
 

@@ -270,6 +270,11 @@ def test_labels_that_only_tests_have_count_as_missed(of_texts: LabelTreeClassifi
     assert of_texts.score(lines[:20], [[*row, "an unknown label"] for row in tags[:20]]) < known
 
 
+def test_labels_of_another_type_than_in_training_are_refused(of_texts: LabelTreeClassifier, texts):
+    with pytest.raises(ValueError, match="labels must be text, as in training, got numbers"):
+        of_texts.score(texts[0][:2], [[1], [2, 3]])
+
+
 def test_parameters_of_texts_may_be_numbers_of_numpy(texts):
     lines, tags = texts
     model = Small(tfidf=TfidfParams(min_df=np.int64(2), ngram_range=(np.int64(1), 1))).fit(lines, tags)
@@ -450,6 +455,7 @@ X4, Y4 = matrix([1, 0], [0, 1], [1, 1], [1, 0]), [["a"], ["b"], ["c"], ["a", "d"
             [["a"], [1], ["c"], []],
             "labels must all be text, or all whole numbers, got 1 for instance 1",
         ),
+        ({}, X4, [{"a": 1, "b": 0}] * 4, "Unknown label type"),
         ({}, X4, [["a"], ["b", ""], ["c"], []], "labels must not be empty, got '' for instance 1"),
         ({}, X4, ["a", "b", "", "c"], "labels must not be empty, got '' for instance 2"),
         ({}, X4, [["a"], ["b\n"], ["c"], []], r"a label must make a line of text, got 'b\\\\*n'"),

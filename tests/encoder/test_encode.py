@@ -315,6 +315,19 @@ def test_an_encoder_that_the_gpu_has_no_room_for_is_one_sentence():
         device.Portions(2).run(fail)
 
 
+def test_a_shortage_of_another_thread_is_not_ones_own():
+    portions, tried = device.Portions(4), []
+
+    def call(size: int) -> int:
+        tried.append(size)
+        if len(tried) == 1:
+            portions.size = 1  # as another thread's shortages may have it meanwhile
+            raise RuntimeError("CUDA error: out of memory")
+        return size
+
+    assert (portions.run(call), tried) == (1, [4, 1])
+
+
 def test_any_text_has_an_embedding(encoder: Path):
     one = TextEncoder(Pretrained.at(encoder), SMALL, CPU)
     found = one.encode(["", "half a pair \ud800", "\x00\u2028", "\U0001f600" * 999]).astype(np.float64)

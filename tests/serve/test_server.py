@@ -6,12 +6,15 @@ import asyncio
 import importlib.util
 import json
 import os
+import re
 import signal
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,6 +26,7 @@ from serve_load import send_malformed
 from serving import Server, serving
 
 import disentangle
+from disentangle.serve.project import uris_of
 from disentangle.serve.server import _listen
 
 needs_uvicorn = pytest.mark.skipif(
@@ -111,13 +115,18 @@ def test_no_malformed_request_makes_it_fail(bundle: Path):
         got = asyncio.run(send_malformed(server.url, "verbs", 700, 5.0))
         assert requests.get(f"{server.url}/health").json() == {"status": "ok"}
     assert [sent for sent, status, _ in got if status in (500, 501, 502)] == []
-    assert sum(status is not None and status >= 400 for _, status, _ in got) > 500
+    # Requests have come as far as their bodies, and are refused there.
+    statuses = Counter(status for _, status, _ in got)
+    assert min(statuses[status] for status in (400, 404, 415)) > 10
+    assert sum(n for status, n in statuses.items() if status is not None and status >= 400) > 500
     for _, status, body in got:
         if status not in (None, 200) and body.startswith(b"{"):
             said = json.loads(body)
             assert said["status"] == status
             assert "\n" not in said["detail"]
     assert not any("Traceback" in line for line in server.log)
+    # uvicorn's own lines have no time.
+    assert all(re.match(r"\d\d:\d\d:\d\d ", line) for line in server.log)
 
 
 @needs_uvicorn
@@ -172,6 +181,11 @@ def test_a_calibrated_bundle_with_uris_answers_many_at_a_time_as_one(
         [(one["uri"], one["label"], one["score"]) for one in json.loads(body)["results"]] for body in alone
     ]
     assert found == [[(one.uri, one.name, one.probability) for one in labels] for labels in expected]
+
+
+def test_labels_of_one_name_have_uris_of_their_own():
+    bundle = SimpleNamespace(names=["bank", "a rind", "bank", "bank"], uris=[None, None, None, "urn:b"])
+    assert uris_of(bundle) == ["urn:x-label:bank:0", "urn:x-label:a%20rind", "urn:x-label:bank:2", "urn:b"]
 
 
 @needs_uvicorn

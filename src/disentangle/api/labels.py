@@ -80,10 +80,10 @@ def encode(Y: Any, form: str, known: Iterable[Any] = ()) -> tuple[sp.csr_matrix,
     if "" in found:
         instance = next(i for i, row in enumerate(rows) if "" in row)
         raise DisentangleError(f"labels must not be empty, got '' for instance {instance}")
-    try:
-        rising = sorted(found - columns.keys())
-    except TypeError:
-        raise DisentangleError("labels must all be text, or all numbers, got some of each") from None
+    if known and found and (of := isinstance(known[0], str)) != isinstance(next(iter(found)), str):
+        kinds = ("text", "numbers") if of else ("numbers", "text")
+        raise DisentangleError("labels must be {}, as in training, got {}".format(*kinds))
+    rising = sorted(found - columns.keys())
     columns |= {label: len(columns) + i for i, label in enumerate(rising)}
     return binary_rows([[columns[label] for label in row] for row in rows], len(columns)), _array(columns)
 
@@ -184,7 +184,7 @@ def lines(names: Iterable[Any], classes: np.ndarray | None = None) -> list[str]:
 
 
 def _is_several(row: Any) -> bool:
-    return isinstance(row, Collection) and not isinstance(row, (str, bytes))
+    return isinstance(row, Collection) and not isinstance(row, (str, bytes, Mapping))
 
 
 def _shown(value: Any) -> str:

@@ -109,15 +109,17 @@ class Portions:
             If there is not room for one.
         """
         while True:
+            # Another thread may change it meanwhile.
+            size = self.size
             try:
-                return call(self.size)
+                return call(size)
             except RuntimeError as error:
                 if not lacks_room(error):
                     raise
                 # What the call held is free once its error has gone.
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-            if self.size == 1:
+            if size == 1:
                 raise DisentangleError(_TOO_SMALL.format("one text at a time"))
-            self.size = -(-self.size // 2)
+            self.size = min(self.size, -(-size // 2))
             logger.warning("note: memory is too small: %s texts at a time from now on", self.size)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ..api.bundle import Suggestion, load
+from ..api.bundle import Bundle, Suggestion, load
 from ..errors import DisentangleError
 from ..storage.saved import RECORD
 from .asked import Asked
@@ -39,6 +40,7 @@ class Project:
         self.name, self._language = name_of(folder), language
         self._bundle = load(folder, n_jobs=1)
         self._made = datetime.fromtimestamp((folder / RECORD).stat().st_mtime, timezone.utc)
+        self._uris = uris_of(self._bundle)
         try:
             self._bundle.suggest([""])  # loads what is loaded late, and tells now if it is not there
         except DisentangleError as error:
@@ -71,14 +73,20 @@ class Project:
         """Labels of each text, as Annif lists them."""
         limit = max(1, min(asked.limit, self._bundle.most))
         found = self._bundle.suggest(asked.texts, limit, asked.threshold)
-        return [{"results": [_shown(one) for one in labels[: asked.limit]]} for labels in found]
+        return [{"results": [self._shown(one) for one in labels[: asked.limit]]} for labels in found]
+
+    def _shown(self, one: Suggestion) -> dict[str, Any]:
+        score = one.score if one.probability is None else one.probability
+        return {"uri": self._uris[one.label], "label": one.name, "notation": None, "score": score}
 
 
-def uri_of(uri: str | None, name: str) -> str:
-    """A label's URI, or one made of its name: Annif knows subjects by theirs."""
-    return uri or f"urn:x-label:{quote(name)}"
+def uris_of(bundle: Bundle) -> list[str]:
+    """Labels' URIs, or such as are made of their names: Annif knows subjects by theirs.
 
-
-def _shown(one: Suggestion) -> dict[str, Any]:
-    score = one.score if one.probability is None else one.probability
-    return {"uri": uri_of(one.uri, one.name), "label": one.name, "notation": None, "score": score}
+    Of a name that several have, the label's number is in it, too.
+    """
+    n_of_name = Counter(bundle.names)
+    made = [
+        f"urn:x-label:{quote(name)}" + f":{i}" * (n_of_name[name] > 1) for i, name in enumerate(bundle.names)
+    ]
+    return [uri or own for uri, own in zip(bundle.uris, made, strict=True)]

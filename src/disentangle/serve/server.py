@@ -48,6 +48,8 @@ def run_serve(folders: list[Path], host: str, language: str, params: ServeParams
         lifespan="off",
         interface="asgi3",
         log_config=None,
+        # Of a request that is no HTTP it would warn, and advise what to install.
+        log_level="error",
         access_log=False,
         proxy_headers=False,
         server_header=False,
