@@ -870,6 +870,7 @@ def test_names_are_labels_of_the_vocabulary_in_any_format(tmp_path: Path):
             {"columns": Columns(has_quotes=False)},
             "--no-quotes must come with --format csv, tsv, got annif",
         ),
+        ("annif", {"columns": Columns(("title",))}, "--text-column must come with CSV or JSON of Annif's"),
         ("csv", {"columns": Columns(separator="")}, "--separator must be one or more characters, got ''"),
         ("csv", {"seed": 7}, "--seed must come with --split"),
         ("csv", {"columns": Columns(delimiter=";;")}, "--delimiter must be one character, .* got ';;'"),

@@ -18,7 +18,9 @@ from conftest import ROOT, Command, dataset, digests, ok, run_disentangle
 
 from disentangle.data import datasets
 from disentangle.data.features import FeatureSet
+from disentangle.data.lines import Line
 from disentangle.errors import DisentangleError
+from disentangle.jobs import xr_transformer
 from disentangle.jobs.xr_transformer import XrTransformerJob, run_xr_transformer
 from disentangle.storage.saved import RECORD
 from disentangle.xr_transformer import packages, settings
@@ -120,6 +122,14 @@ def drop_weights(folder: Path) -> None:
     save_file(kept, folder / "model.safetensors", {"format": "pt"})
 
 
+def add_tokens(folder: Path) -> None:
+    from tokenizers import Tokenizer
+
+    pieces = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    pieces.add_tokens(["one", "too", "many"])
+    pieces.save(str(folder / "tokenizer.json"))
+
+
 def pickle_alone(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
 
@@ -134,6 +144,7 @@ def cut(folder: Path) -> None:
     [
         (set_config(model_type="mpnet"), 32, "PECOS takes bert, roberta, xlm-roberta, .*, found mpnet"),
         (drop_weights, 32, r"its weights lack encoder\.layer\.1\."),
+        (add_tokens, 32, r"its tokenizer has [\d,]+ tokens, its weights \d"),
         (pickle_alone, 32, "pickle may run programs and is never read"),
         (cut, 32, "--encoder must be one that PECOS can load: "),
         (
@@ -210,6 +221,28 @@ def test_a_folder_that_is_not_this_commands_stays(place: Path):
     shutil.rmtree(theirs)
 
 
+def test_data_that_change_meanwhile_are_refused(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    shutil.copytree(dataset(place), tmp_path / "verbs")
+    read = xr_transformer.read_lines
+
+    def changing(path: Path) -> list[Line]:
+        lines = list(read(path))
+        path.write_text(path.read_text(encoding="utf-8").upper(), encoding="utf-8")
+        return lines
+
+    monkeypatch.setattr(xr_transformer, "read_lines", changing)
+    with pytest.raises(DisentangleError, match="verbs has changed meanwhile: run the same command again"):
+        run_xr_transformer(replace(job(place, place / "Tiny"), data_dir=tmp_path))
+    assert not (tmp_path / "verbs" / "spoilt").exists()
+
+
+def test_results_do_not_lie_among_the_data(place: Path):
+    given = job(place, place / "Tiny")
+    with pytest.raises(DisentangleError, match="--model-dir"):
+        run_xr_transformer(replace(given, model_dir=given.data_dir))
+    assert not (given.data_dir / "verbs" / "xr-transformer-spoilt").exists()
+
+
 def test_a_tokenizer_keeps_capitals_where_its_file_says_so(place: Path, tmp_path: Path):
     from tokenizers import Tokenizer, normalizers
 
@@ -222,3 +255,9 @@ def test_a_tokenizer_keeps_capitals_where_its_file_says_so(place: Path, tmp_path
         read.convert_tokens_to_ids(read.tokenize("MOVE up"))
         == pieces.encode("MOVE up", add_special_tokens=False).ids
     )
+    # As does the one that comes with the trained encoder.
+    given = replace(job(place, cased), name="cased", model_dir=tmp_path)
+    run_xr_transformer(given)
+    saved = Tokenizer.from_file(str(given.folder / "trained" / "encoder" / "tokenizer.json"))
+    assert saved.encode("MOVE up").ids == pieces.encode("MOVE up").ids
+    shutil.rmtree(dataset(place) / "cased")

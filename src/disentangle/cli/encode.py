@@ -72,7 +72,8 @@ def _encode(args: argparse.Namespace) -> None:
     from ..runtime import progress
 
     progress.set_up_logging()
-    given = known_datasets.settings_of(args.dataset) | vars(args)
+    # The tree is the base job's, whatever the seed of the tuning.
+    of_tree = {name: value for name, value in vars(args).items() if name != "seed"}
     tuning = filled(TuningParams, vars(args))
     tuning.validate()
     if not args.finetune and (without := [name for name in _OF_TUNING if name in vars(args)]):
@@ -86,7 +87,7 @@ def _encode(args: argparse.Namespace) -> None:
             args.name,
             EncoderParams(args.max_length, args.batch_size),
             tuning if args.finetune else None,
-            filled(TreeParams, given),
+            filled(TreeParams, known_datasets.settings_of(args.dataset) | of_tree),
             args.device,
             args.threads,
             args.force,

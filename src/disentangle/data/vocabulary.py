@@ -93,7 +93,7 @@ def read(path: Path, language: str | None = None) -> Vocabulary:
     ------
     DisentangleError
         As `read_lines`; if the file is not of its format, a URI is there twice or missing, a name has line
-        ends, or there are several languages or another one; if SKOS is to be read, and rdflib is not
+        ends, or there are several languages or only others; if SKOS is to be read, and rdflib is not
         installed.
     """
     packings = (".gz", ".bz2", ".xz")

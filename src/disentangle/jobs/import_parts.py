@@ -142,6 +142,11 @@ class Import:
                 annif.check_folder(path)
             else:
                 require_file(path)
+        corpora = itertools.chain(*self.parts().values())
+        if self.format == "annif" and self.columns.text and not any(map(annif.has_columns, corpora)):
+            raise DisentangleError(
+                "--text-column must come with CSV or JSON of Annif's, found only plain texts"
+            )
         self.tfidf.validate()
 
 

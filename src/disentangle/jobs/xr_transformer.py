@@ -19,7 +19,7 @@ from ..encoder.pretrained import Pretrained
 from ..errors import DisentangleError
 from ..params import ARCHIVE, MAX_K, Propensity
 from ..runtime import provenance
-from ..storage import atomic, files
+from ..storage import atomic, files, places
 from ..storage.saved import RECORD, Saved
 from ..xr_transformer.settings import XrSettings
 from . import reports
@@ -101,32 +101,47 @@ def run_xr_transformer(job: XrTransformerJob) -> dict[str, Any]:
     datasets.check_name(job.data_dir, job.dataset)
     if not job.encoder.is_dir():
         raise DisentangleError(f"--encoder must be a folder, found none at {job.encoder}")
+    places.check_apart("--model-dir", job.model_dir / job.dataset, [job.data_dir / job.dataset])
     folder = known_datasets.folder_of(job.data_dir, job.dataset, job.mirror)
     sizes = datasets.sizes_in(folder)
     job.settings.learnt(sizes["n_labels"])
     job.settings.tree.sizes(sizes["n_labels"])
     check_texts(folder)
-    trained = _training(job, folder, Pretrained.at(job.encoder), chosen)
-    made = _features(job, folder, trained)
+    data = _digests(folder)
+    trained = _training(job, folder, data, Pretrained.at(job.encoder), chosen)
+    made = _features(job, folder, data, trained)
     with atomic.claim(folder / job.name, RECORD), atomic.workspace(job.folder, RECORD):
         if made.record() is None:
             check_place(folder / job.name, NAME)
         record = trained.ensure()
         made.ensure()
-        return _report(job, sizes, trained, record | {"results": _run(job, folder, trained, record)})
+        return _report(job, sizes, trained, record | {"results": _run(job, folder, data, trained, record)})
 
 
-def _training(job: XrTransformerJob, folder: Path, source: Pretrained, device: Any) -> Stage:
+def _digests(folder: Path) -> dict[str, Any]:
+    """Of what is read of a dataset."""
+    texts = {part: files.sha256(folder / f"X.{part}.txt") for part in datasets.PARTS}
+    return {"texts": texts, "data": datasets.digest(folder)}
+
+
+def _check_same(folder: Path, data: dict[str, Any]) -> None:
+    """Raise DisentangleError if what has just been read is not what was there at first."""
+    if _digests(folder) != data:
+        raise DisentangleError(f"{folder} has changed meanwhile: run the same command again")
+
+
+def _training(
+    job: XrTransformerJob, folder: Path, data: dict[str, Any], source: Pretrained, device: Any
+) -> Stage:
     """The stage that trains, predicts and encodes."""
     inputs = {
         "encoder": source.digests,
-        "texts": {part: files.sha256(folder / f"X.{part}.txt") for part in datasets.PARTS},
-        "data": datasets.digest(folder),
+        **data,
         "settings": asdict(job.settings),
         "seed": job.seed,
         "packages": packages.versions(),
     }
-    build = partial(_train, job=job, folder=folder, source=source, device=device)
+    build = partial(_train, job=job, folder=folder, data=data, source=source, device=device)
     return Stage(
         "train",
         job.folder / "trained",
@@ -140,7 +155,7 @@ def _training(job: XrTransformerJob, folder: Path, source: Pretrained, device: A
 
 
 def _train(
-    out: Path, *, job: XrTransformerJob, folder: Path, source: Pretrained, device: Any
+    out: Path, *, job: XrTransformerJob, folder: Path, data: dict[str, Any], source: Pretrained, device: Any
 ) -> dict[str, Any]:
     """The encoder, the embeddings of both parts, and the scores of XR-Transformer's own prediction."""
     from ..xr_transformer.training import XrTransformer, temporaries
@@ -148,8 +163,7 @@ def _train(
     read = datasets.load_parts(folder)
     texts = {part: [line.text for line in read_lines(folder / f"X.{part}.txt")] for part in datasets.PARTS}
     X = {part: read[f"X_{part}"] for part in datasets.PARTS}
-    if any(len(texts[part]) != X[part].shape[0] for part in texts):
-        raise DisentangleError(f"the texts of {folder} have changed meanwhile: run the same command again")
+    _check_same(folder, data)
     with temporaries() as place:
         # A copy that nobody else writes to, of the files that were looked at, and without any pickle.
         source.copy(place / "given")
@@ -163,11 +177,14 @@ def _train(
     return {"candidates_per_instance": made.candidates, "seconds": made.seconds}
 
 
-def _run(job: XrTransformerJob, folder: Path, trained: Stage, record: dict[str, Any]) -> dict[str, Any]:
+def _run(
+    job: XrTransformerJob, folder: Path, data: dict[str, Any], trained: Stage, record: dict[str, Any]
+) -> dict[str, Any]:
     """What was found by training, and metrics of the test instances that have labels; they need no GPU."""
     from ..evaluate import metrics
 
     Y_trn, Y_tst = (datasets.load_part(f"Y_{part}", folder).tocsr() for part in datasets.PARTS)
+    _check_same(folder, data)
     saved = trained.saved()
     scores = saved.matrix(_SCORES).tocsr()
     saved.check_fit("scores of shape", scores.shape, Y_tst.shape)
@@ -183,14 +200,14 @@ def _file(part: str) -> str:
     return f"{EMBEDDING}.{part}.npy"
 
 
-def _features(job: XrTransformerJob, folder: Path, trained: Stage) -> Stage:
+def _features(job: XrTransformerJob, folder: Path, data: dict[str, Any], trained: Stage) -> Stage:
     """The stage that makes the feature set's folder."""
     return Stage(
         NAME,
         folder / job.name,
-        {"made_by": NAME, "data": datasets.digest(folder)},
+        {"made_by": NAME, "data": data["data"]},
         ("data.features",),
-        partial(_build, job=job, folder=folder),
+        partial(_build, job=job, folder=folder, data=data),
         (trained,),
         code=(_build, tfidf_block),
         threads=job.threads,
@@ -199,9 +216,12 @@ def _features(job: XrTransformerJob, folder: Path, trained: Stage) -> Stage:
     )
 
 
-def _build(out: Path, trained: Saved, *, job: XrTransformerJob, folder: Path) -> dict[str, Any]:
+def _build(
+    out: Path, trained: Saved, *, job: XrTransformerJob, folder: Path, data: dict[str, Any]
+) -> dict[str, Any]:
     """Both blocks, side by side as XR-Transformer has them: tf-idf as it is, embeddings of length 1."""
     tfidf = replace(tfidf_block(out, folder), is_normalised=False)
+    _check_same(folder, data)
     for part in datasets.PARTS:
         with trained.open(_file(part)) as file:
             files.copy(file, out / _file(part))

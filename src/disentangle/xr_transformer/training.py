@@ -171,7 +171,8 @@ class XrTransformer:
         encoder = model.text_encoder.clear_cuda()
         encoder.text_encoder.config._name_or_path = ""  # that of a folder which is gone
         encoder.text_encoder.save_pretrained(out / "encoder")
-        encoder.text_tokenizer.save_pretrained(out / "encoder")
+        # Not the one that PECOS has read: its class may have replaced what the file says of capitals.
+        self._reader.text_tokenizer.save_pretrained(out / "encoder")
         seconds = dict(zip(("train", "predict", "encode"), np.diff(clock).tolist(), strict=True))
         embeddings = {part: rows.astype(np.float16) for part, rows in found.items()}
         return Made(scores, candidates, embeddings, seconds)
@@ -268,6 +269,8 @@ def _reader(folder: Path, settings: XrSettings) -> TransformerMatcher:
             raise ValueError(f"its weights lack {', '.join(sorted(missing)[:3])}")
         if tokenizer.pad_token_id is None:
             raise ValueError("its tokenizer has no token for padding")
+        if len(tokenizer) > (n := model.get_input_embeddings().num_embeddings):
+            raise ValueError(f"its tokenizer has {len(tokenizer):,} tokens, its weights {n:,}")
     except (MemoryError, DisentangleError):
         raise
     except Exception as error:  # transformers, tokenizers and safetensors each have their own

@@ -42,12 +42,23 @@ def read_corpus(path: Path, columns: Columns = USUAL) -> Iterator[Block]:
     text = columns.text or TEXT
     if os.path.isdir(path):  # False also for a name too long for a file system
         return of_documents(_of_folder(path, text))
-    name = path.name.lower().removesuffix(".gz").removesuffix(".bz2").removesuffix(".xz")
+    name = _unpacked(path)
     if name.endswith(".csv"):
         rows = read_rows(path, (*text, "subject_uris"))
         return of_documents(documents(rows, text, ("subject_uris",), _uris))
     of_line = _of_json if name.endswith(".jsonl") else _of_tsv
     return of_documents(of_line(line, text) for line in read_lines(path) if line.text.strip())
+
+
+def has_columns(path: Path) -> bool:
+    """Whether texts of a corpus may have several parts with names: those of lines of TSV have none."""
+    if os.path.isdir(path):
+        return any(one.suffix == ".json" for one in files_of(path))
+    return _unpacked(path).endswith((".csv", ".jsonl"))
+
+
+def _unpacked(path: Path) -> str:
+    return path.name.lower().removesuffix(".gz").removesuffix(".bz2").removesuffix(".xz")
 
 
 def files_of(folder: Path) -> list[Path]:
