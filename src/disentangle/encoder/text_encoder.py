@@ -53,7 +53,7 @@ class TextEncoder:
         self.device = device
         self.tokenizer, self.model, self._lacked = _load(source.folder)
         source.check(source.folder)
-        most = min(self.tokenizer.model_max_length, _positions(self.model.config))
+        most = min(self.tokenizer.model_max_length, positions(self.model.config))
         if params.max_length > most and params.max_length != EncoderParams.max_length:
             raise DisentangleError(
                 f"--max-length must be at most {most}, as {source.name} takes no more tokens, "
@@ -209,7 +209,7 @@ def _load(folder: Path) -> tuple[Any, Any, set[str]]:
     return tokenizer, model.float(), set(info["missing_keys"])
 
 
-def _positions(config: Any) -> int:
+def positions(config: Any) -> int:
     """Most tokens that there are positions for."""
     most = getattr(config, "max_position_embeddings", None)
     if not isinstance(most, int) or most < 1:

@@ -24,6 +24,7 @@ import torch
 import transformers
 
 from ..encoder.device import lacks_room
+from ..encoder.text_encoder import positions
 from ..errors import DisentangleError, excerpt
 from ..evaluate.metrics import candidates_of
 from ..model.pecos import HierarchicalKMeans, HierarchicalMLModel, MLModel, XLinearModel
@@ -49,8 +50,6 @@ transformers.logging.set_verbosity_error()
 _CLUSTERING_THREADS = 2
 # Weights that encoders come without: PECOS starts them at random.
 _NEW = ("pooler", "sequence_summary")
-# Models that number positions from 2 on.
-_FROM_2 = ("roberta", "xlm-roberta")
 _N_LINES = 10  # of a level, in the log
 _STEP = re.compile(r"\| \[ *\d+/ *\d+]\[ *(\d+)/ *(\d+)] .* train_loss (\S+)")
 _LEVEL = re.compile(r"Fine-tuning XR-Transformer with \S+ at level (\d+), nr_labels=(\d+)")
@@ -293,10 +292,7 @@ def _normalizer(folder: Path) -> dict[str, Any]:
 
 def check_length(config: Any, max_length: int) -> None:
     """Raise DisentangleError if there are no positions for so many tokens."""
-    # XLNet's, which has no limit, is -1.
-    most = getattr(config, "max_position_embeddings", None) or 0
-    most -= 2 if config.model_type in _FROM_2 else 0
-    if 0 < most < max_length:
+    if (most := positions(config)) < max_length:
         raise DisentangleError(
             f"--max-length must be at most {most}, as the encoder takes no more tokens, got {max_length}"
         )
