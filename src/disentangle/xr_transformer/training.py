@@ -155,6 +155,12 @@ class XrTransformer:
         read = self._reader.text_to_tensor
         # Given as tokens, PECOS neither pickles nor unpickles them.
         tokens = {part: read(texts[part], max_length=self.settings.max_length) for part in texts}
+        n_tokens = self._reader.text_encoder.get_input_embeddings().num_embeddings
+        if any(int(one["input_ids"].max()) >= n_tokens for one in tokens.values()):
+            raise DisentangleError(
+                "--encoder must have weights of all tokens of its tokenizer, found those of "
+                f"{n_tokens:,} tokens, which lack some"
+            )
         torch_util.set_seed(self.seed)
         problem = MLProblemWithText(tokens["trn"], Y, X_feat=X["trn"])
         params = self._training(Y.shape[1]), self._predicting(Y.shape[1])
@@ -171,7 +177,8 @@ class XrTransformer:
         encoder.text_encoder.config._name_or_path = ""  # that of a folder which is gone
         encoder.text_encoder.save_pretrained(out / "encoder")
         # Not the one that PECOS has read: its class may have replaced what the file says of capitals.
-        self._reader.text_tokenizer.save_pretrained(out / "encoder")
+        kind = encoder.text_encoder.config.model_type
+        _tokenizer(self.encoder, kind).save_pretrained(out / "encoder")
         seconds = dict(zip(("train", "predict", "encode"), np.diff(clock).tolist(), strict=True))
         embeddings = {part: rows.astype(np.float16) for part, rows in found.items()}
         return Made(scores, candidates, embeddings, seconds)
@@ -260,7 +267,7 @@ def _reader(folder: Path, settings: XrSettings) -> TransformerMatcher:
         if config.model_type not in ENCODER_CLASSES:
             raise ValueError(f"PECOS takes {', '.join(ENCODER_CLASSES)}, found {config.model_type}")
         classes = ENCODER_CLASSES[config.model_type]
-        tokenizer = classes.tokenizer_class.from_pretrained(str(folder), **_normalizer(folder))
+        tokenizer = _tokenizer(folder, config.model_type)
         model, info = classes.model_class.from_pretrained(
             str(folder), use_safetensors=True, output_loading_info=True
         )
@@ -268,8 +275,6 @@ def _reader(folder: Path, settings: XrSettings) -> TransformerMatcher:
             raise ValueError(f"its weights lack {', '.join(sorted(missing)[:3])}")
         if tokenizer.pad_token_id is None:
             raise ValueError("its tokenizer has no token for padding")
-        if len(tokenizer) > (n := model.get_input_embeddings().num_embeddings):
-            raise ValueError(f"its tokenizer has {len(tokenizer):,} tokens, its weights {n:,}")
     except (MemoryError, DisentangleError):
         raise
     except Exception as error:  # transformers, tokenizers and safetensors each have their own
@@ -277,6 +282,11 @@ def _reader(folder: Path, settings: XrSettings) -> TransformerMatcher:
         raise DisentangleError(f"--encoder must be one that PECOS can load: {reason}") from error
     check_length(config, settings.max_length)
     return TransformerMatcher(model, tokenizer)
+
+
+def _tokenizer(folder: Path, kind: str) -> Any:
+    """An encoder's, that has made no tokens yet: else how it has filled them up would be saved with it."""
+    return ENCODER_CLASSES[kind].tokenizer_class.from_pretrained(str(folder), **_normalizer(folder))
 
 
 def _normalizer(folder: Path) -> dict[str, Any]:
