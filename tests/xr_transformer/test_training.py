@@ -232,7 +232,8 @@ def test_data_that_change_meanwhile_are_refused(place: Path, tmp_path: Path, mon
         return lines
 
     monkeypatch.setattr(xr_transformer, "read_lines", changing)
-    with pytest.raises(DisentangleError, match="verbs has changed meanwhile: run the same command again"):
+    sentence = r"verbs has changed meanwhile \(texts\): run the same command again"
+    with pytest.raises(DisentangleError, match=sentence):
         run_xr_transformer(replace(job(place, place / "Tiny"), data_dir=tmp_path))
     assert not (tmp_path / "verbs" / "spoilt").exists()
 

@@ -80,9 +80,9 @@ def encode(Y: Any, form: str, known: Iterable[Any] = ()) -> tuple[sp.csr_matrix,
     if "" in found:
         instance = next(i for i, row in enumerate(rows) if "" in row)
         raise DisentangleError(f"labels must not be empty, got '' for instance {instance}")
-    if known and found and (of := isinstance(known[0], str)) != isinstance(next(iter(found)), str):
-        kinds = ("text", "numbers") if of else ("numbers", "text")
-        raise DisentangleError("labels must be {}, as in training, got {}".format(*kinds))
+    kinds = ["text" if isinstance(next(iter(of)), str) else "numbers" for of in (known, found) if of]
+    if len(set(kinds)) > 1:
+        raise DisentangleError(f"labels must be {kinds[0]}, as in training, got {kinds[1]}")
     rising = sorted(found - columns.keys())
     columns |= {label: len(columns) + i for i, label in enumerate(rising)}
     return binary_rows([[columns[label] for label in row] for row in rows], len(columns)), _array(columns)

@@ -203,7 +203,7 @@ def _features(
 ) -> Stage:
     """The stage that makes the feature set's folder."""
     parts = datasets.parts_in(folder)
-    read = _read_from(folder, parts)
+    read = read_from(folder, parts)
     inputs = {
         "made_by": MADE_BY,
         "encoder": source.digests,
@@ -226,7 +226,7 @@ def _features(
     )
 
 
-def _read_from(folder: Path, parts: tuple[str, ...]) -> dict[str, Any]:
+def read_from(folder: Path, parts: tuple[str, ...] = PARTS) -> dict[str, Any]:
     """Digests of what a feature set is made of."""
     vectorizer = folder / VECTORIZER_FILE
     return {
@@ -234,6 +234,14 @@ def _read_from(folder: Path, parts: tuple[str, ...]) -> dict[str, Any]:
         "data": datasets.digest(folder, parts=parts),
         "vectorizer": sha256(vectorizer) if vectorizer.exists() else None,
     }
+
+
+def check_same(folder: Path, read: dict[str, Any], parts: tuple[str, ...] = PARTS) -> None:
+    """Raise DisentangleError if what has been read is not what `read_from` found at first."""
+    if changed := [name for name, sha in read_from(folder, parts).items() if sha != read[name]]:
+        raise DisentangleError(
+            f"{folder} has changed meanwhile ({', '.join(changed)}): run the same command again"
+        )
 
 
 def _build(
@@ -267,10 +275,7 @@ def _build(
         out, (tfidf, Block(EMBEDDING, DENSE, width, True, own.said() | said)), is_normalised=True
     )
     made.save()
-    if changed := [name for name, sha in _read_from(folder, parts).items() if sha != read[name]]:
-        raise DisentangleError(
-            f"{folder} has changed meanwhile ({', '.join(changed)}): run the same command again"
-        )
+    check_same(folder, read, parts)
     return results | {"sizes": {block.name: block.n_columns for block in made.blocks}}
 
 

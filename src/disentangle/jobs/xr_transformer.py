@@ -23,7 +23,7 @@ from ..storage import atomic, files, places
 from ..storage.saved import RECORD, Saved
 from ..xr_transformer.settings import XrSettings
 from . import reports
-from .encode import check_name, check_place, check_texts, tfidf_block
+from .encode import check_name, check_place, check_same, check_texts, read_from, tfidf_block
 from .settings import filled
 from .stages import Stage
 
@@ -107,7 +107,7 @@ def run_xr_transformer(job: XrTransformerJob) -> dict[str, Any]:
     job.settings.learnt(sizes["n_labels"])
     job.settings.tree.sizes(sizes["n_labels"])
     check_texts(folder)
-    data = _digests(folder)
+    data = read_from(folder)
     trained = _training(job, folder, data, Pretrained.at(job.encoder), chosen)
     made = _features(job, folder, data, trained)
     with atomic.claim(folder / job.name, RECORD), atomic.workspace(job.folder, RECORD):
@@ -118,25 +118,14 @@ def run_xr_transformer(job: XrTransformerJob) -> dict[str, Any]:
         return _report(job, sizes, trained, record | {"results": _run(job, folder, data, trained, record)})
 
 
-def _digests(folder: Path) -> dict[str, Any]:
-    """Of what is read of a dataset."""
-    texts = {part: files.sha256(folder / f"X.{part}.txt") for part in datasets.PARTS}
-    return {"texts": texts, "data": datasets.digest(folder)}
-
-
-def _check_same(folder: Path, data: dict[str, Any]) -> None:
-    """Raise DisentangleError if what has just been read is not what was there at first."""
-    if _digests(folder) != data:
-        raise DisentangleError(f"{folder} has changed meanwhile: run the same command again")
-
-
 def _training(
     job: XrTransformerJob, folder: Path, data: dict[str, Any], source: Pretrained, device: Any
 ) -> Stage:
     """The stage that trains, predicts and encodes."""
     inputs = {
         "encoder": source.digests,
-        **data,
+        "texts": data["texts"],
+        "data": data["data"],
         "settings": asdict(job.settings),
         "seed": job.seed,
         "packages": packages.versions(),
@@ -163,7 +152,7 @@ def _train(
     read = datasets.load_parts(folder)
     texts = {part: [line.text for line in read_lines(folder / f"X.{part}.txt")] for part in datasets.PARTS}
     X = {part: read[f"X_{part}"] for part in datasets.PARTS}
-    _check_same(folder, data)
+    check_same(folder, data)
     with temporaries() as place:
         # A copy that nobody else writes to, of the files that were looked at, and without any pickle.
         source.copy(place / "given")
@@ -184,7 +173,7 @@ def _run(
     from ..evaluate import metrics
 
     Y_trn, Y_tst = (datasets.load_part(f"Y_{part}", folder).tocsr() for part in datasets.PARTS)
-    _check_same(folder, data)
+    check_same(folder, data)
     saved = trained.saved()
     scores = saved.matrix(_SCORES).tocsr()
     saved.check_fit("scores of shape", scores.shape, Y_tst.shape)
@@ -221,7 +210,7 @@ def _build(
 ) -> dict[str, Any]:
     """Both blocks, side by side as XR-Transformer has them: tf-idf as it is, embeddings of length 1."""
     tfidf = replace(tfidf_block(out, folder), is_normalised=False)
-    _check_same(folder, data)
+    check_same(folder, data)
     for part in datasets.PARTS:
         with trained.open(_file(part)) as file:
             files.copy(file, out / _file(part))
